@@ -1,0 +1,12 @@
+# Everything that Holdfast uses, all of it from Debian 12.
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(simdjson REQUIRED)
+find_package(SQLite3 REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(Boost 1.81 REQUIRED)
+find_package(prometheus-cpp REQUIRED)
+if(PROJECT_IS_TOP_LEVEL)
+  find_package(CLI11 REQUIRED)
+endif()

@@ -1,0 +1,28 @@
+# holdfast_module(PATH DEPS target...): the folder src/PATH as the object library holdfast_PATH.
+# Every .cc file in the folder belongs to it, so that none can be in the tree and not in the build.
+
+add_library(holdfast_warnings INTERFACE)
+target_compile_options(holdfast_warnings INTERFACE
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wunused
+  $<$<BOOL:${HOLDFAST_WERROR}>:-Werror>
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>
+  # g++ 12 reports std::expected and std::string internals wrongly at -O2.
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-restrict>
+  # Designated initialisers that leave the defaults alone are how specs are meant to be written.
+  -Wno-missing-field-initializers)
+target_compile_definitions(holdfast_warnings INTERFACE
+  $<$<BOOL:${HOLDFAST_CHECK_RANKS}>:HOLDFAST_CHECK_RANKS>)
+
+function(holdfast_module path)
+  cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})
+  string(REPLACE "/" "_" name "holdfast_${path}")
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/${path}/*.cc)
+  if(NOT sources)
+    return()
+  endif()
+  add_library(${name} OBJECT ${sources})
+  target_include_directories(${name}
+    PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src)
+  target_link_libraries(${name} PUBLIC ${arg_DEPS} PRIVATE holdfast_warnings)
+  set_property(GLOBAL APPEND PROPERTY HOLDFAST_MODULES ${name})
+endfunction()

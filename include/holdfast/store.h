@@ -1,0 +1,159 @@
+// The store: what a URL opens, and the one door to everything Holdfast keeps.
+//
+//   auto store = holdfast::OpenStore("sqlite:jobs.db");
+//   if (!store) return Report(store.error());
+//   auto job = (*store)->Enqueue({}, {.kind = "email", .payload = R"({"to":"ada"})"});
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "holdfast/audit.h"
+#include "holdfast/batch.h"
+#include "holdfast/context.h"
+#include "holdfast/error.h"
+#include "holdfast/job.h"
+#include "holdfast/log.h"
+#include "holdfast/metrics.h"
+#include "holdfast/queue.h"
+
+namespace holdfast {
+
+namespace engine {
+class Engine;
+}
+
+/// Tuning, all defaulted. What is pointed to must outlive the store.
+struct StoreOptions {
+  const Clock* clock = nullptr;    ///< nothing: Clock::System()
+  LogSink* log = nullptr;          ///< nothing: no log
+  MetricSink* metrics = nullptr;   ///< nothing: no metrics
+  /// Expire leases, promote due jobs and prune on a thread of the store's own. Off in tests, which
+  /// call Maintain themselves.
+  bool maintain = true;
+  /// sqlite: how often to look for commits of other processes while somebody waits.
+  Duration poll_interval = std::chrono::milliseconds(50);
+  /// http: how long a call without a deadline may take, a claim's wait not counted.
+  Duration http_timeout = std::chrono::seconds(30);
+};
+
+/// What one step of maintenance did. Each figure is bounded, so that a step is short.
+struct MaintainReport {
+  std::int64_t promoted = 0;  ///< scheduled jobs that came due
+  std::int64_t expired = 0;   ///< leases that ran out
+  std::int64_t pruned = 0;    ///< finished jobs, idempotency keys and audit entries past retention
+  bool more = false;          ///< a bound was hit: there is more to do now
+};
+
+/// What is known of a store as a whole.
+struct StoreStats {
+  std::string engine;  ///< "memory", "sqlite", ...
+  std::string version;
+  std::array<std::int64_t, kJobStateCount> counts{};  ///< jobs by state, over all queues
+  std::int64_t queues = 0;
+  std::int64_t waiting_claims = 0;  ///< claims parked in this process
+  Time now;                         ///< the engine's clock, by which leases are judged
+};
+
+using CommitDone = std::move_only_function<void(std::vector<Result<Receipt>>)>;
+using ClaimDone = std::move_only_function<void(Result<std::vector<Job>>)>;
+
+/// A store is shared by any number of threads: every method may be called from any thread.
+///
+/// Unless said otherwise, for every call: a write that succeeded is durable when it returns (on
+/// sqlite: after the fsync); a write that failed changed nothing, except with outcome_unknown. The
+/// call blocks for one group commit. Common errors: invalid_argument (the call breaks a limit; the
+/// message names it), cancelled and deadline_exceeded (see Context), unavailable (the engine
+/// refuses writes after an I/O error, or cannot be reached), outcome_unknown (the connection or the
+/// disk failed during the commit), shutting_down.
+class Store {
+ public:
+  /// Over an engine that is already open. Programs call OpenStore.
+  Store(std::unique_ptr<engine::Engine> engine, const StoreOptions& options);
+  /// Ends every waiting claim with shutting_down, stops maintenance, closes the engine.
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  /// Applies a batch: every guard holds and every operation is done, or nothing changes and the
+  /// error's detail names the guard or operation at fault.
+  Result<Receipt> Commit(const Context& context, Batch batch);
+
+  /// Many batches in one durable commit, each of which succeeds or fails alone.
+  std::vector<Result<Receipt>> CommitMany(const Context& context, std::vector<Batch> batches);
+
+  /// As CommitMany, without blocking. `done` runs once the outcome is durable, on a thread of the
+  /// engine or on this one before the call returns; it must not block.
+  void CommitAsync(const Context& context, std::vector<Batch> batches, CommitDone done);
+
+  /// Adds a job (JOB-1, JOB-10). Errors: queue_full, already_exists (id attached), not_found
+  /// (parent). With OnConflict::kReturn the answer may be an existing job.
+  Result<Job> Enqueue(const Context& context, JobSpec spec);
+
+  /// Takes the next jobs (JOB-3, JOB-4), at most `max`, none that anybody else holds. Waits up to
+  /// `wait` for a first one, parked and without polling; empty when there is none. Each job carries
+  /// its token. Two claims never get the same job.
+  Result<std::vector<Job>> Claim(const Context& context, ClaimRequest request);
+
+  /// As Claim, without blocking, not even while it waits. See CommitAsync for `done`.
+  void ClaimAsync(const Context& context, ClaimRequest request, ClaimDone done);
+
+  /// Takes this one job if it is pending (JOB-2). Nothing: it is missing or not pending.
+  Result<std::optional<Job>> ClaimById(const Context& context, JobId id, std::string worker,
+                                       Duration lease = std::chrono::seconds(30));
+
+  /// The reports of the worker that holds `token`. Errors: fenced (stop the work: the lease was
+  /// lost), not_found, invalid_transition (already finished under this token). See batch.h.
+  Result<Job> Complete(const Context& context, JobId id, Token token,
+                       std::optional<std::string> result = {});
+  Result<Job> FailAttempt(const Context& context, FailJob failure);
+  Result<Job> Release(const Context& context, JobId id, Token token);
+  Result<Job> Snooze(const Context& context, JobId id, Token token, Duration delay);
+  Result<Job> Renew(const Context& context, JobId id, Token token,
+                    Duration lease = std::chrono::seconds(30));
+  Result<Job> ReportProgress(const Context& context, ProgressJob progress);
+
+  /// Errors: not_found, invalid_transition. See batch.h.
+  Result<Job> Cancel(const Context& context, JobId id);
+  Result<Job> Retry(const Context& context, JobId id);
+  Result<void> Delete(const Context& context, JobId id);
+
+  /// Reads: a consistent snapshot that no crash can take back, never behind a writer.
+  Result<std::optional<Job>> GetJob(const Context& context, JobId id);
+  Result<JobPage> ListJobs(const Context& context, const JobFilter& filter);
+  Result<std::vector<Queue>> ListQueues(const Context& context);
+  Result<std::optional<Queue>> GetQueue(const Context& context, std::string_view name);
+  Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter);
+  Result<StoreStats> GetStats(const Context& context);
+
+  /// Changes a queue's settings, creating the queue if need be (JOB-11). Audited.
+  Result<Queue> Set(const Context& context, SetQueue change);
+
+  /// One bounded step of maintenance. Safe to call from any number of processes at once: nothing is
+  /// ever done twice. A store opened with `maintain` calls it by itself.
+  Result<MaintainReport> Maintain(const Context& context);
+
+  /// Ends every waiting claim with an empty answer, now and from now on: for a graceful stop.
+  void StopWaiting();
+
+  /// Nothing, or why the store refuses writes.
+  Result<void> CheckHealth();
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+/// Opens the store that `url` names:
+///   memory:               in this process, gone with it
+///   sqlite:FILE           embedded and durable; several processes may open one file
+///   http://HOST:PORT      a Holdfast server
+///
+/// Errors: invalid_argument (not such a URL), unavailable (cannot be opened or reached; the message
+/// says why), corrupt (not a Holdfast database, or of a newer schema).
+Result<std::unique_ptr<Store>> OpenStore(std::string_view url, const StoreOptions& options = {});
+
+}  // namespace holdfast

@@ -1,0 +1,113 @@
+// A pool of workers: takes jobs, runs the handler of their kind, reports what came of it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "holdfast/context.h"
+#include "holdfast/error.h"
+#include "holdfast/job.h"
+#include "holdfast/log.h"
+#include "holdfast/store.h"
+
+namespace holdfast {
+
+/// The four ways a handler ends.
+struct Completed {
+  std::optional<std::string> result;  ///< JSON text
+};
+struct Failed {
+  std::string error;
+  bool permanent = false;
+  std::optional<Duration> retry_in;
+};
+struct Released {};
+struct Snoozed {
+  Duration delay{};
+};
+using Outcome = std::variant<Completed, Failed, Released, Snoozed>;
+
+/// Why a handler's stop token fired.
+enum class StopReason : std::uint8_t { kNone, kCancelled, kLeaseLost, kTimeout, kShutdown };
+
+/// One attempt, as its handler sees it.
+///
+/// Threads: the handler's, unless a method says otherwise.
+class Attempt {
+ public:
+  virtual ~Attempt() = default;
+  virtual const Job& job() const = 0;
+  /// Fires when the work should end: see stop_reason(). Thread-safe.
+  virtual std::stop_token stop() const = 0;
+  virtual StopReason stop_reason() const = 0;
+  /// Reports progress, 0 to 1. Blocks for one commit. Errors: fenced (the stop token fires, too).
+  virtual Result<void> ReportProgress(double progress, std::string message) = 0;
+  /// A guard for batches of the handler's own: they commit only while this attempt holds its lease.
+  JobGuard Guard() const { return JobGuard{job().id, job().token}; }
+};
+
+/// Runs on a thread of the pool. May throw: an exception is a failed attempt with its what().
+using Handler = std::function<Outcome(Attempt&)>;
+
+struct WorkerOptions {
+  std::string name;                 ///< 1-128 bytes; empty: host, process id and a random part
+  std::vector<std::string> queues;  ///< empty: every queue
+  int concurrency = 0;              ///< jobs at a time, 1-1,000; 0: one per core
+  Duration lease = std::chrono::seconds(30);    ///< renewed at a third of its length
+  Duration timeout = Duration::zero();          ///< per attempt; zero: none
+  Duration grace = std::chrono::seconds(25);    ///< see Stop
+  Duration claim_wait = std::chrono::seconds(20);  ///< how long one claim waits for work
+  LogSink* log = nullptr;
+};
+
+/// Counters since Start.
+struct WorkerStats {
+  std::int64_t claimed = 0;
+  std::int64_t completed = 0;
+  std::int64_t failed = 0;    ///< attempts, whether another will follow or not
+  std::int64_t released = 0;  ///< given back or snoozed
+  std::int64_t lost = 0;      ///< the lease was lost, so that the outcome was refused
+  std::int64_t running = 0;   ///< now
+};
+
+/// The pool. All leases of a pool are renewed in one commit. A handler whose job is cancelled, whose
+/// lease is lost, or who is out of time, sees its stop token fire; a job whose lease was lost is
+/// not reported, because it belongs to somebody else.
+///
+/// Threads: Handle before Start; Start once; Stop and stats from any thread.
+class WorkerPool {
+ public:
+  /// `store` must outlive the pool.
+  WorkerPool(Store& store, WorkerOptions options);
+  /// As Stop.
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  /// The handler of a kind. A job of a kind without one is released and snoozed for a minute, so
+  /// that a pool which knows it can take it; "*" is the handler of every other kind.
+  void Handle(std::string kind, Handler handler);
+
+  /// Starts claiming. Errors: invalid_argument (an option out of its limits, no handler).
+  Result<void> Start();
+
+  /// Graceful and idempotent: stops claiming, lets handlers finish within the grace period, then
+  /// fires their stop tokens and releases what they leave, with a context of its own. No job stays
+  /// in processing and no attempt is used up. Blocks until every handler has returned.
+  void Stop();
+
+  WorkerStats stats() const;
+  const std::string& name() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace holdfast

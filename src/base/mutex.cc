@@ -1,0 +1,27 @@
+#include "base/mutex.h"
+
+#if !defined(NDEBUG) || defined(HOLDFAST_CHECK_RANKS)
+
+#include <algorithm>
+#include <vector>
+
+namespace holdfast::base {
+namespace {
+thread_local std::vector<LockRank> held_ranks;
+}  // namespace
+
+void PushRank(LockRank rank) {
+  HF_CHECK(held_ranks.empty() || held_ranks.back() < rank);
+  held_ranks.push_back(rank);
+}
+
+void PopRank(LockRank rank) {
+  HF_CHECK(!held_ranks.empty());
+  auto last = std::find(held_ranks.rbegin(), held_ranks.rend(), rank);
+  HF_CHECK(last != held_ranks.rend());
+  held_ranks.erase(std::next(last).base());
+}
+
+}  // namespace holdfast::base
+
+#endif

@@ -1,0 +1,90 @@
+// The seam between the store and what keeps its rows. Internal: it may change in any release,
+// together with tests/conformance, which every engine must pass.
+//
+// An engine locks and loads the rows that a batch touches, lets rules::Apply decide, persists what
+// changed, makes it durable, then answers. It knows no rule of its own.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "holdfast/store.h"
+
+namespace holdfast::engine {
+
+/// What an engine survives and shares. Suites branch on these, never on an engine's name.
+struct Traits {
+  std::string_view name;
+  bool survives_process_kill = false;     ///< acknowledged commits outlive the process
+  bool shared_between_processes = false;  ///< several processes may open one store
+  bool is_remote = false;  ///< a server does the waiting, the maintenance and the recording
+};
+
+/// Something became claimable. Best effort: a wake-up, never the truth.
+struct Change {
+  struct Ready {
+    std::string queue;
+    std::int64_t count = 0;
+  };
+  std::vector<Ready> ready;     ///< queues with that many more jobs to claim
+  std::optional<Time> next_due;  ///< something will need maintenance then
+};
+
+/// Told of changes after they are durable, under no lock of the engine.
+class ChangeListener {
+ public:
+  virtual ~ChangeListener() = default;
+  virtual void OnChange(const Change& change) = 0;
+};
+
+/// One bounded step of maintenance.
+struct MaintainRequest {
+  int limit = 1000;                   ///< rows per kind of work
+  std::vector<AuditEntry> refusals;   ///< to be appended to the trail, or folded into its entries
+};
+
+struct MaintainResult {
+  MaintainReport report;
+  std::vector<Job> expired;       ///< the jobs whose leases ran out, as they are now
+  std::optional<Time> next_due;   ///< when the next job comes due or the next lease runs out
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  virtual const Traits& traits() const = 0;
+
+  /// Each batch is applied atomically and succeeds or fails alone; all are made durable together.
+  /// `done` runs when the outcome is durable: inline, or on the engine's thread.
+  /// Batches were validated by the store.
+  virtual void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) = 0;
+
+  /// Takes the next jobs in the order of JOB-3. Never waits behind a row that somebody else holds,
+  /// and never for a job to arrive (unless is_remote).
+  virtual void Claim(const Context& context, ClaimRequest request, ClaimDone done) = 0;
+
+  virtual Result<std::optional<Job>> GetJob(const Context& context, JobId id) = 0;
+  virtual Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) = 0;
+  virtual Result<std::vector<Queue>> ListQueues(const Context& context) = 0;
+  virtual Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) = 0;
+
+  /// Expires leases, promotes due jobs, prunes, records refusals. Blocks until durable.
+  virtual Result<MaintainResult> Maintain(const Context& context, MaintainRequest request) = 0;
+
+  /// At most one listener, for the engine's life. Set before the first commit.
+  virtual void Listen(ChangeListener* listener) = 0;
+
+  /// Whether another process has committed since the last call: cheap enough to poll.
+  virtual bool ChangedElsewhere() = 0;
+
+  /// The engine's clock, the only judge of leases (TIME-1).
+  virtual Result<Time> Now() = 0;
+
+  /// Nothing, or why writes are refused.
+  virtual Result<void> CheckHealth() = 0;
+};
+
+}  // namespace holdfast::engine

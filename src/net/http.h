@@ -1,0 +1,30 @@
+// What an HTTP request and an answer are, for server and client alike. No domain words.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace holdfast::net {
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+/// The value of the first header of that name (case does not matter), or empty.
+std::string_view FindHeader(const Headers& headers, std::string_view name);
+
+struct HttpRequest {
+  std::string method;  ///< "GET"
+  std::string target;  ///< path and query as sent: "/v1/jobs?limit=10"
+  Headers headers;
+  std::string body;  ///< has at least 64 bytes of spare capacity, for parsers that read ahead
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  Headers headers;
+  std::string body;
+};
+
+}  // namespace holdfast::net
