@@ -215,8 +215,7 @@ TEST_F(HttpClientTest, TellsADeadlineBeforeTheRequestWasSentFromOneAfter) {
   EXPECT_EQ(CodeOf(read), ErrorCode::kDeadlineExceeded);
 
   // More than the kernel buffers, to a server that does not read: never sent whole.
-  auto large = Send(Post(std::string(50'000'000, 'x')), milliseconds(300));
-  RawPeer third = listener_.Accept();
+  auto large = Send(Post(std::string(30'000'000, 'x')), milliseconds(300));
   EXPECT_EQ(CodeOf(large), ErrorCode::kDeadlineExceeded);
 }
 
