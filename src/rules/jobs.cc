@@ -82,11 +82,15 @@ Job MakeJob(const JobSpec& spec, JobId id, Time now) {
   return job;
 }
 
-void EndLease(Job& job) { job.lease_expires_at.reset(); }
+void EndLease(Job& job) {
+  job.lease_expires_at.reset();
+}
 
 }  // namespace
 
-bool CanMove(JobState from, JobState to) { return kMoves[static_cast<std::size_t>(from)].Has(to); }
+bool CanMove(JobState from, JobState to) {
+  return kMoves[static_cast<std::size_t>(from)].Has(to);
+}
 
 void Move(Rows& rows, JobRow& row, JobState to, Time now) {
   Job& job = rows.Edit(row);
@@ -115,7 +119,8 @@ void Move(Rows& rows, JobRow& row, JobState to, Time now) {
 Result<OperationOutcome> ApplyOperation(Rows& rows, const EnqueueJob& op, const Origin& origin) {
   const JobSpec& spec = op.spec;
   if (spec.parent && rows.FindJob(*spec.parent) == nullptr) {
-    return Fail(ErrorCode::kNotFound, fmt::format("the parent job {} does not exist", *spec.parent));
+    return Fail(ErrorCode::kNotFound,
+                fmt::format("the parent job {} does not exist", *spec.parent));
   }
   if (spec.unique) {
     if (JobRow* holder = rows.FindUnique(spec.kind, spec.unique->key)) {
@@ -238,7 +243,9 @@ void ExpireLease(Rows& rows, JobRow& row, const Origin& origin) {
   AuditJob(rows, row, "job.expire", JobState::kProcessing, false, origin);
 }
 
-void Promote(Rows& rows, JobRow& row) { Move(rows, row, JobState::kPending, row.job->run_at); }
+void Promote(Rows& rows, JobRow& row) {
+  Move(rows, row, JobState::kPending, row.job->run_at);
+}
 
 Time PruneBefore(const Queue& queue, JobState state, Time now) {
   return now - (state == JobState::kFailed ? queue.retain_failed : queue.retain_completed);

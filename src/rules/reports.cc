@@ -53,8 +53,9 @@ Result<JobRow*> FindLeased(Rows& rows, JobId id, Token token) {
   }
   if (job.state == JobState::kProcessing) return row;
   if (kLiveStates.Has(job.state)) {
-    return Fail(ErrorCode::kFenced,
-                fmt::format("the lease of job {} under token {} has ended; stop the work", id, token));
+    return Fail(
+        ErrorCode::kFenced,
+        fmt::format("the lease of job {} under token {} has ended; stop the work", id, token));
   }
   return Fail(ErrorCode::kInvalidTransition,
               fmt::format("job {} is already {}", id, NameOf(job.state)));

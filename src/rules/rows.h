@@ -1,4 +1,5 @@
-// The rows that a batch touches: loaded by an engine, changed by the rules, persisted by the engine.
+// The rows that a batch touches: loaded by an engine, changed by the rules, persisted by the
+// engine.
 //
 // Rows is how the semantics stay free of storage: rules see plain structs and say what changed;
 // engines see what changed and know nothing of why.

@@ -1,5 +1,5 @@
-// The JSON shapes of the API, read. Strict: an unknown or repeated field, a wrong type, a number out
-// of range or text after the end is invalid_argument, and the message names the field.
+// The JSON shapes of the API, read. Strict: an unknown or repeated field, a wrong type, a number
+// out of range or text after the end is invalid_argument, and the message names the field.
 //
 // Raw JSON (payload, result, metadata) is handed on as the very text that was sent, so that numbers
 // stay exact; its own syntax is checked where every batch is validated (ValidateJson).

@@ -1,8 +1,8 @@
 // The JSON shapes of the API, written. The same shapes serve HTTP, the command line's -o json, and
 // the rows in which engines keep answers: one mapping for all.
 //
-// Ids and tokens are decimal strings, times RFC 3339 with microseconds, durations "30s". Fields that
-// have no value are left out.
+// Ids and tokens are decimal strings, times RFC 3339 with microseconds, durations "30s". Fields
+// that have no value are left out.
 #pragma once
 
 #include <string>
