@@ -59,9 +59,9 @@ struct WorkerOptions {
   std::string name;                 ///< 1-128 bytes; empty: host, process id and a random part
   std::vector<std::string> queues;  ///< empty: every queue
   int concurrency = 0;              ///< jobs at a time, 1-1,000; 0: one per core
-  Duration lease = std::chrono::seconds(30);    ///< renewed at a third of its length
-  Duration timeout = Duration::zero();          ///< per attempt; zero: none
-  Duration grace = std::chrono::seconds(25);    ///< see Stop
+  Duration lease = std::chrono::seconds(30);       ///< renewed at a third of its length
+  Duration timeout = Duration::zero();             ///< per attempt; zero: none
+  Duration grace = std::chrono::seconds(25);       ///< see Stop
   Duration claim_wait = std::chrono::seconds(20);  ///< how long one claim waits for work
   LogSink* log = nullptr;
 };
@@ -76,9 +76,9 @@ struct WorkerStats {
   std::int64_t running = 0;   ///< now
 };
 
-/// The pool. All leases of a pool are renewed in one commit. A handler whose job is cancelled, whose
-/// lease is lost, or who is out of time, sees its stop token fire; a job whose lease was lost is
-/// not reported, because it belongs to somebody else.
+/// The pool. All leases of a pool are renewed in one commit. A handler whose job is cancelled,
+/// whose lease is lost, or who is out of time, sees its stop token fire; a job whose lease was lost
+/// is not reported, because it belongs to somebody else.
 ///
 /// Threads: Handle before Start; Start once; Stop and stats from any thread.
 class WorkerPool {

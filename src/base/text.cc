@@ -13,8 +13,8 @@ struct Unit {
   Duration length;
 };
 constexpr Unit kUnits[] = {
-    {"d", std::chrono::hours(24)}, {"h", std::chrono::hours(1)},
-    {"m", std::chrono::minutes(1)}, {"s", std::chrono::seconds(1)},
+    {"d", std::chrono::hours(24)},        {"h", std::chrono::hours(1)},
+    {"m", std::chrono::minutes(1)},       {"s", std::chrono::seconds(1)},
     {"ms", std::chrono::milliseconds(1)}, {"us", Duration(1)},
 };
 
@@ -137,8 +137,8 @@ Result<Duration> ParseDuration(std::string_view text) {
   std::size_t length = text.find_first_not_of("0123456789.");
   if (length == 0 || length == std::string_view::npos) return bad();
   double number = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + length, number,
-                                      std::chars_format::fixed);
+  auto [end, error] =
+      std::from_chars(text.data(), text.data() + length, number, std::chars_format::fixed);
   if (error != std::errc() || end != text.data() + length) return bad();
   for (const Unit& unit : kUnits) {
     if (text.substr(length) != unit.suffix) continue;

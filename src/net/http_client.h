@@ -29,9 +29,9 @@ class HttpClient {
   /// Sends and waits for the whole answer, whatever its status.
   ///
   /// A kept connection that the server closed before it read anything of the request is replaced,
-  /// once and silently. Errors: unavailable (no connection, or the request was not sent: no effect),
-  /// outcome_unknown (the connection failed after the request was sent), deadline_exceeded or
-  /// cancelled (only before it was sent; afterwards it is outcome_unknown).
+  /// once and silently. Errors: unavailable (no connection, or the request was not sent: no
+  /// effect), outcome_unknown (the connection failed after the request was sent), deadline_exceeded
+  /// or cancelled (only before it was sent; afterwards it is outcome_unknown).
   Result<HttpResponse> Send(HttpRequest request, SteadyTime deadline, std::stop_token stop);
 
  private:

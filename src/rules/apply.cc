@@ -48,4 +48,21 @@ Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
   return {};
 }
 
+void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimRequest& request,
+              const Origin& origin) {
+  for (JobId id : candidates) {
+    JobRow* row = rows.FindJob(id);
+    if (ClaimOne(rows, row, request.worker, request.lease, origin)) {
+      rows.outcomes().push_back({.job = row});
+    }
+  }
+}
+
+Result<void> CheckFingerprint(std::string_view key, std::string_view stored,
+                              std::string_view given) {
+  if (stored == given) return {};
+  return Fail(ErrorCode::kIdempotencyMismatch,
+              fmt::format("the idempotency key '{}' was used with another request", key));
+}
+
 }  // namespace holdfast::rules

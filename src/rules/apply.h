@@ -26,6 +26,10 @@ Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin);
 bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
               const Origin& origin);
 
+/// Claims the candidates in their order, as far as limits allow, and notes the outcomes.
+void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimRequest& request,
+              const Origin& origin);
+
 /// Whether the queue lets anything be claimed, and how many more jobs may run (JOB-11).
 std::int64_t ClaimableOf(const Queue& queue);
 
@@ -41,6 +45,10 @@ Time PruneBefore(const Queue& queue, JobState state, Time now);
 /// How long a failed attempt waits for the next (JOB-7). The jitter is drawn from the token, so
 /// that the same commit gives the same delay on every engine and in every replay.
 Duration RetryDelayOf(const Job& job);
+
+/// Same key, other batch (IDEM-1).
+Result<void> CheckFingerprint(std::string_view key, std::string_view stored,
+                              std::string_view given);
 
 /// Whether a job may go from one state to the other (JOB-1).
 bool CanMove(JobState from, JobState to);

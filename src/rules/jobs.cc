@@ -82,11 +82,15 @@ Job MakeJob(const JobSpec& spec, JobId id, Time now) {
   return job;
 }
 
-void EndLease(Job& job) { job.lease_expires_at.reset(); }
+void EndLease(Job& job) {
+  job.lease_expires_at.reset();
+}
 
 }  // namespace
 
-bool CanMove(JobState from, JobState to) { return kMoves[static_cast<std::size_t>(from)].Has(to); }
+bool CanMove(JobState from, JobState to) {
+  return kMoves[static_cast<std::size_t>(from)].Has(to);
+}
 
 void Move(Rows& rows, JobRow& row, JobState to, Time now) {
   Job& job = rows.Edit(row);
@@ -115,7 +119,8 @@ void Move(Rows& rows, JobRow& row, JobState to, Time now) {
 Result<OperationOutcome> ApplyOperation(Rows& rows, const EnqueueJob& op, const Origin& origin) {
   const JobSpec& spec = op.spec;
   if (spec.parent && rows.FindJob(*spec.parent) == nullptr) {
-    return Fail(ErrorCode::kNotFound, fmt::format("the parent job {} does not exist", *spec.parent));
+    return Fail(ErrorCode::kNotFound,
+                fmt::format("the parent job {} does not exist", *spec.parent));
   }
   if (spec.unique) {
     if (JobRow* holder = rows.FindUnique(spec.kind, spec.unique->key)) {
@@ -155,6 +160,7 @@ bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
               const Origin& origin) {
   if (row == nullptr || row->job->state != JobState::kPending) return false;
   if (ClaimableOf(*rows.QueueNamed(row->job->queue).queue) <= 0) return false;
+  const bool was_untouched = row->change == Change::kNone;
   Job& job = rows.Edit(*row);
   ++job.attempt;
   job.token = ++rows.counters.last_token;
@@ -165,6 +171,7 @@ bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
   Move(rows, *row, JobState::kProcessing, origin.now);
   job.lease_expires_at = origin.now + lease;
   rows.NoteDue(*job.lease_expires_at);
+  rows.LimitExtent(*row, was_untouched, Extent::kClaim);
   AuditJob(rows, *row, "job.claim", JobState::kPending, false, origin);
   return true;
 }
@@ -180,7 +187,9 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const CancelJob& op, const O
   if (row == nullptr) return NotFound(op.id);
   const JobState from = row->job->state;
   if (from == JobState::kProcessing) {
+    const bool was_untouched = row->change == Change::kNone;
     rows.Edit(*row).cancel_requested = true;  // the worker's next renewal tells it (JOB-9)
+    rows.LimitExtent(*row, was_untouched, Extent::kLease);
   } else if (CanMove(from, JobState::kCancelled)) {
     Move(rows, *row, JobState::kCancelled, origin.now);
   } else {
@@ -238,7 +247,9 @@ void ExpireLease(Rows& rows, JobRow& row, const Origin& origin) {
   AuditJob(rows, row, "job.expire", JobState::kProcessing, false, origin);
 }
 
-void Promote(Rows& rows, JobRow& row) { Move(rows, row, JobState::kPending, row.job->run_at); }
+void Promote(Rows& rows, JobRow& row) {
+  Move(rows, row, JobState::kPending, row.job->run_at);
+}
 
 Time PruneBefore(const Queue& queue, JobState state, Time now) {
   return now - (state == JobState::kFailed ? queue.retain_failed : queue.retain_completed);

@@ -8,15 +8,15 @@
 namespace holdfast::rules {
 
 // Names and texts (JOB-12).
-inline constexpr std::size_t kNameBytes = 128;       // kinds, queues
-inline constexpr std::size_t kOwnerBytes = 128;      // workers, actors, correlation ids, tags
+inline constexpr std::size_t kNameBytes = 128;   // kinds, queues
+inline constexpr std::size_t kOwnerBytes = 128;  // workers, actors, correlation ids, tags
 inline constexpr std::size_t kUniqueKeyBytes = 256;
 inline constexpr std::size_t kIdempotencyKeyBytes = 255;
 inline constexpr std::size_t kPayloadBytes = 256 * 1024;
 inline constexpr std::size_t kResultBytes = 1024 * 1024;
 inline constexpr std::size_t kMetadataBytes = 16 * 1024;
-inline constexpr std::size_t kMessageBytes = 1024;       // said with progress
-inline constexpr std::size_t kErrorBytes = 4 * 1024;     // kept of a failure; the rest is cut off
+inline constexpr std::size_t kMessageBytes = 1024;    // said with progress
+inline constexpr std::size_t kErrorBytes = 4 * 1024;  // kept of a failure; the rest is cut off
 inline constexpr std::size_t kTags = 32;
 inline constexpr std::size_t kErrorsKept = 10;
 

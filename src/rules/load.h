@@ -39,7 +39,8 @@ void SortUnique(std::vector<T>& values) {
 }
 
 /// Loads what `batch` touches through `loader`, which has
-///   Result<Job*> LoadJob(JobId), Result<Job*> LoadUnique(kind, key), Result<Queue*> LoadQueue(name)
+///   Result<Job*> LoadJob(JobId), Result<Job*> LoadUnique(kind, key), Result<Queue*>
+///   LoadQueue(name)
 /// each giving nullptr for what does not exist.
 template <typename Loader>
 Result<void> LoadRows(const Batch& batch, Loader& loader, TouchedKeys& keys, Rows& rows) {

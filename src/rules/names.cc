@@ -19,7 +19,9 @@ static_assert(std::is_same_v<std::variant_alternative_t<7, Operation>, ProgressJ
 
 }  // namespace
 
-std::string_view NameOf(JobState state) { return kStateNames[static_cast<std::size_t>(state)]; }
+std::string_view NameOf(JobState state) {
+  return kStateNames[static_cast<std::size_t>(state)];
+}
 
 std::optional<JobState> ParseJobState(std::string_view name) {
   for (std::size_t i = 0; i < kStateNames.size(); ++i) {
@@ -28,6 +30,8 @@ std::optional<JobState> ParseJobState(std::string_view name) {
   return std::nullopt;
 }
 
-std::string_view NameOf(const Operation& operation) { return kOperationNames[operation.index()]; }
+std::string_view NameOf(const Operation& operation) {
+  return kOperationNames[operation.index()];
+}
 
 }  // namespace holdfast

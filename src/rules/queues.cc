@@ -18,12 +18,16 @@ void Update(T& field, const std::optional<T>& change, std::string_view name, std
 std::string FormatBound(const std::optional<std::int64_t>& bound) {
   return bound ? fmt::to_string(*bound) : "null";
 }
-std::string FormatBool(bool value) { return value ? "true" : "false"; }
+std::string FormatBool(bool value) {
+  return value ? "true" : "false";
+}
 std::string FormatSeconds(Duration value) {
   return fmt::format("\"{}s\"", std::chrono::duration_cast<std::chrono::seconds>(value).count());
 }
 
-std::string_view StatusOf(const Queue& queue) { return queue.paused ? "paused" : "running"; }
+std::string_view StatusOf(const Queue& queue) {
+  return queue.paused ? "paused" : "running";
+}
 
 }  // namespace
 

@@ -49,7 +49,7 @@ void Rows::Seal(std::size_t inserts) {
   auto by_id = [](const JobRow& row) { return row.job->id; };
   auto by_name = [](const QueueRow& row) -> std::string_view { return row.queue->name; };
   if (jobs_.size() > 1) {
-    std::ranges::stable_sort(jobs_, {}, by_id);
+    std::ranges::sort(jobs_, {}, by_id);
     auto repeated = std::ranges::unique(jobs_, {}, by_id);
     jobs_.erase(repeated.begin(), repeated.end());
   }
@@ -83,6 +83,7 @@ Job& Rows::Edit(JobRow& row) {
     row.before = KeysOf(*row.job);
     if (keep_undo_) undo_jobs_.emplace_back(row.job, *row.job);
   }
+  row.extent = Extent::kWhole;
   return *row.job;
 }
 
@@ -147,10 +148,9 @@ Receipt Rows::TakeReceipt(bool move_jobs) {
     if (outcome.queue != nullptr) result.queue = *outcome.queue->queue;
     if (outcome.job == nullptr) continue;
     // Two operations on one job: only the last of them may take it.
-    bool is_last = std::none_of(outcomes_.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                                outcomes_.end(), [&](const OperationOutcome& later) {
-                                  return later.job == outcome.job;
-                                });
+    bool is_last =
+        std::none_of(outcomes_.begin() + static_cast<std::ptrdiff_t>(i) + 1, outcomes_.end(),
+                     [&](const OperationOutcome& later) { return later.job == outcome.job; });
     if (move_jobs && is_last) {
       result.job = std::move(*outcome.job->job);
     } else {

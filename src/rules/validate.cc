@@ -135,7 +135,9 @@ Result<void> Check(const SnoozeJob& op) {
   return CheckRange("delay", op.delay, Duration::zero(), kDelayMax);
 }
 
-Result<void> Check(const RenewJob& op) { return CheckLease(op.lease); }
+Result<void> Check(const RenewJob& op) {
+  return CheckLease(op.lease);
+}
 
 Result<void> Check(const ProgressJob& op) {
   if (!(op.progress >= 0 && op.progress <= 1)) {
@@ -165,9 +167,13 @@ Result<void> Check(const SetQueue& op) {
 }
 
 // release, cancel, retry and delete name only an id (and a token), which may be any number.
-Result<void> Check(const auto&) { return {}; }
+Result<void> Check(const auto&) {
+  return {};
+}
 
-Result<void> CheckLimit(int limit) { return CheckRange("limit", limit, 1, kPageItems); }
+Result<void> CheckLimit(int limit) {
+  return CheckRange("limit", limit, 1, kPageItems);
+}
 
 }  // namespace
 
@@ -178,7 +184,8 @@ Result<void> Validate(const Batch& batch) {
                                kOperations));
   }
   if (batch.guards.size() > kGuards) {
-    return Invalid(fmt::format("the batch has {} guards (at most {})", batch.guards.size(), kGuards));
+    return Invalid(
+        fmt::format("the batch has {} guards (at most {})", batch.guards.size(), kGuards));
   }
   HF_RETURN_IF_ERROR(CheckText("idempotency key", batch.idempotency_key, 0, kIdempotencyKeyBytes));
   for (std::size_t i = 0; i < batch.operations.size(); ++i) {
