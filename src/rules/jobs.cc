@@ -160,6 +160,7 @@ bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
               const Origin& origin) {
   if (row == nullptr || row->job->state != JobState::kPending) return false;
   if (ClaimableOf(*rows.QueueNamed(row->job->queue).queue) <= 0) return false;
+  const bool was_untouched = row->change == Change::kNone;
   Job& job = rows.Edit(*row);
   ++job.attempt;
   job.token = ++rows.counters.last_token;
@@ -170,6 +171,7 @@ bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
   Move(rows, *row, JobState::kProcessing, origin.now);
   job.lease_expires_at = origin.now + lease;
   rows.NoteDue(*job.lease_expires_at);
+  rows.LimitExtent(*row, was_untouched, Extent::kClaim);
   AuditJob(rows, *row, "job.claim", JobState::kPending, false, origin);
   return true;
 }
@@ -185,7 +187,9 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const CancelJob& op, const O
   if (row == nullptr) return NotFound(op.id);
   const JobState from = row->job->state;
   if (from == JobState::kProcessing) {
+    const bool was_untouched = row->change == Change::kNone;
     rows.Edit(*row).cancel_requested = true;  // the worker's next renewal tells it (JOB-9)
+    rows.LimitExtent(*row, was_untouched, Extent::kLease);
   } else if (CanMove(from, JobState::kCancelled)) {
     Move(rows, *row, JobState::kCancelled, origin.now);
   } else {

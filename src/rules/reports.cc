@@ -123,16 +123,20 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const SnoozeJob& op, const O
 
 Result<OperationOutcome> ApplyOperation(Rows& rows, const RenewJob& op, const Origin& origin) {
   HF_ASSIGN_OR_RETURN(JobRow * row, FindLeased(rows, op.id, op.token));
+  const bool was_untouched = row->change == Change::kNone;
   rows.Edit(*row).lease_expires_at = origin.now + op.lease;
+  rows.LimitExtent(*row, was_untouched, Extent::kLease);
   rows.NoteDue(origin.now + op.lease);
   return OperationOutcome{.job = row};
 }
 
 Result<OperationOutcome> ApplyOperation(Rows& rows, const ProgressJob& op, const Origin&) {
   HF_ASSIGN_OR_RETURN(JobRow * row, FindLeased(rows, op.id, op.token));
+  const bool was_untouched = row->change == Change::kNone;
   Job& job = rows.Edit(*row);
   job.progress = op.progress;
   job.message = op.message;
+  rows.LimitExtent(*row, was_untouched, Extent::kLease);
   return OperationOutcome{.job = row};
 }
 

@@ -83,6 +83,7 @@ Job& Rows::Edit(JobRow& row) {
     row.before = KeysOf(*row.job);
     if (keep_undo_) undo_jobs_.emplace_back(row.job, *row.job);
   }
+  row.extent = Extent::kWhole;
   return *row.job;
 }
 

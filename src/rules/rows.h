@@ -51,9 +51,17 @@ inline JobKeys KeysOf(const Job& job) {
 
 enum class Change : std::uint8_t { kNone, kUpdated, kInserted, kDeleted };
 
+/// How much of an updated row differs: engines write no more than that.
+enum class Extent : std::uint8_t {
+  kWhole,  // anything but payload and what is fixed at enqueue
+  kClaim,  // what a claim of a pending job changes
+  kLease,  // lease_expires_at, cancel_requested, progress, message
+};
+
 struct JobRow {
   Job* job = nullptr;
   Change change = Change::kNone;
+  Extent extent = Extent::kWhole;
   bool payload_changed = false;
   JobKeys before;  // meaningful if updated or deleted
 };
@@ -97,6 +105,10 @@ class Rows {
   JobRow* FindUnique(std::string_view kind, std::string_view key);
   /// For changing a row: notes that it changed, and how it was.
   Job& Edit(JobRow& row);
+  /// After an operation changed only that much of a row that was untouched before it.
+  void LimitExtent(JobRow& row, bool was_untouched, Extent extent) {
+    if (was_untouched) row.extent = extent;
+  }
   Queue& Edit(QueueRow& row);
   JobRow& Insert(Job job);
   /// Marks the row; the engine removes it.

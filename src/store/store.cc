@@ -3,11 +3,11 @@
 
 #include <algorithm>
 
+#include "base/answer.h"
 #include "base/result.h"
 #include "engine/engine.h"
 #include "holdfast/version.h"
 #include "rules/validate.h"
-#include "store/answer.h"
 #include "store/claim_waiters.h"
 #include "store/maintainer.h"
 #include "store/recorder.h"
@@ -16,7 +16,7 @@
 namespace holdfast {
 namespace {
 
-using store::Answer;
+using base::Answer;
 using store::OperationTag;
 
 /// What rules::Validate leaves to whoever has a parser.

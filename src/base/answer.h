@@ -6,7 +6,7 @@
 #include <optional>
 #include <utility>
 
-namespace holdfast::store {
+namespace holdfast::base {
 
 /// One value, set once and taken once. Shared by the two threads, so that the setter may still be
 /// waking the taker when the taker is long gone.
@@ -29,4 +29,4 @@ class Answer {
   std::atomic<bool> is_set_ = false;
 };
 
-}  // namespace holdfast::store
+}  // namespace holdfast::base
