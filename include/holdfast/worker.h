@@ -43,7 +43,8 @@ class Attempt {
  public:
   virtual ~Attempt() = default;
   virtual const Job& job() const = 0;
-  /// Fires when the work should end: see stop_reason(). Thread-safe.
+  /// Fires when the work should end: see stop_reason(). Thread-safe. Callbacks on it must be quick:
+  /// the thread that runs them also renews the leases.
   virtual std::stop_token stop() const = 0;
   virtual StopReason stop_reason() const = 0;
   /// Reports progress, 0 to 1. Blocks for one commit. Errors: fenced (the stop token fires, too).
@@ -80,7 +81,7 @@ struct WorkerStats {
 /// whose lease is lost, or who is out of time, sees its stop token fire; a job whose lease was lost
 /// is not reported, because it belongs to somebody else.
 ///
-/// Threads: Handle before Start; Start once; Stop and stats from any thread.
+/// Threads: Handle before Start; Start once; stats from any thread; Stop from any but a handler's.
 class WorkerPool {
  public:
   /// `store` must outlive the pool.
