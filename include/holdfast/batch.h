@@ -99,9 +99,8 @@ struct SetQueue {
   std::optional<Duration> retain_failed;
 };
 
-using Operation =
-    std::variant<EnqueueJob, ClaimJob, CompleteJob, FailJob, ReleaseJob, SnoozeJob, RenewJob,
-                 ProgressJob, CancelJob, RetryJob, DeleteJob, SetQueue>;
+using Operation = std::variant<EnqueueJob, ClaimJob, CompleteJob, FailJob, ReleaseJob, SnoozeJob,
+                               RenewJob, ProgressJob, CancelJob, RetryJob, DeleteJob, SetQueue>;
 
 /// The operation's name: "job.enqueue".
 std::string_view NameOf(const Operation& operation);

@@ -19,7 +19,8 @@ struct Context {
   std::stop_token stop;
   /// Who asks. Kept in audit entries. At most 128 bytes.
   std::string actor;
-  /// Ties together what belongs together, across services. Kept in audit entries. At most 128 bytes.
+  /// Ties together what belongs together, across services. Kept in audit entries. At most 128
+  /// bytes.
   std::string correlation_id;
 
   /// A context that expires `timeout` from now.

@@ -17,29 +17,29 @@
 namespace holdfast {
 
 // X(enumerator, name, HTTP status, exit code, is it retryable, what the caller should do)
-#define HOLDFAST_ERROR_CODES(X)                                                                   \
-  X(kInvalidArgument, "invalid_argument", 400, 2, false, "fix the call")                          \
-  X(kUnauthenticated, "unauthenticated", 401, 4, false, "fix the credentials")                    \
-  X(kForbidden, "forbidden", 403, 4, false, "fix the credentials")                                \
-  X(kNotFound, "not_found", 404, 3, false, "decide")                                              \
-  X(kAlreadyExists, "already_exists", 409, 5, false, "often: treat as done (the id is attached)") \
-  X(kVersionMismatch, "version_mismatch", 412, 5, true, "read again, redo the change")            \
-  X(kInvalidTransition, "invalid_transition", 409, 5, false, "decide")                            \
-  X(kRuleViolation, "rule_violation", 409, 5, false, "decide")                                    \
-  X(kCapacityFull, "capacity_full", 409, 5, false, "decide")                                      \
-  X(kFenced, "fenced", 409, 5, false, "stop the work: a successor holds the lease")               \
-  X(kDeadlock, "deadlock", 409, 5, true, "release what you hold, then retry")                     \
-  X(kBusy, "busy", 423, 75, true, "wait or give up (the remaining time is attached)")             \
-  X(kQueueFull, "queue_full", 429, 8, true, "back off, then retry")                               \
-  X(kRateLimited, "rate_limited", 429, 8, true, "back off, then retry")                           \
-  X(kIdempotencyMismatch, "idempotency_mismatch", 422, 5, false, "use a new key")                 \
-  X(kPayloadTooLarge, "payload_too_large", 413, 2, false, "send less")                            \
-  X(kDeadlineExceeded, "deadline_exceeded", 408, 6, true, "retry: there was no effect")           \
-  X(kCancelled, "cancelled", 408, 6, true, "retry: there was no effect")                          \
-  X(kUnavailable, "unavailable", 503, 7, true, "retry with backoff: there was no effect")         \
-  X(kShuttingDown, "shutting_down", 503, 7, true, "retry with backoff: there was no effect")      \
+#define HOLDFAST_ERROR_CODES(X)                                                                    \
+  X(kInvalidArgument, "invalid_argument", 400, 2, false, "fix the call")                           \
+  X(kUnauthenticated, "unauthenticated", 401, 4, false, "fix the credentials")                     \
+  X(kForbidden, "forbidden", 403, 4, false, "fix the credentials")                                 \
+  X(kNotFound, "not_found", 404, 3, false, "decide")                                               \
+  X(kAlreadyExists, "already_exists", 409, 5, false, "often: treat as done (the id is attached)")  \
+  X(kVersionMismatch, "version_mismatch", 412, 5, true, "read again, redo the change")             \
+  X(kInvalidTransition, "invalid_transition", 409, 5, false, "decide")                             \
+  X(kRuleViolation, "rule_violation", 409, 5, false, "decide")                                     \
+  X(kCapacityFull, "capacity_full", 409, 5, false, "decide")                                       \
+  X(kFenced, "fenced", 409, 5, false, "stop the work: a successor holds the lease")                \
+  X(kDeadlock, "deadlock", 409, 5, true, "release what you hold, then retry")                      \
+  X(kBusy, "busy", 423, 75, true, "wait or give up (the remaining time is attached)")              \
+  X(kQueueFull, "queue_full", 429, 8, true, "back off, then retry")                                \
+  X(kRateLimited, "rate_limited", 429, 8, true, "back off, then retry")                            \
+  X(kIdempotencyMismatch, "idempotency_mismatch", 422, 5, false, "use a new key")                  \
+  X(kPayloadTooLarge, "payload_too_large", 413, 2, false, "send less")                             \
+  X(kDeadlineExceeded, "deadline_exceeded", 408, 6, true, "retry: there was no effect")            \
+  X(kCancelled, "cancelled", 408, 6, true, "retry: there was no effect")                           \
+  X(kUnavailable, "unavailable", 503, 7, true, "retry with backoff: there was no effect")          \
+  X(kShuttingDown, "shutting_down", 503, 7, true, "retry with backoff: there was no effect")       \
   X(kOutcomeUnknown, "outcome_unknown", 500, 7, false, "retry only with the same idempotency key") \
-  X(kCorrupt, "corrupt", 500, 1, false, "stop and alert")                                         \
+  X(kCorrupt, "corrupt", 500, 1, false, "stop and alert")                                          \
   X(kInternal, "internal", 500, 1, false, "report it")
 
 enum class ErrorCode {

@@ -86,8 +86,8 @@ enum class OnConflict : std::uint8_t {
 
 /// At most one job of a kind holds a unique key while its state is one of `states`.
 struct UniqueKey {
-  std::string key;                  ///< 1-256 bytes
-  JobStates states = kLiveStates;   ///< must include the live states; may add finished ones
+  std::string key;                 ///< 1-256 bytes
+  JobStates states = kLiveStates;  ///< must include the live states; may add finished ones
   OnConflict on_conflict = OnConflict::kReject;
 
   bool operator==(const UniqueKey&) const = default;
@@ -171,9 +171,9 @@ struct JobPage {
 
 /// What a worker asks for (JOB-3).
 struct ClaimRequest {
-  std::string worker;               ///< 1-128 bytes: who will work
-  std::vector<std::string> queues;  ///< empty: every queue
-  int max = 1;                      ///< 1-1,000
+  std::string worker;                         ///< 1-128 bytes: who will work
+  std::vector<std::string> queues;            ///< empty: every queue
+  int max = 1;                                ///< 1-1,000
   Duration lease = std::chrono::seconds(30);  ///< 100 ms to 24 h
   Duration wait = Duration::zero();           ///< how long to wait for a first job; at most 5 min
 };

@@ -9,17 +9,17 @@
 namespace holdfast {
 
 enum class Counter : std::uint8_t {
-  kJobsEnqueued,       ///< by queue
-  kJobsClaimed,        ///< by queue
-  kJobsCompleted,      ///< by queue
-  kJobsFailed,         ///< by queue: became a dead letter
-  kJobsRetried,        ///< by queue: an attempt failed, another will follow
-  kJobsReleased,       ///< by queue: given back or snoozed
-  kJobsCancelled,      ///< by queue
-  kLeasesExpired,      ///< by queue
-  kRefusals,           ///< by error code
-  kClaimsEmpty,        ///< claims that found nothing
-  kCommits,            ///< batches committed
+  kJobsEnqueued,   ///< by queue
+  kJobsClaimed,    ///< by queue
+  kJobsCompleted,  ///< by queue
+  kJobsFailed,     ///< by queue: became a dead letter
+  kJobsRetried,    ///< by queue: an attempt failed, another will follow
+  kJobsReleased,   ///< by queue: given back or snoozed
+  kJobsCancelled,  ///< by queue
+  kLeasesExpired,  ///< by queue
+  kRefusals,       ///< by error code
+  kClaimsEmpty,    ///< claims that found nothing
+  kCommits,        ///< batches committed
 };
 inline constexpr std::size_t kCounterCount = 11;
 

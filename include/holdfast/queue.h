@@ -13,8 +13,9 @@ namespace holdfast {
 /// A queue comes to be with its first job or its first setting. All of this survives a restart.
 struct Queue {
   std::string name;
-  bool paused = false;                      ///< nothing is claimed from it
-  std::optional<std::int64_t> max_pending;  ///< jobs waiting (scheduled + pending); nothing: no bound
+  bool paused = false;  ///< nothing is claimed from it
+  std::optional<std::int64_t>
+      max_pending;  ///< jobs waiting (scheduled + pending); nothing: no bound
   std::optional<std::int64_t> max_running;  ///< jobs processing, across all nodes
   bool audit = false;                       ///< claims and finishes leave audit entries, too
   Duration retain_completed = std::chrono::hours(24);   ///< completed and cancelled jobs

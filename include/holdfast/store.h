@@ -28,9 +28,9 @@ class Engine;
 
 /// Tuning, all defaulted. What is pointed to must outlive the store.
 struct StoreOptions {
-  const Clock* clock = nullptr;    ///< nothing: Clock::System()
-  LogSink* log = nullptr;          ///< nothing: no log
-  MetricSink* metrics = nullptr;   ///< nothing: no metrics
+  const Clock* clock = nullptr;   ///< nothing: Clock::System()
+  LogSink* log = nullptr;         ///< nothing: no log
+  MetricSink* metrics = nullptr;  ///< nothing: no metrics
   /// Expire leases, promote due jobs and prune on a thread of the store's own. Off in tests, which
   /// call Maintain themselves.
   bool maintain = true;
@@ -73,7 +73,8 @@ class Store {
  public:
   /// Over an engine that is already open. Programs call OpenStore.
   Store(std::unique_ptr<engine::Engine> engine, const StoreOptions& options);
-  /// Ends every waiting claim with shutting_down, stops maintenance, closes the engine.
+  /// Answers every waiting claim with nothing, finishes what was committed, closes the engine.
+  /// No other thread may still be in a call.
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -144,7 +145,7 @@ class Store {
 
  private:
   class Impl;
-  std::shared_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;
 };
 
 /// Opens the store that `url` names:

@@ -43,7 +43,8 @@ class Attempt {
  public:
   virtual ~Attempt() = default;
   virtual const Job& job() const = 0;
-  /// Fires when the work should end: see stop_reason(). Thread-safe.
+  /// Fires when the work should end: see stop_reason(). Thread-safe. Callbacks on it must be quick:
+  /// the thread that runs them also renews the leases.
   virtual std::stop_token stop() const = 0;
   virtual StopReason stop_reason() const = 0;
   /// Reports progress, 0 to 1. Blocks for one commit. Errors: fenced (the stop token fires, too).
@@ -59,9 +60,9 @@ struct WorkerOptions {
   std::string name;                 ///< 1-128 bytes; empty: host, process id and a random part
   std::vector<std::string> queues;  ///< empty: every queue
   int concurrency = 0;              ///< jobs at a time, 1-1,000; 0: one per core
-  Duration lease = std::chrono::seconds(30);    ///< renewed at a third of its length
-  Duration timeout = Duration::zero();          ///< per attempt; zero: none
-  Duration grace = std::chrono::seconds(25);    ///< see Stop
+  Duration lease = std::chrono::seconds(30);       ///< renewed at a third of its length
+  Duration timeout = Duration::zero();             ///< per attempt; zero: none
+  Duration grace = std::chrono::seconds(25);       ///< see Stop
   Duration claim_wait = std::chrono::seconds(20);  ///< how long one claim waits for work
   LogSink* log = nullptr;
 };
@@ -76,11 +77,11 @@ struct WorkerStats {
   std::int64_t running = 0;   ///< now
 };
 
-/// The pool. All leases of a pool are renewed in one commit. A handler whose job is cancelled, whose
-/// lease is lost, or who is out of time, sees its stop token fire; a job whose lease was lost is
-/// not reported, because it belongs to somebody else.
+/// The pool. All leases of a pool are renewed in one commit. A handler whose job is cancelled,
+/// whose lease is lost, or who is out of time, sees its stop token fire; a job whose lease was lost
+/// is not reported, because it belongs to somebody else.
 ///
-/// Threads: Handle before Start; Start once; Stop and stats from any thread.
+/// Threads: Handle before Start; Start once; stats from any thread; Stop from any but a handler's.
 class WorkerPool {
  public:
   /// `store` must outlive the pool.

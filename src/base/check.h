@@ -4,11 +4,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define HF_CHECK(condition)                                                                 \
-  do {                                                                                      \
-    if (!(condition)) [[unlikely]] {                                                        \
-      std::fprintf(stderr, "holdfast: check failed: %s (%s:%d)\n", #condition, __FILE__,    \
-                   __LINE__);                                                               \
-      std::abort();                                                                         \
-    }                                                                                       \
+#define HF_CHECK(condition)                                                              \
+  do {                                                                                   \
+    if (!(condition)) [[unlikely]] {                                                     \
+      std::fprintf(stderr, "holdfast: check failed: %s (%s:%d)\n", #condition, __FILE__, \
+                   __LINE__);                                                            \
+      std::abort();                                                                      \
+    }                                                                                    \
   } while (false)

@@ -56,8 +56,7 @@ class JsonWriter {
     Bool(value);
   }
   template <std::integral T>
-    requires(!std::same_as<T, bool>)
-  void Field(std::string_view name, T value) {
+  requires(!std::same_as<T, bool>) void Field(std::string_view name, T value) {
     Key(name);
     Integer(static_cast<std::int64_t>(value));
   }

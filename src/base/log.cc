@@ -18,8 +18,8 @@ bool NeedsQuotes(std::string_view value) {
 }
 
 std::string FormatText(const LogEvent& event, std::string_view time) {
-  std::string line = fmt::format("{} {:<7} {}", time, kLevelNames[static_cast<int>(event.level)],
-                                 event.name);
+  std::string line =
+      fmt::format("{} {:<7} {}", time, kLevelNames[static_cast<int>(event.level)], event.name);
   for (const auto& [name, value] : event.fields) {
     line += fmt::format(" {}=", name);
     if (NeedsQuotes(value)) {
@@ -56,8 +56,8 @@ class StderrLog final : public LogSink {
 
   void Write(const LogEvent& event) override {
     std::string time = FormatTime(Clock::System().Wall());
-    logger_.info("{}", format_ == LogFormat::kText ? FormatText(event, time)
-                                                   : FormatJson(event, time));
+    logger_.info("{}",
+                 format_ == LogFormat::kText ? FormatText(event, time) : FormatJson(event, time));
   }
 
  private:

@@ -1,8 +1,8 @@
 // Mutexes that the compiler and the tests can check.
 //
-// clang's thread-safety analysis proves that guarded members are used under their mutex. Ranks prove
-// that mutexes are taken in one order: in checked builds, taking a mutex whose rank is not above
-// every rank already held aborts.
+// clang's thread-safety analysis proves that guarded members are used under their mutex. Ranks
+// prove that mutexes are taken in one order: in checked builds, taking a mutex whose rank is not
+// above every rank already held aborts.
 #pragma once
 
 #include <condition_variable>

@@ -28,7 +28,7 @@ struct Change {
     std::string queue;
     std::int64_t count = 0;
   };
-  std::vector<Ready> ready;     ///< queues with that many more jobs to claim
+  std::vector<Ready> ready;      ///< queues with that many more jobs to claim
   std::optional<Time> next_due;  ///< something will need maintenance then
 };
 
@@ -41,14 +41,14 @@ class ChangeListener {
 
 /// One bounded step of maintenance.
 struct MaintainRequest {
-  int limit = 1000;                   ///< rows per kind of work
-  std::vector<AuditEntry> refusals;   ///< to be appended to the trail, or folded into its entries
+  int limit = 1000;                  ///< rows per kind of work
+  std::vector<AuditEntry> refusals;  ///< to be appended to the trail, or folded into its entries
 };
 
 struct MaintainResult {
   MaintainReport report;
-  std::vector<Job> expired;       ///< the jobs whose leases ran out, as they are now
-  std::optional<Time> next_due;   ///< when the next job comes due or the next lease runs out
+  std::vector<Job> expired;      ///< the jobs whose leases ran out, as they are now
+  std::optional<Time> next_due;  ///< when the next job comes due or the next lease runs out
 };
 
 class Engine {

@@ -28,10 +28,14 @@ class HttpClient {
 
   /// Sends and waits for the whole answer, whatever its status.
   ///
-  /// A kept connection that the server closed before it read anything of the request is replaced,
-  /// once and silently. Errors: unavailable (no connection, or the request was not sent: no effect),
-  /// outcome_unknown (the connection failed after the request was sent), deadline_exceeded or
-  /// cancelled (only before it was sent; afterwards it is outcome_unknown).
+  /// Errors: invalid_argument (the method, target or a header cannot be sent as HTTP), unavailable
+  /// (no connection, or the request was not sent whole: no effect), deadline_exceeded or cancelled
+  /// (likewise), outcome_unknown (any failure after the request was sent). GET and HEAD have no
+  /// outcome that could be unknown: after they were sent, too, they get one of the other codes.
+  ///
+  /// A kept connection that turns out to be closed is replaced, once and silently, if the server
+  /// cannot have acted on the request: it did not get all of it, or it is a GET or HEAD and no byte
+  /// of an answer came. The deadline does not bound the look-up of a host name.
   Result<HttpResponse> Send(HttpRequest request, SteadyTime deadline, std::stop_token stop);
 
  private:

@@ -20,12 +20,13 @@ struct ServerOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8420;  ///< 0: any free one
   int threads = 2;
-  std::size_t max_connections = 10'000;          ///< beyond it: 503, then closed
-  std::size_t max_header_bytes = 16 * 1024;      ///< beyond it: 431
-  Duration header_timeout = std::chrono::seconds(10);  ///< for the whole header, from its first byte
-  Duration body_timeout = std::chrono::seconds(30);    ///< for the whole body
-  Duration idle_timeout = std::chrono::seconds(60);    ///< between two requests
-  Duration write_timeout = std::chrono::seconds(30);   ///< for a whole answer
+  std::size_t max_connections = 10'000;      ///< beyond it: 503, then closed
+  std::size_t max_header_bytes = 16 * 1024;  ///< beyond it: 431
+  Duration header_timeout =
+      std::chrono::seconds(10);                       ///< for the whole header, from its first byte
+  Duration body_timeout = std::chrono::seconds(30);   ///< for the whole body
+  Duration idle_timeout = std::chrono::seconds(60);   ///< between two requests
+  Duration write_timeout = std::chrono::seconds(30);  ///< for a whole answer
 };
 
 /// Answers the request it came with. Must be called exactly once, from any thread; the first call

@@ -1,5 +1,6 @@
-// The JSON shapes of the API, read. Strict: an unknown or repeated field, a wrong type, a number out
-// of range or text after the end is invalid_argument, and the message names the field.
+// The JSON shapes of the API, read. Strict: an unknown or repeated field, a wrong type, a number
+// out of range or text after the end is invalid_argument, and the message names the field. Answers
+// alone may have fields that nobody knows, because a newer server may have written them.
 //
 // Raw JSON (payload, result, metadata) is handed on as the very text that was sent, so that numbers
 // stay exact; its own syntax is checked where every batch is validated (ValidateJson).
@@ -27,6 +28,20 @@ struct JobSpecs {
 Result<JobSpecs> DecodeJobSpecs(std::string_view text);
 Result<ClaimRequest> DecodeClaimRequest(std::string_view text);
 
+/// The body of POST /v1/commit: one batch, or {"batches":[...]}, each of which stands alone.
+struct Commit {
+  std::vector<Batch> batches;
+  bool is_many = false;
+};
+Result<Commit> DecodeCommit(std::string_view text);
+/// The body of POST /v1/jobs/{id}/...: the members of `start`, whose id is known from the path.
+Result<Operation> DecodeJobOperation(Operation start, std::string_view text);
+/// The body of PATCH /v1/queues/{name}.
+Result<SetQueue> DecodeQueueChange(std::string name, std::string_view text);
+/// The bodies of POST /v1/jobs/finish and /v1/jobs/renew, as operations.
+Result<std::vector<Operation>> DecodeFinish(std::string_view text);
+Result<std::vector<Operation>> DecodeRenew(std::string_view text);
+
 /// Bodies of answers.
 Result<Job> DecodeJob(std::string_view text);
 Result<JobPage> DecodeJobPage(std::string_view text);
@@ -35,6 +50,8 @@ Result<std::vector<Queue>> DecodeQueues(std::string_view text);
 Result<AuditPage> DecodeAuditPage(std::string_view text);
 Result<StoreStats> DecodeStats(std::string_view text);
 Result<Receipt> DecodeReceipt(std::string_view text);
+/// {"items":[a receipt or {"error":problem}]}: the answer to many batches.
+Result<std::vector<Result<Receipt>>> DecodeReceipts(std::string_view text);
 /// problem+json; `http_status` decides if the body is not such a document.
 Error DecodeProblem(std::string_view text, int http_status);
 

@@ -1,8 +1,8 @@
 // The JSON shapes of the API, written. The same shapes serve HTTP, the command line's -o json, and
 // the rows in which engines keep answers: one mapping for all.
 //
-// Ids and tokens are decimal strings, times RFC 3339 with microseconds, durations "30s". Fields that
-// have no value are left out.
+// Ids and tokens are decimal strings, times RFC 3339 with microseconds, durations "30s". Fields
+// that have no value are left out.
 #pragma once
 
 #include <string>
@@ -16,15 +16,18 @@ void WriteJob(base::JsonWriter& json, const Job& job);
 void WriteQueue(base::JsonWriter& json, const Queue& queue);
 void WriteAuditEntry(base::JsonWriter& json, const AuditEntry& entry);
 void WriteStats(base::JsonWriter& json, const StoreStats& stats);
-/// The members of an error, for use inside an object: "code", "message" and its detail fields.
+/// The members of an error, for use inside an object: "code", "detail" (its message), "retryable"
+/// and its detail fields.
 void WriteErrorFields(base::JsonWriter& json, const Error& error);
 void WriteOperation(base::JsonWriter& json, const Operation& operation);
 /// {"guards":[...],"operations":[...]} and, if there is one, "idempotency_key".
 void WriteBatch(base::JsonWriter& json, const Batch& batch);
-/// {"results":[...]}, each result with "job", "existing", "queue", or "claimed":false.
+/// {"results":[...]}, each result with "job", "existing" or "queue", or with none of them; and
+/// "replayed" if it is.
 void WriteReceipt(base::JsonWriter& json, const Receipt& receipt);
 /// The body of POST /v1/jobs: the members of a job.enqueue without its "do".
 void WriteJobSpec(base::JsonWriter& json, const JobSpec& spec);
+void WriteClaimRequest(base::JsonWriter& json, const ClaimRequest& request);
 
 /// The whole value as text: `ToText(WriteJob, job)`.
 template <typename T>

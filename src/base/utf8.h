@@ -1,0 +1,16 @@
+// Text that is to be stored or sent must be UTF-8.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace holdfast::base {
+
+bool IsUtf8(std::string_view text);
+
+/// At most `limit` bytes of `text`, never ending within a character; what is not UTF-8 becomes
+/// U+FFFD. For texts that must be kept whatever they hold, such as the error output of a program.
+std::string CutUtf8(std::string_view text, std::size_t limit);
+
+}  // namespace holdfast::base

@@ -1,0 +1,325 @@
+#include "engine/memory/memory_engine.h"
+
+#include "base/engine_clock.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "engine/memory/tables.h"
+#include "rules/apply.h"
+#include "rules/limits.h"
+#include "rules/load.h"
+#include "rules/validate.h"
+#include "wire/encode.h"
+
+namespace holdfast::engine {
+namespace {
+
+using base::ReaderLock;
+using base::WriterLock;
+
+constexpr int kRowsBetweenChecks = 1000;  // of the context, in a long scan (CTX-1)
+
+/// One mutex: readers share it, a commit has it to itself. A commit is done when it returns, so the
+/// completions run inline.
+class MemoryEngine final : public Engine {
+ public:
+  explicit MemoryEngine(const StoreOptions& options)
+      : clock_(options.clock != nullptr ? *options.clock : Clock::System(),
+               base::EngineClock::Anchor(options.clock != nullptr ? *options.clock
+                                                                  : Clock::System())) {}
+
+  const Traits& traits() const override { return traits_; }
+
+  void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) override {
+    std::vector<Result<Receipt>> answers;
+    answers.reserve(batches.size());
+    if (Result<void> alive = context.Check(); !alive) {
+      answers.resize(batches.size(), std::unexpected(alive.error()));
+      return done(std::move(answers));
+    }
+    Change change;
+    const SteadyTime called = std::chrono::steady_clock::now();
+    {
+      WriterLock lock(mutex_);
+      rules::Origin origin = MakeOrigin(context, called);
+      for (const Batch& batch : batches) answers.push_back(CommitOne(batch, origin, change));
+    }
+    Notify(change);
+    done(std::move(answers));
+  }
+
+  void Claim(const Context& context, ClaimRequest request, ClaimDone done) override {
+    if (Result<void> alive = context.Check(); !alive) {
+      return done(std::unexpected(std::move(alive).error()));
+    }
+    std::vector<Job> jobs;
+    Change change;
+    const SteadyTime called = std::chrono::steady_clock::now();
+    {
+      WriterLock lock(mutex_);
+      std::vector<JobId> ids = tables_.FindClaimable(request.queues, request.max);
+      LoadJobs(ids);
+      rules::ClaimAll(rows_, ids, request, MakeOrigin(context, called));
+      tables_.Persist(rows_);
+      NoteChange(change);
+      for (OperationResult& result : rows_.TakeReceipt(false).results) {
+        jobs.push_back(std::move(*result.job));
+      }
+    }
+    Notify(change);
+    done(std::move(jobs));
+  }
+
+  Result<std::optional<Job>> GetJob(const Context& context, JobId id) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    ReaderLock lock(mutex_);
+    auto found = tables_.jobs.find(id);
+    if (found == tables_.jobs.end()) return std::nullopt;
+    return found->second;
+  }
+
+  Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    HF_ASSIGN_OR_RETURN(JobId after, rules::ParseCursor(filter.cursor));
+    JobPage page;
+    ReaderLock lock(mutex_);
+    int rows = 0;
+    for (auto job = tables_.jobs.upper_bound(after); job != tables_.jobs.end(); ++job) {
+      if (++rows % kRowsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
+      if (!Matches(job->second, filter)) continue;
+      if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+        page.next_cursor = std::to_string(page.items.back().id);
+        break;
+      }
+      page.items.push_back(job->second);
+    }
+    return page;
+  }
+
+  Result<std::vector<Queue>> ListQueues(const Context& context) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    std::vector<Queue> queues;
+    ReaderLock lock(mutex_);
+    for (const auto& [name, table] : tables_.queues) {
+      Queue& queue = queues.emplace_back(table.queue);
+      for (int priority = 0; priority <= rules::kLowestPriority; ++priority) {
+        auto first = table.ready.lower_bound({priority, Time::min(), 0});
+        if (first == table.ready.end() || std::get<int>(*first) != priority) continue;
+        Time due = std::get<Time>(*first);
+        if (!queue.oldest_pending_at || due < *queue.oldest_pending_at) {
+          queue.oldest_pending_at = due;
+        }
+      }
+    }
+    return queues;
+  }
+
+  Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    HF_ASSIGN_OR_RETURN(std::int64_t before, rules::ParseCursor(filter.cursor));
+    AuditPage page;
+    ReaderLock lock(mutex_);
+    int rows = 0;
+    for (auto entry = tables_.audit.rbegin(); entry != tables_.audit.rend(); ++entry) {
+      if (++rows % kRowsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
+      if (before != 0 && entry->sequence >= before) continue;
+      if (!Matches(*entry, filter)) continue;
+      if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+        page.next_cursor = std::to_string(page.items.back().sequence);
+        break;
+      }
+      page.items.push_back(*entry);
+    }
+    return page;
+  }
+
+  Result<MaintainResult> Maintain(const Context& context, MaintainRequest request) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    MaintainResult result;
+    Change change;
+    {
+      WriterLock lock(mutex_);
+      rules::Origin origin = MakeOrigin(context, std::chrono::steady_clock::now());
+      ExpireLeases(request.limit, origin, result, change);
+      PromoteDue(request.limit, origin, result, change);
+      Prune(request.limit, origin.now, result.report);
+      for (AuditEntry& entry : request.refusals) {
+        entry.sequence = ++tables_.counters.last_audit;
+        entry.at = origin.now;
+        tables_.audit.push_back(std::move(entry));
+      }
+      if (!tables_.scheduled.empty()) result.next_due = tables_.scheduled.begin()->first;
+      if (!tables_.leases.empty()) {
+        Time expiry = tables_.leases.begin()->first;
+        if (!result.next_due || expiry < *result.next_due) result.next_due = expiry;
+      }
+    }
+    Notify(change);
+    return result;
+  }
+
+  void Listen(ChangeListener* listener) override { listener_ = listener; }
+  bool ChangedElsewhere() override { return false; }
+  Result<Time> Now() override { return clock_.Now(); }
+  Result<void> CheckHealth() override { return {}; }
+
+ private:
+  static bool Matches(const Job& job, const JobFilter& filter) {
+    return (!filter.state || job.state == *filter.state) &&
+           (filter.queue.empty() || job.queue == filter.queue) &&
+           (filter.kind.empty() || job.kind == filter.kind) &&
+           (!filter.parent || job.parent == filter.parent);
+  }
+  static bool Matches(const AuditEntry& entry, const AuditFilter& filter) {
+    return (filter.target.empty() || entry.target == filter.target) &&
+           (filter.actor.empty() || entry.actor == filter.actor) &&
+           (filter.operation.empty() || entry.operation == filter.operation) &&
+           (!filter.since || entry.at >= *filter.since) &&
+           (!filter.until || entry.at < *filter.until);
+  }
+
+  rules::Origin MakeOrigin(const Context& context, SteadyTime called) const {
+    auto waited = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - called);
+    return {.now = clock_.Now(),
+            .actor = context.actor,
+            .correlation_id = context.correlation_id,
+            .lock_wait = waited};
+  }
+
+  Result<Receipt> CommitOne(const Batch& batch, const rules::Origin& origin, Change& change)
+      HF_REQUIRES(mutex_) {
+    std::string fingerprint;
+    if (!batch.idempotency_key.empty()) {
+      fingerprint = wire::FingerprintOf(batch);
+      auto stored = tables_.answers.find(batch.idempotency_key);
+      if (stored != tables_.answers.end() && stored->second.expires_at > origin.now) {
+        HF_RETURN_IF_ERROR(rules::CheckFingerprint(batch.idempotency_key,
+                                                   stored->second.fingerprint, fingerprint));
+        Receipt receipt = stored->second.receipt;
+        receipt.replayed = true;
+        return receipt;
+      }
+    }
+    // A single operation checks everything before it changes anything: nothing to undo.
+    rows_.Clear(batch.operations.size() > 1);
+    rows_.counters = tables_.counters;
+    HF_RETURN_IF_ERROR(rules::LoadRows(batch, tables_, keys_, rows_));
+    if (Result<void> applied = rules::Apply(rows_, batch, origin); !applied) {
+      rows_.Undo();
+      return std::unexpected(std::move(applied).error());
+    }
+    tables_.Persist(rows_);
+    NoteChange(change);
+    Receipt receipt = rows_.TakeReceipt(false);
+    if (!batch.idempotency_key.empty()) StoreAnswer(batch, fingerprint, receipt, origin.now);
+    return receipt;
+  }
+
+  void StoreAnswer(const Batch& batch, const std::string& fingerprint, const Receipt& receipt,
+                   Time now) HF_REQUIRES(mutex_) {
+    Time expires_at = now + rules::kIdempotencyRetention;
+    StoredAnswer& answer = tables_.answers[batch.idempotency_key];
+    tables_.answers_by_expiry.erase({answer.expires_at, batch.idempotency_key});
+    answer = {fingerprint, receipt, expires_at};
+    tables_.answers_by_expiry.emplace(expires_at, batch.idempotency_key);
+  }
+
+  /// Fills rows_ with these jobs and their queues.
+  void LoadJobs(const std::vector<JobId>& ids) HF_REQUIRES(mutex_) {
+    rows_.Clear(false);
+    rows_.counters = tables_.counters;
+    std::vector<std::string_view> queues;
+    for (JobId id : ids) {
+      Job* job = *tables_.LoadJob(id);
+      rows_.AddJob(job);
+      if (queues.empty() || queues.back() != job->queue) queues.push_back(job->queue);
+    }
+    rules::SortUnique(queues);
+    for (std::string_view name : queues) rows_.AddQueue(*tables_.LoadQueue(name));
+    rows_.Seal(0);
+  }
+
+  static std::vector<JobId> TakeUntil(const TimeIndex& index, Time now, int limit) {
+    std::vector<JobId> ids;
+    for (const auto& [at, id] : index) {
+      if (at > now || ids.size() == static_cast<std::size_t>(limit)) break;
+      ids.push_back(id);
+    }
+    return ids;
+  }
+
+  void ExpireLeases(int limit, const rules::Origin& origin, MaintainResult& result, Change& change)
+      HF_REQUIRES(mutex_) {
+    LoadJobs(TakeUntil(tables_.leases, origin.now, limit));
+    for (rules::JobRow& row : rows_.jobs()) rules::ExpireLease(rows_, row, origin);
+    tables_.Persist(rows_);
+    NoteChange(change);
+    for (const rules::JobRow& row : rows_.jobs()) result.expired.push_back(*row.job);
+    result.report.expired = static_cast<std::int64_t>(rows_.jobs().size());
+    result.report.more |= result.report.expired == limit;
+  }
+
+  void PromoteDue(int limit, const rules::Origin& origin, MaintainResult& result, Change& change)
+      HF_REQUIRES(mutex_) {
+    LoadJobs(TakeUntil(tables_.scheduled, origin.now, limit));
+    for (rules::JobRow& row : rows_.jobs()) rules::Promote(rows_, row);
+    tables_.Persist(rows_);
+    NoteChange(change);
+    result.report.promoted = static_cast<std::int64_t>(rows_.jobs().size());
+    result.report.more |= result.report.promoted == limit;
+  }
+
+  void Prune(int limit, Time now, MaintainReport& report) HF_REQUIRES(mutex_) {
+    for (auto& [name, table] : tables_.queues) {
+      for (JobState state : {JobState::kCompleted, JobState::kFailed, JobState::kCancelled}) {
+        Time before = rules::PruneBefore(table.queue, state, now);
+        auto left = static_cast<int>(limit - report.pruned);
+        // An index entry at exactly `before` is old enough, too.
+        for (JobId id : TakeUntil(table.finished[static_cast<std::size_t>(state)], before, left)) {
+          tables_.Prune(table, state, id);
+          ++report.pruned;
+        }
+      }
+    }
+    while (report.pruned < limit && !tables_.answers_by_expiry.empty() &&
+           tables_.answers_by_expiry.begin()->first <= now) {
+      tables_.answers.erase(tables_.answers_by_expiry.begin()->second);
+      tables_.answers_by_expiry.erase(tables_.answers_by_expiry.begin());
+      ++report.pruned;
+    }
+    while (report.pruned < limit && !tables_.audit.empty() &&
+           tables_.audit.front().at <= now - rules::kAuditRetention) {
+      tables_.audit.pop_front();
+      ++report.pruned;
+    }
+    report.more |= report.pruned >= limit;
+  }
+
+  void NoteChange(Change& change) HF_REQUIRES(mutex_) {
+    for (const auto& [queue, count] : rows_.ready()) change.ready.push_back({queue, count});
+    std::optional<Time> due = rows_.next_due();
+    if (due && (!change.next_due || *due < *change.next_due)) change.next_due = due;
+  }
+
+  void Notify(const Change& change) {
+    if (listener_ != nullptr && (!change.ready.empty() || change.next_due)) {
+      listener_->OnChange(change);
+    }
+  }
+
+  const Traits traits_{.name = "memory"};
+  const base::EngineClock clock_;
+  ChangeListener* listener_ = nullptr;  // set once, before the first commit
+
+  base::SharedMutex mutex_{base::LockRank::kEngine};
+  Tables tables_ HF_GUARDED_BY(mutex_);
+  rules::Rows rows_ HF_GUARDED_BY(mutex_);         // of the batch at hand
+  rules::TouchedKeys keys_ HF_GUARDED_BY(mutex_);  // likewise
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> OpenMemory(const StoreOptions& options) {
+  return std::make_unique<MemoryEngine>(options);
+}
+
+}  // namespace holdfast::engine

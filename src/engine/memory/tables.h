@@ -1,0 +1,72 @@
+// The rows of the memory engine and their indexes. Not thread-safe: the engine's mutex guards it.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "rules/apply.h"
+#include "rules/load.h"
+#include "rules/rows.h"
+
+namespace holdfast::engine {
+
+using TimeIndex = std::set<std::pair<Time, JobId>>;
+
+/// A queue, and those of its jobs that a claim or a pruning looks for.
+struct QueueTable {
+  Queue queue;
+  std::set<std::tuple<int, Time, JobId>> ready;  // pending: priority, due time, id (JOB-3)
+  std::array<TimeIndex, kJobStateCount> finished;
+};
+
+struct StoredAnswer {
+  std::string fingerprint;
+  Receipt receipt;
+  Time expires_at;
+};
+
+class Tables {
+ public:
+  // What rules::LoadRows asks of a loader. Never fails.
+  Result<Job*> LoadJob(JobId id);
+  Result<Job*> LoadUnique(std::string_view kind, std::string_view key);
+  Result<Queue*> LoadQueue(std::string_view name);
+
+  /// Stores what the rules changed, and lets the rows point at what is stored.
+  void Persist(rules::Rows& rows);
+
+  /// The next jobs by priority, due time and id over these queues (empty: over all), as many as
+  /// their limits allow.
+  std::vector<JobId> FindClaimable(const std::vector<std::string>& queues, int max);
+
+  /// Removes a finished job: a pruning is no operation.
+  void Prune(QueueTable& table, JobState state, JobId id);
+
+  /// By id.
+  std::map<JobId, Job> jobs;
+  std::map<std::string, QueueTable, std::less<>> queues;
+  TimeIndex scheduled;
+  TimeIndex leases;
+  std::map<std::pair<std::string, std::string>, JobId> unique_keys;  // kind, key
+  std::deque<AuditEntry> audit;                                      // oldest first
+  std::unordered_map<std::string, StoredAnswer> answers;             // by idempotency key
+  std::set<std::pair<Time, std::string>> answers_by_expiry;
+  rules::Counters counters;
+
+ private:
+  void Index(const Job& job);
+  void Unindex(const Job& job, const rules::JobKeys& keys);
+
+  QueueTable* last_queue_ = nullptr;  // most batches touch the queue of the batch before
+  QueueTable* FindQueue(std::string_view name);
+};
+
+}  // namespace holdfast::engine

@@ -1,0 +1,345 @@
+#include "engine/sqlite/job_rows.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/result.h"
+#include "rules/apply.h"
+#include "rules/load.h"
+#include "wire/decode.h"
+#include "wire/encode.h"
+
+namespace holdfast::engine {
+
+const char* const kJobColumns =
+    "id, queue, kind, state, priority, run_at, attempt, max_attempts, token, worker, "
+    "lease_expires_at, lease_expiries, cancel_requested, created_at, started_at, finished_at, "
+    "unique_key, unique_states, parent, progress, message, tags, metadata, errors, retry, result, "
+    "payload";
+
+const char* const kQueueColumns =
+    "name, paused, max_pending, max_running, audit, retain_completed, retain_failed, scheduled, "
+    "pending, processing, completed, failed, cancelled";
+
+Result<Job> ReadJob(const Statement& row) {
+  Job job;
+  job.id = row.Integer(0);
+  job.queue = row.Text(1);
+  job.kind = row.Text(2);
+  std::optional<JobState> state = ParseJobState(row.Text(3));
+  if (!state) return Fail(ErrorCode::kCorrupt, fmt::format("job {} has no known state", job.id));
+  job.state = *state;
+  job.priority = static_cast<int>(row.Integer(4));
+  job.run_at = row.TimeAt(5);
+  job.attempt = static_cast<int>(row.Integer(6));
+  job.max_attempts = static_cast<int>(row.Integer(7));
+  job.token = row.Integer(8);
+  job.worker = row.Text(9);
+  job.lease_expires_at = row.OptionalTime(10);
+  job.lease_expiries = static_cast<int>(row.Integer(11));
+  job.cancel_requested = row.Integer(12) != 0;
+  job.created_at = row.TimeAt(13);
+  job.started_at = row.OptionalTime(14);
+  job.finished_at = row.OptionalTime(15);
+  job.unique_key = row.Text(16);
+  job.unique_states = JobStates::FromBits(static_cast<std::uint8_t>(row.Integer(17)));
+  job.parent = row.OptionalInteger(18);
+  if (!row.IsNull(19)) job.progress = row.Real(19);
+  job.message = row.Text(20);
+  if (!row.IsNull(21)) {
+    HF_ASSIGN_OR_RETURN(job.tags, wire::DecodeTags(row.Text(21)));
+  }
+  job.metadata = row.IsNull(22) ? std::string_view("{}") : row.Text(22);
+  if (!row.IsNull(23)) {
+    HF_ASSIGN_OR_RETURN(job.errors, wire::DecodeErrors(row.Text(23)));
+  }
+  if (!row.IsNull(24)) {
+    HF_ASSIGN_OR_RETURN(job.retry, wire::DecodeRetry(row.Text(24)));
+  }
+  if (!row.IsNull(25)) job.result = row.Text(25);
+  job.payload = row.Text(26);
+  return job;
+}
+
+Queue ReadQueue(const Statement& row) {
+  Queue queue;
+  queue.name = row.Text(0);
+  queue.paused = row.Integer(1) != 0;
+  queue.max_pending = row.OptionalInteger(2);
+  queue.max_running = row.OptionalInteger(3);
+  queue.audit = row.Integer(4) != 0;
+  queue.retain_completed = Duration(row.Integer(5));
+  queue.retain_failed = Duration(row.Integer(6));
+  for (std::size_t i = 0; i < kJobStateCount; ++i) {
+    queue.counts[i] = row.Integer(7 + static_cast<int>(i));
+  }
+  return queue;
+}
+
+Result<void> JobTable::Prepare(Connection& connection) {
+  std::string select = fmt::format("SELECT {} FROM jobs", kJobColumns);
+  std::tuple<Statement&, std::string> statements[] = {
+      {select_job_, select + " WHERE id = ?"},
+      {select_unique_, select + " WHERE kind = ? AND held_unique_key = ?"},
+      {select_queue_, fmt::format("SELECT {} FROM queues WHERE name = ?", kQueueColumns)},
+      {select_ready_,
+       "SELECT priority, run_at, id FROM jobs WHERE state = 'pending' AND queue = ? "
+       "ORDER BY priority, run_at, id LIMIT ?"},
+      {select_ready_queues_, "SELECT name FROM queues WHERE pending > 0 AND paused = 0"},
+      {select_queue_names_, "SELECT name FROM queues"},
+      {insert_, fmt::format("INSERT INTO jobs ({}, held_unique_key) VALUES (?, ?, ?, ?, ?, ?, ?, "
+                            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            kJobColumns)},
+      // Statements name only what may change, so that indexes on the rest are left alone.
+      {update_lease_,
+       "UPDATE jobs SET lease_expires_at = ?, cancel_requested = ?, progress = ?, message = ? "
+       "WHERE id = ?"},
+      {update_claimed_,
+       "UPDATE jobs SET state = 'processing', attempt = ?, token = ?, worker = ?, "
+       "lease_expires_at = ?, started_at = ?, progress = NULL, message = NULL WHERE id = ?"},
+      {update_whole_,
+       "UPDATE jobs SET state = ?, run_at = ?, attempt = ?, token = ?, worker = ?, "
+       "lease_expires_at = ?, started_at = ?, lease_expiries = ?, cancel_requested = ?, "
+       "finished_at = ?, held_unique_key = ?, "
+       "progress = ?, message = ?, errors = ?, result = ? WHERE id = ?"},
+      {update_payload_, "UPDATE jobs SET payload = ? WHERE id = ?"},
+      {delete_, "DELETE FROM jobs WHERE id = ?"},
+      {upsert_queue_,
+       fmt::format("INSERT OR REPLACE INTO queues ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+                   "?, ?)",
+                   kQueueColumns)},
+  };
+  for (auto& [statement, sql] : statements) {
+    HF_RETURN_IF_ERROR(statement.Prepare(connection, sql));
+  }
+  return {};
+}
+
+void JobTable::Begin(rules::Rows& rows) {
+  rows_ = &rows;
+  queues_.clear();
+}
+
+Result<void> JobTable::Flush() {
+  for (auto& [name, cached] : queues_) {
+    if (!cached.is_dirty) continue;
+    const Queue& queue = cached.queue;
+    upsert_queue_.Bind(queue.name)
+        .Bind(std::int64_t{queue.paused})
+        .Bind(queue.max_pending)
+        .Bind(queue.max_running)
+        .Bind(std::int64_t{queue.audit})
+        .Bind(queue.retain_completed.count())
+        .Bind(queue.retain_failed.count());
+    for (std::int64_t count : queue.counts) upsert_queue_.Bind(count);
+    HF_RETURN_IF_ERROR(upsert_queue_.Run());
+    cached.is_dirty = false;
+  }
+  return {};
+}
+
+Result<Job*> JobTable::LoadJob(JobId id) {
+  HF_ASSIGN_OR_RETURN(bool found, select_job_.Bind(id).Step());
+  if (!found) return nullptr;
+  Result<Job> job = ReadJob(select_job_);
+  select_job_.Reset();
+  if (!job) return std::unexpected(std::move(job).error());
+  return rows_->Own(*std::move(job));
+}
+
+Result<Job*> JobTable::LoadUnique(std::string_view kind, std::string_view key) {
+  HF_ASSIGN_OR_RETURN(bool found, select_unique_.Bind(kind).Bind(key).Step());
+  if (!found) return nullptr;
+  Result<Job> job = ReadJob(select_unique_);
+  select_unique_.Reset();
+  if (!job) return std::unexpected(std::move(job).error());
+  return rows_->Own(*std::move(job));
+}
+
+Result<JobTable::CachedQueue*> JobTable::FindQueue(std::string_view name) {
+  auto found = queues_.find(name);
+  if (found != queues_.end()) return &found->second;
+  HF_ASSIGN_OR_RETURN(bool exists, select_queue_.Bind(name).Step());
+  CachedQueue cached;
+  cached.exists = exists;
+  if (exists) {
+    cached.queue = ReadQueue(select_queue_);
+    select_queue_.Reset();
+  }
+  return &queues_.emplace(name, std::move(cached)).first->second;
+}
+
+Result<Queue*> JobTable::LoadQueue(std::string_view name) {
+  HF_ASSIGN_OR_RETURN(CachedQueue * cached, FindQueue(name));
+  // A copy: if the batch is refused, the cached one stays as it was.
+  return cached->exists ? rows_->Own(cached->queue) : nullptr;
+}
+
+Result<void> JobTable::Persist(rules::Rows& rows) {
+  // First every unique key that is given up, then every one that is taken.
+  for (const rules::JobRow& row : rows.jobs()) {
+    if (row.change == rules::Change::kDeleted) {
+      HF_RETURN_IF_ERROR(delete_.Bind(row.job->id).Run());
+    } else if (row.change == rules::Change::kUpdated) {
+      HF_RETURN_IF_ERROR(Update(row));
+    }
+  }
+  for (const rules::JobRow& row : rows.jobs()) {
+    if (row.change == rules::Change::kInserted) HF_RETURN_IF_ERROR(Insert(*row.job));
+  }
+  for (const rules::QueueRow& row : rows.queues()) {
+    if (row.change == rules::Change::kNone) continue;
+    HF_ASSIGN_OR_RETURN(CachedQueue * cached, FindQueue(row.queue->name));
+    *cached = {.queue = *row.queue, .exists = true, .is_dirty = true};
+  }
+  return {};
+}
+
+Result<void> JobTable::Insert(const Job& job) {
+  std::string tags = job.tags.empty() ? "" : wire::EncodeTags(job.tags);
+  std::string retry = job.retry ? wire::EncodeRetry(*job.retry) : "";
+  return insert_.Bind(job.id)
+      .Bind(job.queue)
+      .Bind(job.kind)
+      .Bind(NameOf(job.state))
+      .Bind(std::int64_t{job.priority})
+      .Bind(job.run_at)
+      .Bind(std::int64_t{job.attempt})
+      .Bind(std::int64_t{job.max_attempts})
+      .Bind(job.token)
+      .BindNull()  // worker
+      .BindNull()  // lease_expires_at
+      .Bind(std::int64_t{0})
+      .Bind(std::int64_t{0})
+      .Bind(job.created_at)
+      .BindNull()  // started_at
+      .BindNull()  // finished_at
+      .BindOrNull(job.unique_key)
+      .Bind(std::int64_t{job.unique_states.bits()})
+      .Bind(job.parent)
+      .BindNull()  // progress
+      .BindNull()  // message
+      .BindOrNull(tags)
+      .BindOrNull(job.metadata == "{}" ? std::string_view() : job.metadata)
+      .BindNull()  // errors
+      .BindOrNull(retry)
+      .BindNull()  // result
+      .Bind(job.payload)
+      .BindOrNull(rules::HoldsUniqueKey(job) ? std::string_view(job.unique_key)
+                                             : std::string_view())
+      .Run();
+}
+
+Result<void> JobTable::Update(const rules::JobRow& row) {
+  const Job& job = *row.job;
+  if (row.payload_changed) {
+    HF_RETURN_IF_ERROR(update_payload_.Bind(job.payload).Bind(job.id).Run());
+  }
+  switch (row.extent) {
+    case rules::Extent::kLease:
+      return UpdateLease(job);
+    case rules::Extent::kClaim:
+      return UpdateClaimed(job);
+    case rules::Extent::kWhole:
+      break;
+  }
+  return UpdateWhole(job);
+}
+
+Result<void> JobTable::UpdateLease(const Job& job) {
+  return update_lease_.Bind(job.lease_expires_at)
+      .Bind(std::int64_t{job.cancel_requested})
+      .Bind(job.progress)
+      .BindOrNull(job.message)
+      .Bind(job.id)
+      .Run();
+}
+
+Result<void> JobTable::UpdateClaimed(const Job& job) {
+  return update_claimed_.Bind(std::int64_t{job.attempt})
+      .Bind(job.token)
+      .Bind(job.worker)
+      .Bind(job.lease_expires_at)
+      .Bind(job.started_at)
+      .Bind(job.id)
+      .Run();
+}
+
+Result<void> JobTable::UpdateWhole(const Job& job) {
+  std::string errors = job.errors.empty() ? "" : wire::EncodeErrors(job.errors);
+  return update_whole_.Bind(NameOf(job.state))
+      .Bind(job.run_at)
+      .Bind(std::int64_t{job.attempt})
+      .Bind(job.token)
+      .BindOrNull(job.worker)
+      .Bind(job.lease_expires_at)
+      .Bind(job.started_at)
+      .Bind(std::int64_t{job.lease_expiries})
+      .Bind(std::int64_t{job.cancel_requested})
+      .Bind(job.finished_at)
+      .BindOrNull(rules::HoldsUniqueKey(job) ? std::string_view(job.unique_key)
+                                             : std::string_view())
+      .Bind(job.progress)
+      .BindOrNull(job.message)
+      .BindOrNull(errors)
+      .Bind(job.result)
+      .Bind(job.id)
+      .Run();
+}
+
+Result<void> JobTable::CountPruned(std::string_view queue, JobState state, std::int64_t count) {
+  HF_ASSIGN_OR_RETURN(CachedQueue * cached, FindQueue(queue));
+  cached->queue.CountOf(state) -= count;
+  cached->is_dirty = true;
+  return {};
+}
+
+Result<std::vector<JobId>> JobTable::FindClaimable(const std::vector<std::string>& queues,
+                                                   int max) {
+  std::vector<std::string> names = queues;
+  if (names.empty()) {
+    // Queues that this transaction changed are looked at as well: their rows are behind.
+    for (const auto& [name, cached] : queues_) names.push_back(name);
+    while (true) {
+      HF_ASSIGN_OR_RETURN(bool found, select_ready_queues_.Step());
+      if (!found) break;
+      names.emplace_back(select_ready_queues_.Text(0));
+    }
+  }
+  rules::SortUnique(names);
+  std::vector<std::tuple<int, std::int64_t, JobId>> ready;  // priority, due time, id
+  for (const std::string& name : names) {
+    HF_ASSIGN_OR_RETURN(CachedQueue * cached, FindQueue(name));
+    std::int64_t claimable = std::min<std::int64_t>(rules::ClaimableOf(cached->queue), max);
+    if (claimable <= 0) continue;
+    select_ready_.Bind(name).Bind(claimable);
+    while (true) {
+      HF_ASSIGN_OR_RETURN(bool found, select_ready_.Step());
+      if (!found) break;
+      ready.emplace_back(static_cast<int>(select_ready_.Integer(0)), select_ready_.Integer(1),
+                         select_ready_.Integer(2));
+    }
+  }
+  if (names.size() > 1) std::ranges::sort(ready);
+  if (ready.size() > static_cast<std::size_t>(max)) ready.resize(static_cast<std::size_t>(max));
+  std::vector<JobId> ids;
+  ids.reserve(ready.size());
+  for (const auto& [priority, due, id] : ready) ids.push_back(id);
+  return ids;
+}
+
+Result<std::vector<std::string>> JobTable::QueueNames() {
+  std::vector<std::string> names;
+  while (true) {
+    HF_ASSIGN_OR_RETURN(bool found, select_queue_names_.Step());
+    if (!found) break;
+    names.emplace_back(select_queue_names_.Text(0));
+  }
+  for (const auto& [name, cached] : queues_) names.push_back(name);
+  rules::SortUnique(names);
+  return names;
+}
+
+}  // namespace holdfast::engine

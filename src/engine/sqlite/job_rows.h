@@ -1,0 +1,71 @@
+// Jobs and queues as rows: the columns, how they are read, and the statements that write them.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "engine/sqlite/connection.h"
+#include "rules/rows.h"
+
+namespace holdfast::engine {
+
+/// The columns of jobs in the order in which ReadJob expects them.
+extern const char* const kJobColumns;
+extern const char* const kQueueColumns;
+
+/// The row that `statement` stands on. Errors: corrupt.
+Result<Job> ReadJob(const Statement& statement);
+Queue ReadQueue(const Statement& statement);
+
+/// Reads and writes rows for the writer. Implements what rules::LoadRows asks of a loader: rows are
+/// copies that `rows` keeps; queues are read once a transaction. Confined to the writer's thread.
+class JobTable {
+ public:
+  Result<void> Prepare(Connection& connection);
+
+  /// A transaction begins: nothing that was read before is still true.
+  void Begin(rules::Rows& rows);
+  /// Writes the queues that changed, before the commit.
+  Result<void> Flush();
+
+  Result<Job*> LoadJob(JobId id);
+  Result<Job*> LoadUnique(std::string_view kind, std::string_view key);
+  Result<Queue*> LoadQueue(std::string_view name);
+
+  /// Writes the jobs that the rules changed, and takes over the queues. Errors: internal (a
+  /// constraint: the last line), or those of the disk.
+  Result<void> Persist(rules::Rows& rows);
+
+  /// Forgets a pruned job in its queue's counts.
+  Result<void> CountPruned(std::string_view queue, JobState state, std::int64_t count);
+
+  /// The next jobs to claim, in the order of JOB-3, over these queues (empty: over all).
+  Result<std::vector<JobId>> FindClaimable(const std::vector<std::string>& queues, int max);
+
+  /// Every queue, as this transaction sees it.
+  Result<std::vector<std::string>> QueueNames();
+
+ private:
+  struct CachedQueue {
+    Queue queue;
+    bool exists = true;
+    bool is_dirty = false;
+  };
+
+  Result<CachedQueue*> FindQueue(std::string_view name);
+  Result<void> Insert(const Job& job);
+  Result<void> Update(const rules::JobRow& row);
+  Result<void> UpdateLease(const Job& job);
+  Result<void> UpdateClaimed(const Job& job);
+  Result<void> UpdateWhole(const Job& job);
+
+  rules::Rows* rows_ = nullptr;
+  std::map<std::string, CachedQueue, std::less<>> queues_;
+
+  Statement select_job_, select_unique_, select_queue_, select_ready_, select_ready_queues_;
+  Statement select_queue_names_;
+  Statement insert_, update_lease_, update_claimed_, update_whole_, update_payload_, delete_;
+  Statement upsert_queue_;
+};
+
+}  // namespace holdfast::engine

@@ -1,0 +1,144 @@
+// The bounded steps of maintenance, inside the writer's transaction.
+#include <algorithm>
+
+#include "base/result.h"
+#include "engine/sqlite/transaction.h"
+#include "rules/limits.h"
+
+namespace holdfast::engine {
+
+Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
+                                             const rules::Origin& origin) {
+  MaintainResult result;
+  HF_RETURN_IF_ERROR(ExpireLeases(request.limit, origin, result));
+  HF_RETURN_IF_ERROR(PromoteDue(request.limit, origin, result));
+  HF_RETURN_IF_ERROR(PruneJobs(request.limit, origin.now, result.report));
+  HF_RETURN_IF_ERROR(PruneOthers(request.limit, origin.now, result.report));
+  for (AuditEntry entry : request.refusals) {
+    entry.sequence = ++counters_.last_audit;
+    entry.at = origin.now;
+    HF_RETURN_IF_ERROR(InsertAudit(entry));
+  }
+  HF_RETURN_IF_ERROR(FindNextDue(result));
+  return result;
+}
+
+Result<std::vector<JobId>> Transaction::SelectIds(Statement& statement, Time until, int limit) {
+  std::vector<JobId> ids;
+  statement.Bind(until).Bind(std::int64_t{limit});
+  while (true) {
+    HF_ASSIGN_OR_RETURN(bool found, statement.Step());
+    if (!found) return ids;
+    ids.push_back(statement.Integer(0));
+  }
+}
+
+/// Fills rows_ with these jobs and their queues.
+Result<void> Transaction::LoadAll(const std::vector<JobId>& ids) {
+  rows_.Clear(false);
+  rows_.counters = counters_;
+  for (JobId id : ids) {
+    HF_ASSIGN_OR_RETURN(Job * job, jobs_.LoadJob(id));
+    rows_.AddJob(job);
+  }
+  keys_.Clear();
+  for (const rules::JobRow& row : rows_.jobs()) {
+    if (keys_.queues.empty() || keys_.queues.back() != row.job->queue) {
+      keys_.queues.push_back(row.job->queue);
+    }
+  }
+  rules::SortUnique(keys_.queues);
+  for (std::string_view name : keys_.queues) {
+    HF_ASSIGN_OR_RETURN(Queue * queue, jobs_.LoadQueue(name));
+    rows_.AddQueue(queue);
+  }
+  rows_.Seal(0);
+  return {};
+}
+
+Result<void> Transaction::ExpireLeases(int limit, const rules::Origin& origin,
+                                       MaintainResult& result) {
+  HF_ASSIGN_OR_RETURN(std::vector<JobId> ids, SelectIds(select_expired_, origin.now, limit));
+  if (ids.empty()) return {};
+  HF_RETURN_IF_ERROR(LoadAll(ids));
+  for (rules::JobRow& row : rows_.jobs()) rules::ExpireLease(rows_, row, origin);
+  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now()));
+  for (const rules::JobRow& row : rows_.jobs()) result.expired.push_back(std::move(*row.job));
+  result.report.expired = static_cast<std::int64_t>(ids.size());
+  result.report.more |= result.report.expired == limit;
+  return {};
+}
+
+Result<void> Transaction::PromoteDue(int limit, const rules::Origin& origin,
+                                     MaintainResult& result) {
+  HF_ASSIGN_OR_RETURN(std::vector<JobId> ids, SelectIds(select_due_, origin.now, limit));
+  if (ids.empty()) return {};
+  HF_RETURN_IF_ERROR(LoadAll(ids));
+  for (rules::JobRow& row : rows_.jobs()) rules::Promote(rows_, row);
+  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now()));
+  result.report.promoted = static_cast<std::int64_t>(ids.size());
+  result.report.more |= result.report.promoted == limit;
+  return {};
+}
+
+Result<void> Transaction::PruneJobs(int limit, Time now, MaintainReport& report) {
+  HF_ASSIGN_OR_RETURN(std::vector<std::string> names, jobs_.QueueNames());
+  for (const std::string& name : names) {
+    HF_ASSIGN_OR_RETURN(Queue * queue, jobs_.LoadQueue(name));
+    if (queue == nullptr) continue;  // only asked for in this transaction, never created
+    for (JobState state : {JobState::kCompleted, JobState::kFailed, JobState::kCancelled}) {
+      if (queue->CountOf(state) == 0 || report.pruned >= limit) continue;
+      std::vector<JobId> ids;
+      select_finished_.Bind(name)
+          .Bind(NameOf(state))
+          .Bind(rules::PruneBefore(*queue, state, now))
+          .Bind(limit - report.pruned);
+      while (true) {
+        HF_ASSIGN_OR_RETURN(bool found, select_finished_.Step());
+        if (!found) break;
+        ids.push_back(select_finished_.Integer(0));
+      }
+      for (JobId id : ids) HF_RETURN_IF_ERROR(delete_job_.Bind(id).Run());
+      auto count = static_cast<std::int64_t>(ids.size());
+      if (count > 0) HF_RETURN_IF_ERROR(jobs_.CountPruned(name, state, count));
+      report.pruned += count;
+    }
+  }
+  report.more |= report.pruned >= limit;
+  return {};
+}
+
+Result<void> Transaction::PruneOthers(int limit, Time now, MaintainReport& report) {
+  HF_RETURN_IF_ERROR(delete_answers_.Bind(now).Bind(std::int64_t{limit}).Run());
+  std::int64_t answers = sqlite3_changes64(connection_->handle());
+  // Entries are in the order of time: look at the oldest, stop at the first that is to be kept.
+  std::int64_t entries = 0;
+  std::int64_t last = 0;
+  select_old_audit_.Bind(std::int64_t{limit});
+  while (true) {
+    HF_ASSIGN_OR_RETURN(bool found, select_old_audit_.Step());
+    if (!found) break;
+    if (select_old_audit_.TimeAt(1) > now - rules::kAuditRetention) {
+      select_old_audit_.Reset();
+      break;
+    }
+    last = select_old_audit_.Integer(0);
+    ++entries;
+  }
+  if (entries > 0) HF_RETURN_IF_ERROR(delete_audit_.Bind(last).Run());
+  report.pruned += answers + entries;
+  report.more |= answers == limit || entries == limit;
+  return {};
+}
+
+Result<void> Transaction::FindNextDue(MaintainResult& result) {
+  for (Statement* statement : {&min_due_, &min_lease_}) {
+    HF_RETURN_IF_ERROR(statement->Step());
+    std::optional<Time> due = statement->OptionalTime(0);
+    statement->Reset();
+    if (due && (!result.next_due || *due < *result.next_due)) result.next_due = due;
+  }
+  return {};
+}
+
+}  // namespace holdfast::engine

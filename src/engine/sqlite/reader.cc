@@ -1,0 +1,259 @@
+#include "engine/sqlite/reader.h"
+
+#include <fmt/format.h>
+
+#include <tuple>
+
+#include "base/result.h"
+#include "engine/sqlite/job_rows.h"
+#include "engine/sqlite/schema.h"
+#include "rules/limits.h"
+#include "rules/validate.h"
+
+namespace holdfast::engine {
+namespace {
+
+using base::MutexLock;
+
+constexpr std::size_t kReaders = 4;
+// About a thousand rows of a scan.
+constexpr int kInstructionsBetweenChecks = 20'000;
+constexpr auto kWaitSlice = std::chrono::milliseconds(50);
+
+int StopIfOver(void* context) {
+  return static_cast<const Context*>(context)->Check().has_value() ? 0 : 1;
+}
+
+/// The SQL of a list, with its conditions in the order in which they are bound. States are
+/// literals: otherwise a partial index cannot be used.
+std::string JobListSql(const JobFilter& filter) {
+  std::string where = "id > ?";
+  if (filter.state) where += fmt::format(" AND state = '{}'", NameOf(*filter.state));
+  if (!filter.queue.empty()) where += " AND queue = ?";
+  if (!filter.kind.empty()) where += " AND kind = ?";
+  if (filter.parent) where += " AND parent = ?";
+  // Few jobs fail or run at any time, and few have one parent: there an index helps. Everything
+  // else is read in the order of ids, which stops at the limit instead of sorting a whole state.
+  std::string_view hint = " NOT INDEXED";
+  if (filter.parent) {
+    hint = " INDEXED BY jobs_parent";
+  } else if (filter.state == JobState::kFailed) {
+    hint = " INDEXED BY jobs_failed";
+  } else if (filter.state == JobState::kProcessing) {
+    hint = " INDEXED BY jobs_lease";
+  }
+  return fmt::format("SELECT {} FROM jobs{} WHERE {} ORDER BY id LIMIT ?", kJobColumns, hint,
+                     where);
+}
+
+std::string AuditListSql(const AuditFilter& filter, bool has_cursor) {
+  std::string where = "1";
+  if (has_cursor) where += " AND sequence < ?";
+  if (!filter.target.empty()) where += " AND target = ?";
+  if (!filter.actor.empty()) where += " AND actor = ?";
+  if (!filter.operation.empty()) where += " AND operation = ?";
+  if (filter.since) where += " AND at >= ?";
+  if (filter.until) where += " AND at < ?";
+  return fmt::format(
+      "SELECT sequence, at, actor, operation, target, old_status, new_status, token, lock_wait_us, "
+      "commit_us, correlation_id, details, error, count FROM audit WHERE {} "
+      "ORDER BY sequence DESC LIMIT ?",
+      where);
+}
+
+AuditEntry ReadAudit(const Statement& row) {
+  AuditEntry entry;
+  entry.sequence = row.Integer(0);
+  entry.at = row.TimeAt(1);
+  entry.actor = row.Text(2);
+  entry.operation = row.Text(3);
+  entry.target = row.Text(4);
+  entry.old_status = row.Text(5);
+  entry.new_status = row.Text(6);
+  entry.token = row.Integer(7);
+  entry.lock_wait = Duration(row.Integer(8));
+  entry.commit = Duration(row.Integer(9));
+  entry.correlation_id = row.Text(10);
+  entry.details = row.Text(11);
+  entry.error = row.Text(12);
+  entry.count = row.Integer(13);
+  return entry;
+}
+
+/// An interrupted scan is the context's doing.
+std::unexpected<Error> Explain(const Context& context, Error error) {
+  if (error.code == ErrorCode::kCancelled) {
+    if (Result<void> alive = context.Check(); !alive) return std::unexpected(alive.error());
+  }
+  return std::unexpected(std::move(error));
+}
+
+}  // namespace
+
+/// A connection on loan; goes back when this goes out of scope.
+class Readers::Lease {
+ public:
+  Lease(Readers& readers, std::unique_ptr<Reader> reader, const Context& context)
+      : readers_(&readers), reader_(std::move(reader)) {
+    sqlite3_progress_handler(reader_->connection->handle(), kInstructionsBetweenChecks, StopIfOver,
+                             const_cast<Context*>(&context));
+  }
+  Lease(Lease&&) = default;
+  ~Lease() {
+    if (!reader_) return;
+    sqlite3_progress_handler(reader_->connection->handle(), 0, nullptr, nullptr);
+    readers_->GiveBack(std::move(reader_));
+  }
+  Reader* operator->() const { return reader_.get(); }
+
+ private:
+  Readers* readers_;
+  std::unique_ptr<Reader> reader_;
+};
+
+Result<std::unique_ptr<Readers::Reader>> Readers::OpenReader() const {
+  auto reader = std::make_unique<Reader>();
+  HF_ASSIGN_OR_RETURN(reader->connection, Connection::Open(path_, Connection::Mode::kReadOnly));
+  Connection& connection = *reader->connection;
+  HF_RETURN_IF_ERROR(Configure(connection, Connection::Mode::kReadOnly));
+  std::tuple<Statement&, std::string> statements[] = {
+      {reader->get_job, fmt::format("SELECT {} FROM jobs WHERE id = ?", kJobColumns)},
+      {reader->list_queues, fmt::format("SELECT {} FROM queues ORDER BY name", kQueueColumns)},
+      {reader->oldest_pending,
+       "SELECT min(run_at) FROM jobs WHERE state = 'pending' AND queue = ? AND priority = ?"},
+      {reader->data_version, "PRAGMA data_version"},
+  };
+  for (auto& [statement, sql] : statements) {
+    HF_RETURN_IF_ERROR(statement.Prepare(connection, sql));
+  }
+  return reader;
+}
+
+Result<Readers::Lease> Readers::Take(const Context& context) {
+  std::unique_ptr<Reader> reader;
+  {
+    MutexLock lock(mutex_);
+    while (idle_.empty() && open_ >= kReaders) {
+      HF_RETURN_IF_ERROR(context.Check());
+      (void)returned_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kWaitSlice);
+    }
+    if (!idle_.empty()) {
+      reader = std::move(idle_.back());
+      idle_.pop_back();
+    } else {
+      ++open_;
+    }
+  }
+  HF_RETURN_IF_ERROR(context.Check());
+  if (reader == nullptr) {
+    Result<std::unique_ptr<Reader>> opened = OpenReader();
+    if (!opened) {
+      MutexLock lock(mutex_);
+      --open_;
+      return std::unexpected(std::move(opened).error());
+    }
+    reader = *std::move(opened);
+  }
+  return Lease(*this, std::move(reader), context);
+}
+
+void Readers::GiveBack(std::unique_ptr<Reader> reader) {
+  MutexLock lock(mutex_);
+  idle_.push_back(std::move(reader));
+  returned_.NotifyOne();
+}
+
+Result<std::optional<Job>> Readers::GetJob(const Context& context, JobId id) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  HF_ASSIGN_OR_RETURN(bool found, reader->get_job.Bind(id).Step());
+  if (!found) return std::nullopt;
+  Result<Job> job = ReadJob(reader->get_job);
+  reader->get_job.Reset();
+  if (!job) return std::unexpected(std::move(job).error());
+  return *std::move(job);
+}
+
+Result<JobPage> Readers::ListJobs(const Context& context, const JobFilter& filter) {
+  HF_ASSIGN_OR_RETURN(JobId after, rules::ParseCursor(filter.cursor));
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  Statement list;
+  HF_RETURN_IF_ERROR(list.Prepare(*reader->connection, JobListSql(filter)));
+  list.Bind(after);
+  if (!filter.queue.empty()) list.Bind(filter.queue);
+  if (!filter.kind.empty()) list.Bind(filter.kind);
+  if (filter.parent) list.Bind(*filter.parent);
+  list.Bind(std::int64_t{filter.limit} + 1);
+  JobPage page;
+  while (true) {
+    Result<bool> found = list.Step();
+    if (!found) return Explain(context, std::move(found).error());
+    if (!*found) break;
+    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+      page.next_cursor = fmt::to_string(page.items.back().id);
+      break;
+    }
+    HF_ASSIGN_OR_RETURN(Job job, ReadJob(list));
+    page.items.push_back(std::move(job));
+  }
+  return page;
+}
+
+Result<std::vector<Queue>> Readers::ListQueues(const Context& context) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  std::vector<Queue> queues;
+  while (true) {
+    Result<bool> found = reader->list_queues.Step();
+    if (!found) return Explain(context, std::move(found).error());
+    if (!*found) break;
+    queues.push_back(ReadQueue(reader->list_queues));
+  }
+  for (Queue& queue : queues) {
+    if (queue.CountOf(JobState::kPending) == 0) continue;
+    for (int priority = 0; priority <= rules::kLowestPriority; ++priority) {
+      reader->oldest_pending.Bind(queue.name).Bind(std::int64_t{priority});
+      HF_RETURN_IF_ERROR(reader->oldest_pending.Step());
+      std::optional<Time> oldest = reader->oldest_pending.OptionalTime(0);
+      reader->oldest_pending.Reset();
+      if (oldest && (!queue.oldest_pending_at || *oldest < *queue.oldest_pending_at)) {
+        queue.oldest_pending_at = oldest;
+      }
+    }
+  }
+  return queues;
+}
+
+Result<AuditPage> Readers::ListAudit(const Context& context, const AuditFilter& filter) {
+  HF_ASSIGN_OR_RETURN(std::int64_t before, rules::ParseCursor(filter.cursor));
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  Statement list;
+  HF_RETURN_IF_ERROR(list.Prepare(*reader->connection, AuditListSql(filter, before != 0)));
+  if (before != 0) list.Bind(before);
+  if (!filter.target.empty()) list.Bind(filter.target);
+  if (!filter.actor.empty()) list.Bind(filter.actor);
+  if (!filter.operation.empty()) list.Bind(filter.operation);
+  if (filter.since) list.Bind(*filter.since);
+  if (filter.until) list.Bind(*filter.until);
+  list.Bind(std::int64_t{filter.limit} + 1);
+  AuditPage page;
+  while (true) {
+    Result<bool> found = list.Step();
+    if (!found) return Explain(context, std::move(found).error());
+    if (!*found) break;
+    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+      page.next_cursor = fmt::to_string(page.items.back().sequence);
+      break;
+    }
+    page.items.push_back(ReadAudit(list));
+  }
+  return page;
+}
+
+Result<std::int64_t> Readers::DataVersion(const Context& context) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  HF_RETURN_IF_ERROR(reader->data_version.Step());
+  std::int64_t version = reader->data_version.Integer(0);
+  reader->data_version.Reset();
+  return version;
+}
+
+}  // namespace holdfast::engine

@@ -1,0 +1,46 @@
+// Reads, on connections of their own: a consistent snapshot each, never behind the writer.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "engine/engine.h"
+#include "engine/sqlite/connection.h"
+
+namespace holdfast::engine {
+
+/// A bounded pool of connections, opened when first needed. Threads: any; a call beyond the bound
+/// waits for a connection, not for a writer.
+class Readers {
+ public:
+  explicit Readers(std::string path) : path_(std::move(path)) {}
+
+  Result<std::optional<Job>> GetJob(const Context& context, JobId id);
+  Result<JobPage> ListJobs(const Context& context, const JobFilter& filter);
+  Result<std::vector<Queue>> ListQueues(const Context& context);
+  Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter);
+  /// Changes whenever another connection, of any process, commits.
+  Result<std::int64_t> DataVersion(const Context& context);
+
+ private:
+  struct Reader {
+    std::unique_ptr<Connection> connection;
+    Statement get_job, list_queues, oldest_pending, data_version;
+  };
+  class Lease;
+
+  Result<Lease> Take(const Context& context);
+  Result<std::unique_ptr<Reader>> OpenReader() const;
+  void GiveBack(std::unique_ptr<Reader> reader);
+
+  const std::string path_;
+
+  base::Mutex mutex_{base::LockRank::kEngineLeaf};
+  base::CondVar returned_;
+  std::vector<std::unique_ptr<Reader>> idle_ HF_GUARDED_BY(mutex_);
+  std::size_t open_ HF_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace holdfast::engine

@@ -1,0 +1,229 @@
+#include "engine/sqlite/schema.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/result.h"
+
+namespace holdfast::engine {
+namespace {
+
+// "Hold" in ASCII: how a Holdfast database is told from any other SQLite file.
+constexpr int kApplicationId = 0x486f6c64;
+
+// Times are microseconds since 1970, UTC. The CHECK and UNIQUE constraints are the last line: the
+// rules have looked before, and a batch that trips one is rolled back as an internal error.
+//
+// Every index of jobs is partial, so that a job costs index entries only in the state it is in.
+constexpr std::string_view kVersion1 = R"sql(
+CREATE TABLE meta (
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE counters (
+  id         INTEGER PRIMARY KEY CHECK (id = 1),
+  last_job   INTEGER NOT NULL,
+  last_token INTEGER NOT NULL,
+  last_audit INTEGER NOT NULL,
+  last_time  INTEGER NOT NULL
+) STRICT;
+INSERT INTO counters VALUES (1, 0, 0, 0, 0);
+
+CREATE TABLE queues (
+  name             TEXT PRIMARY KEY,
+  paused           INTEGER NOT NULL CHECK (paused IN (0, 1)),
+  max_pending      INTEGER CHECK (max_pending >= 0),
+  max_running      INTEGER CHECK (max_running >= 0),
+  audit            INTEGER NOT NULL CHECK (audit IN (0, 1)),
+  retain_completed INTEGER NOT NULL,
+  retain_failed    INTEGER NOT NULL,
+  scheduled        INTEGER NOT NULL CHECK (scheduled >= 0),
+  pending          INTEGER NOT NULL CHECK (pending >= 0),
+  processing       INTEGER NOT NULL CHECK (processing >= 0),
+  completed        INTEGER NOT NULL CHECK (completed >= 0),
+  failed           INTEGER NOT NULL CHECK (failed >= 0),
+  cancelled        INTEGER NOT NULL CHECK (cancelled >= 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE jobs (
+  id               INTEGER PRIMARY KEY,
+  queue            TEXT NOT NULL,
+  kind             TEXT NOT NULL,
+  state            TEXT NOT NULL CHECK (state IN ('scheduled', 'pending', 'processing',
+                                                  'completed', 'failed', 'cancelled')),
+  priority         INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
+  run_at           INTEGER NOT NULL,
+  attempt          INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND max_attempts),
+  max_attempts     INTEGER NOT NULL,
+  token            INTEGER NOT NULL,
+  worker           TEXT,
+  lease_expires_at INTEGER CHECK ((lease_expires_at IS NOT NULL) = (state = 'processing')),
+  lease_expiries   INTEGER NOT NULL,
+  cancel_requested INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
+  created_at       INTEGER NOT NULL,
+  started_at       INTEGER,
+  finished_at      INTEGER CHECK ((finished_at IS NOT NULL) =
+                                  (state IN ('completed', 'failed', 'cancelled'))),
+  unique_key       TEXT,
+  unique_states    INTEGER NOT NULL,
+  held_unique_key  TEXT,  -- the unique key, while the state is one of unique_states
+  parent           INTEGER,
+  progress         REAL,
+  message          TEXT,
+  tags             TEXT,
+  metadata         TEXT,
+  errors           TEXT,
+  retry            TEXT,
+  result           TEXT,
+  payload          TEXT NOT NULL
+) STRICT;
+CREATE INDEX jobs_claim ON jobs (queue, priority, run_at, id) WHERE state = 'pending';
+CREATE INDEX jobs_due ON jobs (run_at) WHERE state = 'scheduled';
+CREATE INDEX jobs_lease ON jobs (lease_expires_at) WHERE state = 'processing';
+CREATE INDEX jobs_finished ON jobs (queue, state, finished_at)
+  WHERE state IN ('completed', 'failed', 'cancelled');
+CREATE INDEX jobs_failed ON jobs (id) WHERE state = 'failed';
+CREATE INDEX jobs_parent ON jobs (parent) WHERE parent IS NOT NULL;
+CREATE UNIQUE INDEX jobs_unique ON jobs (kind, held_unique_key) WHERE held_unique_key IS NOT NULL;
+
+CREATE TABLE idempotency (
+  key         TEXT PRIMARY KEY,
+  fingerprint TEXT NOT NULL,
+  answer      TEXT NOT NULL,
+  expires_at  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX idempotency_expiry ON idempotency (expires_at);
+
+CREATE TABLE audit (
+  sequence       INTEGER PRIMARY KEY,
+  at             INTEGER NOT NULL,
+  actor          TEXT NOT NULL,
+  operation      TEXT NOT NULL,
+  target         TEXT NOT NULL,
+  old_status     TEXT NOT NULL,
+  new_status     TEXT NOT NULL,
+  token          INTEGER NOT NULL,
+  lock_wait_us   INTEGER NOT NULL,
+  commit_us      INTEGER NOT NULL,
+  correlation_id TEXT NOT NULL,
+  details        TEXT NOT NULL,
+  error          TEXT NOT NULL,
+  count          INTEGER NOT NULL
+) STRICT;
+CREATE INDEX audit_target ON audit (target, sequence);
+CREATE INDEX audit_actor ON audit (actor, sequence);
+)sql";
+
+constexpr std::string_view kMigrations[] = {kVersion1};
+static_assert(std::size(kMigrations) == kSchemaVersion);
+
+Result<void> CheckOwner(Connection& connection, std::string_view path) {
+  HF_ASSIGN_OR_RETURN(std::int64_t id, connection.QueryInteger("PRAGMA application_id"));
+  if (id == kApplicationId) return {};
+  HF_ASSIGN_OR_RETURN(std::int64_t tables,
+                      connection.QueryInteger("SELECT count(*) FROM sqlite_schema"));
+  if (id == 0 && tables == 0) return {};  // new
+  return Fail(ErrorCode::kCorrupt, fmt::format("{} is not a Holdfast database", path));
+}
+
+Result<std::int64_t> MigrateInTransaction(Connection& connection, std::string_view path) {
+  HF_RETURN_IF_ERROR(CheckOwner(connection, path));
+  HF_ASSIGN_OR_RETURN(std::int64_t version, connection.QueryInteger("PRAGMA user_version"));
+  if (version > kSchemaVersion) {
+    return Fail(
+        ErrorCode::kCorrupt,
+        fmt::format("{} has schema {}, newer than schema {} of this version: upgrade Holdfast",
+                    path, version, kSchemaVersion));
+  }
+  for (auto step = static_cast<std::size_t>(version); step < std::size(kMigrations); ++step) {
+    HF_RETURN_IF_ERROR(connection.Execute(std::string(kMigrations[step])));
+  }
+  if (version < kSchemaVersion) {
+    HF_RETURN_IF_ERROR(connection.Execute(fmt::format(
+        "PRAGMA application_id={}; PRAGMA user_version={}", kApplicationId, kSchemaVersion)));
+  }
+  return version;
+}
+
+/// Runs `body` in an immediate transaction.
+template <typename Body>
+auto InTransaction(Connection& connection, Body body) -> decltype(body()) {
+  HF_RETURN_IF_ERROR(connection.Execute("BEGIN IMMEDIATE"));
+  auto result = body();
+  if (result) {
+    HF_RETURN_IF_ERROR(connection.Execute("COMMIT"));
+  } else {
+    (void)connection.Execute("ROLLBACK");
+  }
+  return result;
+}
+
+Result<base::ClockAnchor> LoadAnchorInTransaction(Connection& connection, const Clock& clock) {
+  HF_ASSIGN_OR_RETURN(std::optional<std::string> boot_id,
+                      connection.QueryText("SELECT value FROM meta WHERE name = 'clock_boot_id'"));
+  if (boot_id == clock.BootId()) {
+    HF_ASSIGN_OR_RETURN(
+        std::int64_t wall,
+        connection.QueryInteger("SELECT value FROM meta WHERE name = 'clock_wall_us'"));
+    HF_ASSIGN_OR_RETURN(
+        std::int64_t boot,
+        connection.QueryInteger("SELECT value FROM meta WHERE name = 'clock_boot_us'"));
+    return base::ClockAnchor{Time(Duration(wall)), Duration(boot), *std::move(boot_id)};
+  }
+  base::ClockAnchor anchor = base::EngineClock::Anchor(clock);
+  HF_ASSIGN_OR_RETURN(std::int64_t last, connection.QueryInteger("SELECT last_time FROM counters"));
+  anchor.wall = std::max(anchor.wall, Time(Duration(last)));
+  Statement insert;
+  HF_RETURN_IF_ERROR(insert.Prepare(connection, "INSERT OR REPLACE INTO meta VALUES (?, ?)"));
+  std::pair<std::string_view, std::string> values[] = {
+      {"clock_boot_id", anchor.boot_id},
+      {"clock_wall_us", fmt::to_string(anchor.wall.time_since_epoch().count())},
+      {"clock_boot_us", fmt::to_string(anchor.since_boot.count())}};
+  for (const auto& [name, value] : values) {
+    HF_RETURN_IF_ERROR(insert.Bind(name).Bind(value).Run());
+  }
+  return anchor;
+}
+
+/// SQLite does not wait when two connections switch a new file at once: try again.
+Result<std::optional<std::string>> SwitchToWal(Connection& connection) {
+  constexpr int kTries = 200;
+  for (int i = 1;; ++i) {
+    Result<std::optional<std::string>> journal = connection.QueryText("PRAGMA journal_mode=WAL");
+    if (journal || journal.error().code != ErrorCode::kBusy || i == kTries) return journal;
+    sqlite3_sleep(10);
+  }
+}
+
+}  // namespace
+
+std::string_view SchemaSql() {
+  return kVersion1;
+}
+
+Result<void> Configure(Connection& connection, Connection::Mode mode) {
+  sqlite3_busy_timeout(connection.handle(), 10'000);
+  HF_RETURN_IF_ERROR(connection.Execute("PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16384"));
+  if (mode == Connection::Mode::kReadOnly) return connection.Execute("PRAGMA query_only=1");
+  HF_ASSIGN_OR_RETURN(std::optional<std::string> journal, SwitchToWal(connection));
+  if (journal != "wal") {
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("the file system does not support a write-ahead log (journal_mode={})",
+                            journal.value_or("?")));
+  }
+  // FULL: every commit is followed by an fsync of the log before it is acknowledged. A checkpoint
+  // every 16 MiB instead of 4: a quarter of the fsyncs of the main file.
+  return connection.Execute("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4096");
+}
+
+Result<std::int64_t> Migrate(Connection& connection, std::string_view path) {
+  return InTransaction(connection, [&] { return MigrateInTransaction(connection, path); });
+}
+
+Result<base::ClockAnchor> LoadClockAnchor(Connection& connection, const Clock& clock) {
+  return InTransaction(connection, [&] { return LoadAnchorInTransaction(connection, clock); });
+}
+
+}  // namespace holdfast::engine

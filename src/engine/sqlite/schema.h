@@ -1,0 +1,30 @@
+// The tables of an SQLite store, and the numbered migrations that lead to them.
+#pragma once
+
+#include <string_view>
+
+#include "base/engine_clock.h"
+#include "engine/sqlite/connection.h"
+
+namespace holdfast::engine {
+
+/// The schema this version writes.
+inline constexpr int kSchemaVersion = 1;
+
+/// Durable settings, and those that make it quick. On every connection, and after Migrate: a file
+/// that is not ours must stay as it is.
+Result<void> Configure(Connection& connection, Connection::Mode mode);
+
+/// Brings the database to kSchemaVersion, in one transaction a step, safely from several processes
+/// at once. The answer is the schema it had before.
+/// Errors: corrupt (not a Holdfast database, or of a newer schema), unavailable.
+Result<std::int64_t> Migrate(Connection& connection, std::string_view path);
+
+/// The anchor that all processes on this machine share; made anew after the machine restarted,
+/// never behind the time that the store has already seen.
+Result<base::ClockAnchor> LoadClockAnchor(Connection& connection, const Clock& clock);
+
+/// The statements that make the tables, one migration after the other.
+std::string_view SchemaSql();
+
+}  // namespace holdfast::engine

@@ -1,0 +1,115 @@
+#include "engine/sqlite/sqlite_engine.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "base/answer.h"
+#include "base/result.h"
+#include "engine/sqlite/reader.h"
+#include "engine/sqlite/schema.h"
+#include "engine/sqlite/writer.h"
+
+namespace holdfast::engine {
+namespace {
+
+class SqliteEngine final : public Engine {
+ public:
+  SqliteEngine(const std::string& path, std::unique_ptr<Connection> connection,
+               base::EngineClock clock)
+      : readers_(path), writer_(std::move(connection), std::move(clock)), watcher_(path) {}
+
+  Result<void> Start() { return writer_.Start(); }
+
+  const Traits& traits() const override { return traits_; }
+
+  void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) override {
+    writer_.Commit(context, std::move(batches), std::move(done));
+  }
+  void Claim(const Context& context, ClaimRequest request, ClaimDone done) override {
+    writer_.Claim(context, std::move(request), std::move(done));
+  }
+  Result<std::optional<Job>> GetJob(const Context& context, JobId id) override {
+    return readers_.GetJob(context, id);
+  }
+  Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) override {
+    return readers_.ListJobs(context, filter);
+  }
+  Result<std::vector<Queue>> ListQueues(const Context& context) override {
+    return readers_.ListQueues(context);
+  }
+  Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override {
+    return readers_.ListAudit(context, filter);
+  }
+
+  Result<MaintainResult> Maintain(const Context& context, MaintainRequest request) override {
+    auto answer = std::make_shared<base::Answer<Result<MaintainResult>>>();
+    writer_.Maintain(context, std::move(request),
+                     [answer](Result<MaintainResult> result) { answer->Set(std::move(result)); });
+    return answer->Take();
+  }
+
+  void Listen(ChangeListener* listener) override { writer_.Listen(listener); }
+
+  bool ChangedElsewhere() override {
+    // A connection that is used for nothing else: the number is relative to the connection. Commits
+    // of this process count as well, which costs a needless look and loses nothing.
+    Result<std::int64_t> version = watcher_.DataVersion(Context());
+    if (!version) return true;
+    return last_data_version_.exchange(*version) != *version;
+  }
+
+  Result<Time> Now() override { return writer_.Now(); }
+  Result<void> CheckHealth() override { return writer_.CheckHealth(); }
+
+ private:
+  const Traits traits_{
+      .name = "sqlite", .survives_process_kill = true, .shared_between_processes = true};
+  Readers readers_;
+  Writer writer_;
+  Readers watcher_;
+  std::atomic<std::int64_t> last_data_version_ = 0;
+};
+
+struct Opened {
+  std::unique_ptr<Connection> connection;
+  SchemaVersions versions;
+};
+
+Result<Opened> OpenFile(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return Fail(ErrorCode::kUnavailable, fmt::format("cannot open {}: it is a directory", path));
+  }
+  auto folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty() && !std::filesystem::is_directory(folder, ignored)) {
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("cannot open {}: there is no folder {}", path, folder.string()));
+  }
+  Opened opened;
+  HF_ASSIGN_OR_RETURN(opened.connection, Connection::Open(path, Connection::Mode::kReadWrite));
+  sqlite3_busy_timeout(opened.connection->handle(), 10'000);
+  HF_ASSIGN_OR_RETURN(opened.versions.before, Migrate(*opened.connection, path));
+  opened.versions.after = kSchemaVersion;
+  HF_RETURN_IF_ERROR(Configure(*opened.connection, Connection::Mode::kReadWrite));
+  return opened;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> OpenSqlite(const std::string& path, const StoreOptions& options) {
+  const Clock& clock = options.clock != nullptr ? *options.clock : Clock::System();
+  HF_ASSIGN_OR_RETURN(Opened opened, OpenFile(path));
+  HF_ASSIGN_OR_RETURN(base::ClockAnchor anchor, LoadClockAnchor(*opened.connection, clock));
+  auto engine = std::make_unique<SqliteEngine>(path, std::move(opened.connection),
+                                               base::EngineClock(clock, std::move(anchor)));
+  HF_RETURN_IF_ERROR(engine->Start());
+  return engine;
+}
+
+Result<SchemaVersions> MigrateSqlite(const std::string& path) {
+  HF_ASSIGN_OR_RETURN(Opened opened, OpenFile(path));
+  return opened.versions;
+}
+
+}  // namespace holdfast::engine

@@ -1,0 +1,193 @@
+#include "engine/sqlite/transaction.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/result.h"
+#include "rules/limits.h"
+#include "wire/decode.h"
+#include "wire/encode.h"
+
+namespace holdfast::engine {
+
+Result<void> Transaction::Prepare(Connection& connection) {
+  connection_ = &connection;
+  HF_RETURN_IF_ERROR(jobs_.Prepare(connection));
+  std::tuple<Statement&, std::string_view> statements[] = {
+      {select_counters_, "SELECT last_job, last_token, last_audit FROM counters"},
+      {update_counters_,
+       "UPDATE counters SET last_job = ?, last_token = ?, last_audit = ?, last_time = ?"},
+      {savepoint_, "SAVEPOINT batch"},
+      {release_, "RELEASE batch"},
+      {rollback_to_, "ROLLBACK TO batch"},
+      {select_answer_,
+       "SELECT fingerprint, answer FROM idempotency WHERE key = ? AND expires_at > ?"},
+      {insert_answer_, "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?)"},
+      {delete_answers_,
+       "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE expires_at <= ? "
+       "LIMIT ?)"},
+      {insert_audit_, "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+      {select_old_audit_, "SELECT sequence, at FROM audit ORDER BY sequence LIMIT ?"},
+      {delete_audit_, "DELETE FROM audit WHERE sequence <= ?"},
+      {select_expired_,
+       "SELECT id FROM jobs WHERE state = 'processing' AND lease_expires_at <= ? "
+       "ORDER BY lease_expires_at LIMIT ?"},
+      {select_due_,
+       "SELECT id FROM jobs WHERE state = 'scheduled' AND run_at <= ? ORDER BY run_at LIMIT ?"},
+      {select_finished_,
+       "SELECT id FROM jobs WHERE state IN ('completed', 'failed', 'cancelled') AND queue = ? AND "
+       "state = ? AND finished_at <= ? ORDER BY finished_at LIMIT ?"},
+      {delete_job_, "DELETE FROM jobs WHERE id = ?"},
+      {min_due_, "SELECT min(run_at) FROM jobs WHERE state = 'scheduled'"},
+      {min_lease_, "SELECT min(lease_expires_at) FROM jobs WHERE state = 'processing'"},
+  };
+  for (auto& [statement, sql] : statements) {
+    HF_RETURN_IF_ERROR(statement.Prepare(connection, sql));
+  }
+  return {};
+}
+
+Result<void> Transaction::Begin() {
+  change_ = {};
+  jobs_.Begin(rows_);
+  HF_ASSIGN_OR_RETURN(bool found, select_counters_.Step());
+  if (!found) return Fail(ErrorCode::kCorrupt, "the table of counters is empty");
+  counters_ = {.last_job = select_counters_.Integer(0),
+               .last_token = select_counters_.Integer(1),
+               .last_audit = select_counters_.Integer(2)};
+  select_counters_.Reset();
+  counters_at_begin_ = counters_;
+  return {};
+}
+
+Result<void> Transaction::Finish(Time now) {
+  HF_RETURN_IF_ERROR(jobs_.Flush());
+  if (counters_ == counters_at_begin_) return {};
+  return update_counters_.Bind(counters_.last_job)
+      .Bind(counters_.last_token)
+      .Bind(counters_.last_audit)
+      .Bind(now)
+      .Run();
+}
+
+Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::string& fingerprint,
+                                            const rules::Origin& origin) {
+  const SteadyTime began = std::chrono::steady_clock::now();
+  if (!batch.idempotency_key.empty()) {
+    HF_ASSIGN_OR_RETURN(std::optional<Result<Receipt>> answer,
+                        FindAnswer(batch, fingerprint, origin.now));
+    if (answer) return *std::move(answer);
+  }
+  rows_.Clear(false);  // rows are copies: a refused batch leaves nothing to undo
+  rows_.counters = counters_;
+  HF_RETURN_IF_ERROR(rules::LoadRows(batch, jobs_, keys_, rows_));
+  if (Result<void> applied = rules::Apply(rows_, batch, origin); !applied) {
+    return Result<Receipt>(std::unexpected(std::move(applied).error()));
+  }
+  HF_RETURN_IF_ERROR(savepoint_.Run());
+  if (Result<void> persisted = Persist(began); !persisted) {
+    // A constraint concerns this batch alone; anything else concerns the disk.
+    if (persisted.error().code != ErrorCode::kInternal || !connection_->InTransaction()) {
+      return std::unexpected(std::move(persisted).error());
+    }
+    HF_RETURN_IF_ERROR(rollback_to_.Run());
+    HF_RETURN_IF_ERROR(release_.Run());
+    return Result<Receipt>(std::unexpected(std::move(persisted).error()));
+  }
+  Receipt receipt = rows_.TakeReceipt(true);
+  if (!batch.idempotency_key.empty()) {
+    HF_RETURN_IF_ERROR(StoreAnswer(batch, fingerprint, receipt, origin.now));
+  }
+  HF_RETURN_IF_ERROR(release_.Run());
+  return Result<Receipt>(std::move(receipt));
+}
+
+Result<std::optional<Result<Receipt>>> Transaction::FindAnswer(const Batch& batch,
+                                                               const std::string& fingerprint,
+                                                               Time now) {
+  HF_ASSIGN_OR_RETURN(bool found, select_answer_.Bind(batch.idempotency_key).Bind(now).Step());
+  if (!found) return std::nullopt;
+  Result<void> same =
+      rules::CheckFingerprint(batch.idempotency_key, select_answer_.Text(0), fingerprint);
+  Result<Receipt> receipt = std::unexpected(Error{});
+  if (same) {
+    receipt = wire::DecodeReceipt(select_answer_.Text(1));
+    if (receipt) receipt->replayed = true;
+  } else {
+    receipt = std::unexpected(std::move(same).error());
+  }
+  select_answer_.Reset();
+  return receipt;
+}
+
+Result<void> Transaction::StoreAnswer(const Batch& batch, const std::string& fingerprint,
+                                      const Receipt& receipt, Time now) {
+  std::string answer = wire::ToText(wire::WriteReceipt, receipt);
+  return insert_answer_.Bind(batch.idempotency_key)
+      .Bind(fingerprint)
+      .Bind(answer)
+      .Bind(now + rules::kIdempotencyRetention)
+      .Run();
+}
+
+/// Writes what the rules changed. On an error nothing of it counts: counters_ stay as they were.
+Result<void> Transaction::Persist(SteadyTime began) {
+  auto elapsed = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - began);
+  for (AuditEntry& entry : rows_.audit()) {
+    entry.commit = elapsed;
+    HF_RETURN_IF_ERROR(InsertAudit(entry));
+  }
+  HF_RETURN_IF_ERROR(jobs_.Persist(rows_));  // last: it also takes over the queues' counts
+  counters_ = rows_.counters;
+  NoteChange();
+  return {};
+}
+
+void Transaction::NoteChange() {
+  for (const auto& [queue, count] : rows_.ready()) {
+    auto known = std::ranges::find(change_.ready, queue, &Change::Ready::queue);
+    if (known != change_.ready.end()) {
+      known->count += count;
+    } else {
+      change_.ready.push_back({queue, count});
+    }
+  }
+  std::optional<Time> due = rows_.next_due();
+  if (due && (!change_.next_due || *due < *change_.next_due)) change_.next_due = due;
+}
+
+Result<void> Transaction::InsertAudit(const AuditEntry& entry) {
+  return insert_audit_.Bind(entry.sequence)
+      .Bind(entry.at)
+      .Bind(entry.actor)
+      .Bind(entry.operation)
+      .Bind(entry.target)
+      .Bind(entry.old_status)
+      .Bind(entry.new_status)
+      .Bind(entry.token)
+      .Bind(entry.lock_wait.count())
+      .Bind(entry.commit.count())
+      .Bind(entry.correlation_id)
+      .Bind(entry.details)
+      .Bind(entry.error)
+      .Bind(entry.count)
+      .Run();
+}
+
+Result<std::vector<Job>> Transaction::Claim(const ClaimRequest& request,
+                                            const rules::Origin& origin) {
+  const SteadyTime began = std::chrono::steady_clock::now();
+  HF_ASSIGN_OR_RETURN(std::vector<JobId> ids, jobs_.FindClaimable(request.queues, request.max));
+  std::vector<Job> jobs;
+  if (ids.empty()) return jobs;
+  HF_RETURN_IF_ERROR(LoadAll(ids));
+  rules::ClaimAll(rows_, ids, request, origin);
+  HF_RETURN_IF_ERROR(Persist(began));
+  jobs.reserve(ids.size());
+  for (OperationResult& result : rows_.TakeReceipt(true).results) {
+    jobs.push_back(*std::move(result.job));
+  }
+  return jobs;
+}
+
+}  // namespace holdfast::engine

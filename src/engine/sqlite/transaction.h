@@ -1,0 +1,69 @@
+// What the writer does inside one SQLite transaction: batches, claims and maintenance, through the
+// rules. Knows nothing of threads, groups or time-outs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/sqlite/connection.h"
+#include "engine/sqlite/job_rows.h"
+#include "rules/apply.h"
+#include "rules/load.h"
+
+namespace holdfast::engine {
+
+/// Confined to the writer's thread. A Result that is an error means the transaction is broken, and
+/// must be rolled back; a refused batch is a value.
+class Transaction {
+ public:
+  Result<void> Prepare(Connection& connection);
+
+  /// After BEGIN: reads the counters anew.
+  Result<void> Begin();
+  /// Before COMMIT: writes counters and queues.
+  Result<void> Finish(Time now);
+
+  /// One batch in a savepoint of its own.
+  Result<Result<Receipt>> Commit(const Batch& batch, const std::string& fingerprint,
+                                 const rules::Origin& origin);
+  Result<std::vector<Job>> Claim(const ClaimRequest& request, const rules::Origin& origin);
+  Result<MaintainResult> Maintain(const MaintainRequest& request, const rules::Origin& origin);
+
+  /// What became claimable or comes due in this transaction.
+  const Change& change() const { return change_; }
+
+ private:
+  Result<std::optional<Result<Receipt>>> FindAnswer(const Batch& batch,
+                                                    const std::string& fingerprint, Time now);
+  Result<void> StoreAnswer(const Batch& batch, const std::string& fingerprint,
+                           const Receipt& receipt, Time now);
+  Result<void> Persist(SteadyTime began);
+  Result<void> InsertAudit(const AuditEntry& entry);
+  void NoteChange();
+
+  Result<std::vector<JobId>> SelectIds(Statement& statement, Time until, int limit);
+  Result<void> LoadAll(const std::vector<JobId>& ids);
+  Result<void> ExpireLeases(int limit, const rules::Origin& origin, MaintainResult& result);
+  Result<void> PromoteDue(int limit, const rules::Origin& origin, MaintainResult& result);
+  Result<void> PruneJobs(int limit, Time now, MaintainReport& report);
+  Result<void> PruneOthers(int limit, Time now, MaintainReport& report);
+  Result<void> FindNextDue(MaintainResult& result);
+
+  Connection* connection_ = nullptr;
+  JobTable jobs_;
+  rules::Rows rows_;         // of the batch at hand
+  rules::TouchedKeys keys_;  // likewise
+  rules::Counters counters_;
+  rules::Counters counters_at_begin_;
+  Change change_;
+
+  Statement select_counters_, update_counters_;
+  Statement savepoint_, release_, rollback_to_;
+  Statement select_answer_, insert_answer_, delete_answers_;
+  Statement insert_audit_, select_old_audit_, delete_audit_;
+  Statement select_expired_, select_due_, select_finished_, delete_job_;
+  Statement min_due_, min_lease_;
+};
+
+}  // namespace holdfast::engine

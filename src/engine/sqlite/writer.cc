@@ -1,0 +1,265 @@
+#include "engine/sqlite/writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/result.h"
+#include "wire/encode.h"
+
+namespace holdfast::engine {
+namespace {
+
+using base::MutexLock;
+
+// A group is closed at this many operations: about 20 ms of work, so that nobody waits long for a
+// fsync that everybody shares.
+constexpr std::size_t kGroupOperations = 2000;
+
+// How long BEGIN may wait for other processes before the group is refused.
+constexpr auto kBusyLimit = std::chrono::seconds(30);
+
+}  // namespace
+
+Writer::~Writer() {
+  {
+    MutexLock lock(mutex_);
+    is_stopping_ = true;
+    arrived_.NotifyAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<void> Writer::Start() {
+  HF_RETURN_IF_ERROR(transaction_.Prepare(*connection_));
+  thread_ = std::thread([this] { Run(); });
+  return {};
+}
+
+void Writer::Commit(const Context& context, std::vector<Batch> batches, CommitDone done) {
+  CommitWork commit;
+  std::size_t size = 0;
+  for (const Batch& batch : batches) {
+    size += batch.operations.size();
+    // Here, on the caller's thread, rather than where everybody waits for it.
+    commit.fingerprints.push_back(batch.idempotency_key.empty() ? std::string()
+                                                                : wire::FingerprintOf(batch));
+  }
+  commit.batches = std::move(batches);
+  commit.done = std::move(done);
+  Submit({.context = context, .called = {}, .size = size, .what = std::move(commit)});
+}
+
+void Writer::Claim(const Context& context, ClaimRequest request, ClaimDone done) {
+  auto size = static_cast<std::size_t>(request.max);
+  Submit({.context = context,
+          .called = {},
+          .size = size,
+          .what = ClaimWork{std::move(request), std::move(done), {}}});
+}
+
+void Writer::Maintain(const Context& context, MaintainRequest request, MaintainDone done) {
+  Submit({.context = context,
+          .called = {},
+          .what = MaintainWork{std::move(request), std::move(done), {}}});
+}
+
+Result<void> Writer::CheckHealth() const {
+  MutexLock lock(mutex_);
+  if (fatal_) return std::unexpected(*fatal_);
+  return {};
+}
+
+void Writer::Submit(Work work) {
+  work.called = std::chrono::steady_clock::now();
+  std::optional<Error> refusal;
+  if (Result<void> alive = work.context.Check(); !alive) {
+    refusal = std::move(alive).error();
+  } else {
+    MutexLock lock(mutex_);
+    if (fatal_) {
+      refusal = *fatal_;
+    } else if (is_stopping_) {
+      refusal = Error{ErrorCode::kShuttingDown, "the store is being closed", {}};
+    } else {
+      queue_.push_back(std::move(work));
+      // Only an idle writer needs waking: a busy one looks again when its group is done.
+      if (is_idle_) arrived_.NotifyOne();
+    }
+  }
+  if (!refusal) return;
+  Refuse(work, *refusal);
+  Answer(work);
+}
+
+void Writer::Run() {
+  Group group;
+  while (TakeGroup(group)) {
+    RunGroup(group);
+    for (Work& work : group) Answer(work);
+    group.clear();
+  }
+}
+
+bool Writer::TakeGroup(Group& group) {
+  MutexLock lock(mutex_);
+  while (queue_.empty() && !is_stopping_) {
+    is_idle_ = true;
+    arrived_.Wait(mutex_);
+    is_idle_ = false;
+  }
+  std::size_t operations = 0;
+  while (!queue_.empty() && operations < kGroupOperations) {
+    operations += queue_.front().size;
+    group.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  return !group.empty();
+}
+
+void Writer::RunGroup(Group& group) {
+  if (Result<void> health = CheckHealth(); !health) {
+    for (Work& work : group) Refuse(work, health.error());
+    return;
+  }
+  Result<void> result = RunTransaction(group);
+  if (result) {
+    const Change& change = transaction_.change();
+    if (listener_ != nullptr && (!change.ready.empty() || change.next_due)) {
+      listener_->OnChange(change);
+    }
+    return;
+  }
+  for (Work& work : group) Refuse(work, result.error());
+}
+
+/// Errors concern the whole group. Everything before COMMIT had no effect; a COMMIT that failed on
+/// the disk may or may not have had one.
+Result<void> Writer::RunTransaction(Group& group) {
+  HF_RETURN_IF_ERROR(Begin(group));
+  now_ = clock_.Now();
+  Result<void> result = transaction_.Begin();
+  for (Work& work : group) {
+    if (!result) break;
+    RefuseIfOver(work);
+    if (!work.is_answered) result = RunWork(work);
+  }
+  if (result) result = transaction_.Finish(now_);
+  bool is_committing = false;
+  if (result) {
+    is_committing = true;
+    result = connection_->Execute("COMMIT");
+  }
+  if (result) return result;
+  Error error = std::move(result).error();
+  const bool is_fatal = connection_->IsLastErrorFatal();
+  if (connection_->InTransaction()) (void)connection_->Execute("ROLLBACK");
+  if (is_fatal) {
+    EndWriting(error);
+    if (is_committing) {
+      return Fail(ErrorCode::kOutcomeUnknown,
+                  "the commit may or may not be durable: " + error.message);
+    }
+    if (error.code != ErrorCode::kCorrupt) error.code = ErrorCode::kUnavailable;
+  }
+  return std::unexpected(std::move(error));
+}
+
+/// Waits for other processes, but for no caller longer than the caller's own deadline.
+Result<void> Writer::Begin(Group& group) {
+  const SteadyTime give_up = std::chrono::steady_clock::now() + kBusyLimit;
+  sqlite3_busy_timeout(connection_->handle(), 100);
+  while (true) {
+    Result<void> begun = connection_->Execute("BEGIN IMMEDIATE");
+    if (begun) return begun;
+    if (begun.error().code != ErrorCode::kBusy) {
+      if (connection_->IsLastErrorFatal()) EndWriting(begun.error());
+      return begun;
+    }
+    for (Work& work : group) RefuseIfOver(work);
+    if (std::ranges::all_of(group, &Work::is_answered)) return begun;
+    if (std::chrono::steady_clock::now() >= give_up) {
+      return Fail(
+          ErrorCode::kUnavailable,
+          fmt::format("another process has held the database for {} s", kBusyLimit.count()));
+    }
+  }
+}
+
+rules::Origin Writer::OriginOf(const Work& work) const {
+  auto waited =
+      std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - work.called);
+  return {.now = now_,
+          .actor = work.context.actor,
+          .correlation_id = work.context.correlation_id,
+          .lock_wait = waited};
+}
+
+Result<void> Writer::RunWork(Work& work) {
+  if (auto* commit = std::get_if<CommitWork>(&work.what)) return RunCommit(work, *commit);
+  if (auto* claim = std::get_if<ClaimWork>(&work.what)) return RunClaim(work, *claim);
+  auto& maintain = std::get<MaintainWork>(work.what);
+  maintain.answer = transaction_.Maintain(maintain.request, OriginOf(work));
+  if (!maintain.answer) return std::unexpected(maintain.answer.error());
+  return {};
+}
+
+Result<void> Writer::RunCommit(Work& work, CommitWork& commit) {
+  rules::Origin origin = OriginOf(work);
+  commit.answers.reserve(commit.batches.size());
+  for (std::size_t i = 0; i < commit.batches.size(); ++i) {
+    HF_ASSIGN_OR_RETURN(Result<Receipt> answer,
+                        transaction_.Commit(commit.batches[i], commit.fingerprints[i], origin));
+    commit.answers.push_back(std::move(answer));
+  }
+  return {};
+}
+
+Result<void> Writer::RunClaim(Work& work, ClaimWork& claim) {
+  claim.answer = transaction_.Claim(claim.request, OriginOf(work));
+  if (!claim.answer) return std::unexpected(claim.answer.error());
+  return {};
+}
+
+void Writer::RefuseIfOver(Work& work) {
+  if (work.is_answered) return;
+  Result<void> alive = work.context.Check();
+  if (alive) return;
+  Refuse(work, alive.error());
+  work.is_answered = true;
+}
+
+/// Unless the work was already refused for a reason of its own.
+void Writer::Refuse(Work& work, const Error& error) {
+  if (work.is_answered) return;
+  if (auto* commit = std::get_if<CommitWork>(&work.what)) {
+    commit->answers.assign(commit->batches.size(), std::unexpected(error));
+  } else if (auto* claim = std::get_if<ClaimWork>(&work.what)) {
+    claim->answer = std::unexpected(error);
+  } else {
+    std::get<MaintainWork>(work.what).answer = std::unexpected(error);
+  }
+}
+
+void Writer::Answer(Work& work) {
+  std::visit(
+      [](auto& what) {
+        if constexpr (requires { what.answers; }) {
+          what.done(std::move(what.answers));
+        } else {
+          what.done(std::move(what.answer));
+        }
+      },
+      work.what);
+}
+
+void Writer::EndWriting(const Error& error) {
+  MutexLock lock(mutex_);
+  if (fatal_) return;
+  fatal_ = Error{
+      error.code == ErrorCode::kCorrupt ? ErrorCode::kCorrupt : ErrorCode::kUnavailable,
+      "the store refuses writes since an I/O error, until it is opened anew: " + error.message,
+      {}};
+}
+
+}  // namespace holdfast::engine

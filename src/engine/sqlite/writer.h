@@ -1,0 +1,103 @@
+// The one thread that writes: it turns everything that waits into one SQLite transaction, makes it
+// durable with one fsync, and then answers everybody.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "base/engine_clock.h"
+#include "base/mutex.h"
+#include "engine/engine.h"
+#include "engine/sqlite/connection.h"
+#include "engine/sqlite/transaction.h"
+
+namespace holdfast::engine {
+
+/// Concurrency is a group commit, not a lock fight. While a group is being synced the next one
+/// gathers, so groups grow with the load by themselves.
+///
+/// After the first I/O error every write is refused with `unavailable`: what the disk holds is no
+/// longer known. Threads: any.
+class Writer {
+ public:
+  Writer(std::unique_ptr<Connection> connection, base::EngineClock clock)
+      : connection_(std::move(connection)), clock_(std::move(clock)) {}
+  /// Finishes what is queued, answers it, joins.
+  ~Writer();
+
+  /// Prepares the statements and starts the thread.
+  Result<void> Start();
+
+  void Commit(const Context& context, std::vector<Batch> batches, CommitDone done);
+  void Claim(const Context& context, ClaimRequest request, ClaimDone done);
+  using MaintainDone = std::move_only_function<void(Result<MaintainResult>)>;
+  void Maintain(const Context& context, MaintainRequest request, MaintainDone done);
+
+  void Listen(ChangeListener* listener) { listener_ = listener; }
+  Time Now() const { return clock_.Now(); }
+  /// Nothing, or the error that ended writing.
+  Result<void> CheckHealth() const;
+
+ private:
+  struct CommitWork {
+    std::vector<Batch> batches;
+    std::vector<std::string> fingerprints;  // of those with an idempotency key
+    CommitDone done;
+    std::vector<Result<Receipt>> answers;
+  };
+  struct ClaimWork {
+    ClaimRequest request;
+    ClaimDone done;
+    Result<std::vector<Job>> answer;
+  };
+  struct MaintainWork {
+    MaintainRequest request;
+    MaintainDone done;
+    Result<MaintainResult> answer;
+  };
+  struct Work {
+    Context context;
+    SteadyTime called;
+    std::size_t size = 1;      // operations, roughly: groups are bounded by it
+    bool is_answered = false;  // refused before it was tried
+    std::variant<CommitWork, ClaimWork, MaintainWork> what;
+  };
+  using Group = std::vector<Work>;
+
+  void Submit(Work work);
+  void Run();
+  bool TakeGroup(Group& group);
+  void RunGroup(Group& group);
+  Result<void> RunTransaction(Group& group);
+  Result<void> Begin(Group& group);
+  Result<void> RunWork(Work& work);
+  Result<void> RunCommit(Work& work, CommitWork& commit);
+  Result<void> RunClaim(Work& work, ClaimWork& claim);
+  void RefuseIfOver(Work& work);
+  static void Refuse(Work& work, const Error& error);
+  static void Answer(Work& work);
+  void EndWriting(const Error& error);
+  rules::Origin OriginOf(const Work& work) const;
+
+  // Constant after Start, or of the writer's thread alone.
+  const std::unique_ptr<Connection> connection_;
+  const base::EngineClock clock_;
+  ChangeListener* listener_ = nullptr;
+  Transaction transaction_;
+  Time now_;  // of the group at hand
+  std::thread thread_;
+
+  mutable base::Mutex mutex_{base::LockRank::kEngine};
+  base::CondVar arrived_;
+  std::deque<Work> queue_ HF_GUARDED_BY(mutex_);
+  bool is_stopping_ HF_GUARDED_BY(mutex_) = false;
+  bool is_idle_ HF_GUARDED_BY(mutex_) = false;
+  std::optional<Error> fatal_ HF_GUARDED_BY(mutex_);
+};
+
+}  // namespace holdfast::engine

@@ -1,0 +1,176 @@
+// Connecting, sending and reading against a deadline, on the calling thread.
+#include "net/connection.h"
+
+#include <boost/asio/post.hpp>
+
+#include "net/parser.h"
+
+namespace holdfast::net {
+namespace {
+
+constexpr std::size_t kReadSize = 16 * 1024;
+constexpr std::size_t kMaxHeaderBytes = 64 * 1024;
+
+}  // namespace
+
+void Connection::Cancel() {
+  // The flag belongs to the thread that runs the I/O, and the post wakes it.
+  asio::post(io_, [this] { is_cancelled_ = true; });
+}
+
+Result<void> Connection::Run(SteadyTime deadline) {
+  while (!is_done_) {
+    if (is_cancelled_) return Fail(ErrorCode::kCancelled, "the call was cancelled");
+    if (io_.run_one_until(deadline) == 0) {
+      return Fail(ErrorCode::kDeadlineExceeded, "the deadline passed before the server answered");
+    }
+  }
+  return {};
+}
+
+Result<void> Connection::Await(tcp::socket::wait_type what, SteadyTime deadline) {
+  is_done_ = false;
+  socket_.async_wait(what, [this](error_code ec) {
+    operation_error_ = ec;
+    is_done_ = true;
+  });
+  return Run(deadline);
+}
+
+Result<void> Connection::Connect(const Endpoints& endpoints, const ClientOptions& options,
+                                 SteadyTime deadline) {
+  SteadyTime give_up =
+      std::min(deadline, std::chrono::steady_clock::now() + options.connect_timeout);
+  std::string reason = "the name has no address";
+  for (const tcp::endpoint& endpoint : endpoints) {
+    is_done_ = false;
+    error_code ec;
+    socket_.close(ec);
+    socket_.async_connect(endpoint, [this](error_code result) {
+      operation_error_ = result;
+      is_done_ = true;
+    });
+    auto ran = Run(give_up);
+    if (!ran) {
+      if (ran.error().code == ErrorCode::kCancelled || give_up == deadline) return ran;
+      return Fail(ErrorCode::kUnavailable, "no connection within the time for connecting");
+    }
+    if (!operation_error_) {
+      socket_.set_option(tcp::no_delay(true), ec);
+      socket_.non_blocking(true, ec);
+      if (!ec) return {};
+      operation_error_ = ec;
+    }
+    reason = operation_error_.message();
+  }
+  return Fail(ErrorCode::kUnavailable, std::move(reason));
+}
+
+bool Connection::IsQuiet() {
+  char byte = 0;
+  error_code ec;
+  socket_.receive(asio::buffer(&byte, 1), tcp::socket::message_peek, ec);
+  return ec == asio::error::would_block;
+}
+
+Connection::Outcome Connection::Exchange(std::string_view request, bool is_head,
+                                         std::size_t max_answer_bytes, SteadyTime deadline) {
+  Outcome outcome;
+  reusable_ = false;
+  auto written = Write(request, deadline, outcome);
+  if (!written && !outcome.is_broken) {
+    outcome.response = std::unexpected(std::move(written).error());
+    return outcome;
+  }
+  // A server may refuse a request before it has read all of it, so a connection that broke while
+  // we wrote may still hold an answer.
+  outcome.is_broken = false;
+  auto response = Read(is_head, max_answer_bytes, deadline, outcome);
+  if (!written && !response) {
+    outcome.is_broken = true;
+    outcome.response = std::unexpected(std::move(written).error());
+    return outcome;
+  }
+  if (!written) reusable_ = false;
+  outcome.response = std::move(response);
+  return outcome;
+}
+
+Result<void> Connection::Write(std::string_view text, SteadyTime deadline, Outcome& outcome) {
+  while (!text.empty()) {
+    error_code ec;
+    std::size_t sent = socket_.write_some(asio::buffer(text), ec);
+    text.remove_prefix(sent);
+    if (ec == asio::error::would_block) {
+      if (auto ready = Await(tcp::socket::wait_write, deadline); !ready) return ready;
+    } else if (ec) {
+      outcome.is_broken = true;
+      return Fail(ErrorCode::kUnavailable,
+                  "the connection failed while the request was sent: " + ec.message());
+    }
+  }
+  outcome.was_sent = true;
+  return {};
+}
+
+Result<HttpResponse> Connection::Read(bool is_head, std::size_t max_answer_bytes,
+                                      SteadyTime deadline, Outcome& outcome) {
+  for (;;) {
+    ResponseParser parser;
+    parser.skip(is_head);
+    bool is_body_begun = false;
+    while (!parser.is_done()) {
+      error_code ec = http::error::need_more;
+      if (in_.size() > 0) in_.consume(parser.put(in_.data(), ec));
+      if (ec == http::error::need_more) {
+        if (!parser.is_header_done() && in_.size() > kMaxHeaderBytes) {
+          return Fail(ErrorCode::kUnavailable, "the answer's header is too long");
+        }
+        if (auto filled = Fill(parser, deadline, outcome); !filled) {
+          return std::unexpected(std::move(filled).error());
+        }
+        continue;
+      }
+      if (!ec && parser.is_header_done() && !std::exchange(is_body_begun, true)) {
+        parser.ReadBody(max_answer_bytes);
+        auto length = parser.content_length();
+        if (!parser.is_done() && length && *length > max_answer_bytes) ec = http::error::body_limit;
+      }
+      if (ec == http::error::body_limit) {
+        return Fail(ErrorCode::kPayloadTooLarge, "the answer is over the limit of " +
+                                                     std::to_string(max_answer_bytes) + " bytes");
+      }
+      if (ec) return Fail(ErrorCode::kUnavailable, "the answer is not HTTP: " + ec.message());
+    }
+    if (parser.message.status / 100 == 1) continue;  // "100 Continue": the answer is yet to come
+    reusable_ = parser.keep_alive() && in_.size() == 0;
+    if (auto type = FindHeader(parser.message.headers, "Content-Type"); !type.empty()) {
+      parser.message.content_type = type;
+    } else {
+      parser.message.content_type.clear();
+    }
+    return std::move(parser.message);
+  }
+}
+
+Result<void> Connection::Fill(ResponseParser& parser, SteadyTime deadline, Outcome& outcome) {
+  for (;;) {
+    if (auto ready = Await(tcp::socket::wait_read, deadline); !ready) return ready;
+    error_code ec;
+    std::size_t size = socket_.read_some(in_.prepare(kReadSize), ec);
+    in_.commit(size);
+    if (size > 0) outcome.has_answer_begun = true;
+    if (!ec) return {};
+    if (ec == asio::error::would_block) continue;
+    if (ec == asio::error::eof && parser.is_header_done()) {
+      // A body without a length ends with the connection.
+      parser.put_eof(ec);
+      if (!ec) return {};
+    }
+    outcome.is_broken = true;
+    return Fail(ErrorCode::kUnavailable,
+                "the connection failed before the answer was complete: " + ec.message());
+  }
+}
+
+}  // namespace holdfast::net

@@ -1,0 +1,143 @@
+// The loops' thread and tick, and the count of connections that Stop waits for.
+#include "net/loop.h"
+
+#include <array>
+#include <boost/asio/post.hpp>
+
+#include "net/session.h"
+
+namespace holdfast::net {
+namespace {
+
+constexpr int kMaxRefusing = 256;
+
+/// RFC 9110's date, whatever the locale.
+std::string FormatDate(Time time) {
+  using namespace std::chrono;
+  constexpr std::array kDays{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  constexpr std::array kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                               "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  auto day = floor<days>(time);
+  year_month_day date(day);
+  hh_mm_ss clock(floor<seconds>(time - day));
+  std::array<char, 64> text;
+  int size = std::snprintf(text.data(), text.size(), "%s, %02u %s %04d %02d:%02d:%02d GMT",
+                           kDays[weekday(day).c_encoding()], static_cast<unsigned>(date.day()),
+                           kMonths[static_cast<unsigned>(date.month()) - 1],
+                           static_cast<int>(date.year()), static_cast<int>(clock.hours().count()),
+                           static_cast<int>(clock.minutes().count()),
+                           static_cast<int>(clock.seconds().count()));
+  return std::string(text.data(), static_cast<std::size_t>(size));
+}
+
+/// How often deadlines are looked at: one timer a loop instead of one a request. A time limit is
+/// kept to within a quarter of itself, or half a second.
+Duration TickOf(const ServerOptions& options) {
+  Duration shortest = std::min(
+      {options.header_timeout, options.body_timeout, options.idle_timeout, options.write_timeout});
+  return std::clamp<Duration>(shortest / 4, std::chrono::milliseconds(5),
+                              std::chrono::milliseconds(500));
+}
+
+}  // namespace
+
+ServerState::Admission ServerState::Admit() {
+  base::MutexLock lock(mutex_);
+  if (stopping_) return Admission::kDrop;
+  ++stats_.accepted;
+  if (static_cast<std::size_t>(stats_.connections) < options.max_connections) {
+    ++stats_.connections;
+    return Admission::kServe;
+  }
+  ++stats_.refused;
+  if (refusing_ == kMaxRefusing) return Admission::kDrop;
+  ++refusing_;
+  return Admission::kRefuse;
+}
+
+void ServerState::Release(Admission admission) {
+  base::MutexLock lock(mutex_);
+  if (admission == Admission::kServe) --stats_.connections;
+  if (admission == Admission::kRefuse) --refusing_;
+  if (stopping_ && IsAllClosed()) changed_.NotifyAll();
+}
+
+ServerStats ServerState::stats() const {
+  base::MutexLock lock(mutex_);
+  return stats_;
+}
+
+bool ServerState::BeginStop(SteadyTime drain_until) {
+  base::MutexLock lock(mutex_);
+  drain_until_ = std::min(drain_until_, drain_until);
+  changed_.NotifyAll();
+  return !std::exchange(stopping_, true);
+}
+
+void ServerState::AwaitDrained() {
+  base::MutexLock lock(mutex_);
+  while (!IsAllClosed() && std::chrono::steady_clock::now() < drain_until_) {
+    changed_.WaitUntil(mutex_, drain_until_);
+  }
+}
+
+void ServerState::AwaitClosed() {
+  base::MutexLock lock(mutex_);
+  while (!IsAllClosed()) changed_.Wait(mutex_);
+}
+
+void ServerState::EndStop() {
+  base::MutexLock lock(mutex_);
+  stopped_ = true;
+  changed_.NotifyAll();
+}
+
+void ServerState::AwaitStopped() {
+  base::MutexLock lock(mutex_);
+  while (!stopped_) changed_.Wait(mutex_);
+}
+
+void Loop::Start() {
+  Tick();
+  thread_ = std::thread([this] { io.run(); });
+}
+
+void Loop::Stop() {
+  io.stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Loop::Tick() {
+  date_ = FormatDate(Clock::System().Wall());
+  SteadyTime now = std::chrono::steady_clock::now();
+  // A session that closes leaves the set, so the walk is over a copy of those whose time is over.
+  std::vector<std::shared_ptr<Session>> late;
+  for (const auto& session : sessions_) {
+    if (session->deadline() <= now) late.push_back(session);
+  }
+  for (const auto& session : late) session->OnDeadline();
+  ticker_.expires_after(TickOf(state->options));
+  ticker_.async_wait([this](error_code ec) {
+    if (!ec) Tick();
+  });
+}
+
+void Loop::Adopt(tcp::socket socket, ServerState::Admission admission) {
+  if (draining_) return state->Release(admission);
+  auto session = std::make_shared<Session>(*this, std::move(socket), admission);
+  sessions_.insert(session);
+  session->Start();
+}
+
+void Loop::Drain() {
+  draining_ = true;
+  auto sessions = sessions_;
+  for (const auto& session : sessions) session->Drain();
+}
+
+void Loop::CloseAll() {
+  auto sessions = sessions_;
+  for (const auto& session : sessions) session->Close();
+}
+
+}  // namespace holdfast::net

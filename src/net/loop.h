@@ -1,0 +1,99 @@
+// One thread of the server and the connections that live on it. Internal; includes Asio.
+//
+// A session belongs to one loop for its whole life and is touched by that thread alone, so that
+// sessions need neither locks nor strands.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_set>
+
+#include "base/mutex.h"
+#include "net/http_server.h"
+
+namespace holdfast::net {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+class Session;
+
+/// What all loops of a server share. Threads: any.
+class ServerState {
+ public:
+  ServerState(ServerOptions server_options, HttpHandler& server_handler)
+      : options(std::move(server_options)), handler(server_handler) {}
+
+  const ServerOptions options;
+  HttpHandler& handler;  // called on loops only, which end before the server does
+
+  /// What becomes of a connection that was just accepted.
+  enum class Admission { kServe, kRefuse, kDrop };
+  Admission Admit();
+  /// The connection, admitted as that, is closed.
+  void Release(Admission admission);
+
+  ServerStats stats() const;
+
+  /// From now on nothing is admitted. False if that was so already.
+  bool BeginStop(SteadyTime drain_until);
+  /// Waits until every connection is closed or the drain's time is over.
+  void AwaitDrained();
+  /// Waits until every connection is closed.
+  void AwaitClosed();
+  void EndStop();
+  void AwaitStopped();
+
+ private:
+  bool IsAllClosed() const HF_REQUIRES(mutex_) { return stats_.connections + refusing_ == 0; }
+
+  mutable base::Mutex mutex_{base::LockRank::kServer};
+  base::CondVar changed_;
+  ServerStats stats_ HF_GUARDED_BY(mutex_);
+  int refusing_ HF_GUARDED_BY(mutex_) = 0;  // connections that are being told 503
+  bool stopping_ HF_GUARDED_BY(mutex_) = false;
+  bool stopped_ HF_GUARDED_BY(mutex_) = false;
+  SteadyTime drain_until_ HF_GUARDED_BY(mutex_) = SteadyTime::max();
+};
+
+/// Shared, because a Responder may be called after the server is gone: it still finds an io_context
+/// to post to, which nobody runs any more.
+class Loop : public std::enable_shared_from_this<Loop> {
+ public:
+  explicit Loop(std::shared_ptr<ServerState> server_state)
+      : state(std::move(server_state)), ticker_(io) {}
+
+  void Start();
+  /// Ends the thread. What is left in the io_context goes with the loop.
+  void Stop();
+
+  // The rest is called on the loop's thread only.
+  void Adopt(tcp::socket socket, ServerState::Admission admission);
+  /// Closes idle sessions; the others close after their answers.
+  void Drain();
+  void CloseAll();
+  void Forget(const std::shared_ptr<Session>& session) { sessions_.erase(session); }
+  bool is_draining() const { return draining_; }
+  /// "Sun, 06 Nov 1994 08:49:37 GMT", at most a tick old.
+  const std::string& date() const { return date_; }
+
+  // One thread runs it; others only post to it.
+  asio::io_context io{1};
+  const std::shared_ptr<ServerState> state;
+
+ private:
+  void Tick();
+
+  asio::steady_timer ticker_;
+  std::unordered_set<std::shared_ptr<Session>> sessions_;
+  std::string date_;
+  bool draining_ = false;
+  std::thread thread_;
+};
+
+}  // namespace holdfast::net

@@ -1,0 +1,68 @@
+// The entry of a batch: guards first, then operations in order.
+#include "rules/apply.h"
+
+#include <fmt/format.h>
+
+#include "rules/jobs.h"
+
+namespace holdfast::rules {
+namespace {
+
+struct Visitor {
+  Rows& rows;
+  const Origin& origin;
+
+  Result<OperationOutcome> operator()(const auto& operation) {
+    return ApplyOperation(rows, operation, origin);
+  }
+};
+
+Result<void> CheckGuard(Rows& rows, const JobGuard& guard) {
+  Result<JobRow*> row = FindLeased(rows, guard.id, guard.token);
+  if (row) return {};
+  // Whatever the reason, the attempt that the caller relies on is not going on.
+  return Fail(ErrorCode::kFenced, row.error().message);
+}
+
+}  // namespace
+
+Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
+  for (std::size_t i = 0; i < batch.guards.size(); ++i) {
+    Result<void> holds =
+        std::visit([&](const auto& guard) { return CheckGuard(rows, guard); }, batch.guards[i]);
+    if (!holds) {
+      holds.error().detail.guard = static_cast<std::int64_t>(i);
+      return holds;
+    }
+  }
+  Visitor apply{rows, origin};
+  rows.outcomes().reserve(batch.operations.size());
+  for (std::size_t i = 0; i < batch.operations.size(); ++i) {
+    Result<OperationOutcome> outcome = std::visit(apply, batch.operations[i]);
+    if (!outcome) {
+      outcome.error().detail.operation = static_cast<std::int64_t>(i);
+      return std::unexpected(std::move(outcome).error());
+    }
+    rows.outcomes().push_back(*outcome);
+  }
+  return {};
+}
+
+void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimRequest& request,
+              const Origin& origin) {
+  for (JobId id : candidates) {
+    JobRow* row = rows.FindJob(id);
+    if (ClaimOne(rows, row, request.worker, request.lease, origin)) {
+      rows.outcomes().push_back({.job = row});
+    }
+  }
+}
+
+Result<void> CheckFingerprint(std::string_view key, std::string_view stored,
+                              std::string_view given) {
+  if (stored == given) return {};
+  return Fail(ErrorCode::kIdempotencyMismatch,
+              fmt::format("the idempotency key '{}' was used with another request", key));
+}
+
+}  // namespace holdfast::rules

@@ -1,0 +1,56 @@
+// The semantics of every write: pure functions over rows. No I/O, no clock, no threads, no JSON.
+//
+// Rule ids in comments are those of the design; the test that pins a rule carries its id.
+#pragma once
+
+#include <string_view>
+
+#include "holdfast/error.h"
+#include "rules/rows.h"
+
+namespace holdfast::rules {
+
+/// When, by whom, and how long the call waited for its turn: for the rows and the audit trail.
+struct Origin {
+  Time now;
+  std::string_view actor;
+  std::string_view correlation_id;
+  Duration lock_wait{};
+};
+
+/// Checks every guard, then does every operation. On an error, whose detail names the guard or
+/// operation, the rows are to be thrown away (or undone).
+Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin);
+
+/// Takes one pending job (JOB-2, JOB-4). False: it cannot be claimed, and nothing changed.
+bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
+              const Origin& origin);
+
+/// Claims the candidates in their order, as far as limits allow, and notes the outcomes.
+void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimRequest& request,
+              const Origin& origin);
+
+/// Whether the queue lets anything be claimed, and how many more jobs may run (JOB-11).
+std::int64_t ClaimableOf(const Queue& queue);
+
+/// The lease ran out without a report (JOB-6).
+void ExpireLease(Rows& rows, JobRow& row, const Origin& origin);
+
+/// A scheduled job came due.
+void Promote(Rows& rows, JobRow& row);
+
+/// Finished jobs of this state that finished before this instant are to be pruned (JOB-13).
+Time PruneBefore(const Queue& queue, JobState state, Time now);
+
+/// How long a failed attempt waits for the next (JOB-7). The jitter is drawn from the token, so
+/// that the same commit gives the same delay on every engine and in every replay.
+Duration RetryDelayOf(const Job& job);
+
+/// Same key, other batch (IDEM-1).
+Result<void> CheckFingerprint(std::string_view key, std::string_view stored,
+                              std::string_view given);
+
+/// Whether a job may go from one state to the other (JOB-1).
+bool CanMove(JobState from, JobState to);
+
+}  // namespace holdfast::rules

@@ -1,0 +1,44 @@
+// Every bound there is, in one place. Error messages and documentation quote these.
+#pragma once
+
+#include <cstddef>
+
+#include "holdfast/time.h"
+
+namespace holdfast::rules {
+
+// Names and texts (JOB-12).
+inline constexpr std::size_t kNameBytes = 128;   // kinds, queues
+inline constexpr std::size_t kOwnerBytes = 128;  // workers, actors, correlation ids, tags
+inline constexpr std::size_t kUniqueKeyBytes = 256;
+inline constexpr std::size_t kIdempotencyKeyBytes = 255;
+inline constexpr std::size_t kPayloadBytes = 256 * 1024;
+inline constexpr std::size_t kResultBytes = 1024 * 1024;
+inline constexpr std::size_t kMetadataBytes = 16 * 1024;
+inline constexpr std::size_t kMessageBytes = 1024;    // said with progress
+inline constexpr std::size_t kErrorBytes = 4 * 1024;  // kept of a failure; the rest is cut off
+inline constexpr std::size_t kTags = 32;
+inline constexpr std::size_t kErrorsKept = 10;
+
+// Batches, pages and claims.
+inline constexpr std::size_t kOperations = 1000;
+inline constexpr std::size_t kGuards = 100;
+inline constexpr int kPageItems = 1000;
+inline constexpr int kClaimJobs = 1000;
+inline constexpr std::size_t kClaimQueues = 100;
+inline constexpr Duration kClaimWait = std::chrono::minutes(5);
+
+// Jobs.
+inline constexpr int kLowestPriority = 9;
+inline constexpr int kAttempts = 1000;
+inline constexpr Duration kLeaseMin = std::chrono::milliseconds(100);
+inline constexpr Duration kLeaseMax = std::chrono::hours(24);
+inline constexpr Duration kDelayMax = std::chrono::hours(24) * 3660;  // ten years
+inline constexpr int kLeaseExpiriesMax = 3;  // in a row: then the job is a poison pill (JOB-6)
+inline constexpr Duration kRetainMax = kDelayMax;
+
+// Retention of what is not a job.
+inline constexpr Duration kIdempotencyRetention = std::chrono::hours(24);
+inline constexpr Duration kAuditRetention = std::chrono::hours(24) * 90;
+
+}  // namespace holdfast::rules

@@ -1,0 +1,29 @@
+#include "rules/load.h"
+
+namespace holdfast::rules {
+namespace {
+
+struct Collector {
+  TouchedKeys& keys;
+
+  void operator()(const EnqueueJob& operation) {
+    const JobSpec& spec = operation.spec;
+    ++keys.inserts;
+    keys.queues.push_back(spec.queue);
+    if (spec.parent) keys.jobs.push_back(*spec.parent);
+    if (spec.unique) keys.unique_keys.emplace_back(spec.kind, spec.unique->key);
+  }
+  void operator()(const SetQueue& operation) { keys.queues.push_back(operation.name); }
+  void operator()(const auto& operation) { keys.jobs.push_back(operation.id); }
+};
+
+}  // namespace
+
+void FindTouchedKeys(const Batch& batch, TouchedKeys& keys) {
+  Collector collect{keys};
+  for (const Guard& guard : batch.guards) std::visit(collect, guard);
+  for (const Operation& operation : batch.operations) std::visit(collect, operation);
+  SortUnique(keys.jobs);
+}
+
+}  // namespace holdfast::rules

@@ -1,0 +1,206 @@
+#include "store/claim_waiters.h"
+
+#include <algorithm>
+
+namespace holdfast::store {
+
+using base::MutexLock;
+
+void ClaimWaiters::Wait(const Context& context, ClaimRequest request, ClaimDone done) {
+  auto waiter = std::make_shared<Waiter>();
+  waiter->context = context;
+  waiter->deadline = std::chrono::steady_clock::now() + request.wait;
+  if (context.deadline) waiter->deadline = std::min(waiter->deadline, *context.deadline);
+  waiter->request = std::move(request);
+  waiter->done = std::move(done);
+  Ticket ticket = 0;
+  bool is_closed = false;
+  {
+    MutexLock lock(mutex_);
+    is_closed = is_closed_;
+    if (!is_closed) {
+      ticket = ++last_ticket_;
+      waiters_.emplace(ticket, waiter);
+      trying_.insert(ticket);
+      deadlines_.emplace(waiter->deadline, ticket);
+      ++size_;
+    }
+  }
+  if (is_closed) return Answer(waiter, std::vector<Job>());
+  // May run at once, if the context is already stopped: then the try below is the last.
+  waiter->on_stop.emplace(context.stop, [this, ticket] {
+    End(ticket, Fail(ErrorCode::kCancelled, "the context was cancelled while waiting for a job"));
+  });
+  on_deadline_(waiter->deadline);
+  Try(ticket, waiter);
+}
+
+void ClaimWaiters::Try(Ticket ticket, const WaiterPtr& waiter) {
+  engine_.Claim(waiter->context, waiter->request,
+                [this, ticket, waiter](Result<std::vector<Job>> result) {
+                  OnTried(ticket, waiter, std::move(result));
+                });
+}
+
+void ClaimWaiters::OnTried(Ticket ticket, const WaiterPtr& waiter,
+                           Result<std::vector<Job>> result) {
+  bool is_over = true;
+  {
+    MutexLock lock(mutex_);
+    if (result && result->empty()) {
+      if (waiter->ending) {
+        if (!*waiter->ending) result = std::unexpected(waiter->ending->error());
+      } else if (waiter->was_signalled) {
+        waiter->was_signalled = false;  // a job came between the look and here: look again
+        is_over = false;
+      } else {
+        Park(ticket, *waiter);
+        return;
+      }
+    }
+    if (is_over) Remove(ticket, *waiter);
+  }
+  if (!is_over) return Try(ticket, waiter);
+  if (!result && waiter->was_woken) PassOn(waiter->request);
+  // Jobs that were claimed are handed out even if the caller has given up meanwhile: it must not
+  // lose them unseen.
+  Answer(waiter, std::move(result));
+}
+
+void ClaimWaiters::PassOn(const ClaimRequest& request) {
+  // It was woken for a job and gave up instead: the job is still there for the next in line.
+  if (request.queues.empty()) return RetryAll();
+  for (const std::string& queue : request.queues) OnReady(queue, 1);
+}
+
+void ClaimWaiters::OnReady(const std::string& queue, std::int64_t count) {
+  if (size_.load() == 0) return;
+  std::vector<std::pair<Ticket, WaiterPtr>> woken;
+  {
+    MutexLock lock(mutex_);
+    for (Ticket ticket : trying_) waiters_.at(ticket)->was_signalled = true;
+    while (count > 0) {
+      std::optional<Ticket> first;
+      for (std::string_view name : {std::string_view(queue), std::string_view()}) {
+        auto parked = parked_.find(name);
+        if (parked == parked_.end()) continue;
+        if (!first || *parked->second.begin() < *first) first = *parked->second.begin();
+      }
+      if (!first) break;
+      const WaiterPtr& waiter = waiters_.at(*first);
+      Unpark(*first, *waiter);
+      woken.emplace_back(*first, waiter);
+      --count;
+    }
+  }
+  for (auto& [ticket, waiter] : woken) Try(ticket, waiter);
+}
+
+void ClaimWaiters::RetryAll() {
+  if (size_.load() == 0) return;
+  std::vector<std::pair<Ticket, WaiterPtr>> woken;
+  {
+    MutexLock lock(mutex_);
+    for (auto& [ticket, waiter] : waiters_) {
+      if (waiter->state == State::kTrying) {
+        waiter->was_signalled = true;
+      } else {
+        Unpark(ticket, *waiter);
+        woken.emplace_back(ticket, waiter);
+      }
+    }
+  }
+  for (auto& [ticket, waiter] : woken) Try(ticket, waiter);
+}
+
+void ClaimWaiters::End(Ticket ticket, Result<void> why) {
+  WaiterPtr waiter;
+  {
+    MutexLock lock(mutex_);
+    auto found = waiters_.find(ticket);
+    if (found == waiters_.end()) return;
+    waiter = found->second;
+    if (waiter->state == State::kTrying) {
+      waiter->ending = std::move(why);
+      return;
+    }
+    Unpark(ticket, *waiter);
+    Remove(ticket, *waiter);
+  }
+  if (why) {
+    Answer(waiter, std::vector<Job>());
+  } else {
+    Answer(waiter, std::unexpected(std::move(why).error()));
+  }
+}
+
+std::optional<SteadyTime> ClaimWaiters::Expire(SteadyTime now) {
+  if (size_.load() == 0) return std::nullopt;
+  std::vector<std::pair<Ticket, Result<void>>> expired;
+  std::optional<SteadyTime> next;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [deadline, ticket] : deadlines_) {
+      if (deadline > now) {
+        next = deadline;
+        break;
+      }
+      const Waiter& waiter = *waiters_.at(ticket);
+      // The wait being over is an answer; the context being over is an error (CTX-1).
+      expired.emplace_back(ticket, waiter.context.deadline && *waiter.context.deadline <= now
+                                       ? Result<void>(Fail(ErrorCode::kDeadlineExceeded,
+                                                           "the context's deadline passed while "
+                                                           "waiting for a job"))
+                                       : Result<void>());
+    }
+  }
+  for (auto& [ticket, why] : expired) End(ticket, std::move(why));
+  return next;
+}
+
+void ClaimWaiters::Close() {
+  std::vector<Ticket> tickets;
+  {
+    MutexLock lock(mutex_);
+    is_closed_ = true;
+    for (const auto& [ticket, waiter] : waiters_) tickets.push_back(ticket);
+  }
+  for (Ticket ticket : tickets) End(ticket, {});
+}
+
+void ClaimWaiters::Park(Ticket ticket, Waiter& waiter) {
+  waiter.state = State::kParked;
+  trying_.erase(ticket);
+  if (waiter.request.queues.empty()) parked_[""].insert(ticket);
+  for (const std::string& queue : waiter.request.queues) parked_[queue].insert(ticket);
+}
+
+void ClaimWaiters::Unpark(Ticket ticket, Waiter& waiter) {
+  waiter.state = State::kTrying;
+  waiter.was_woken = true;
+  trying_.insert(ticket);
+  auto leave = [&](std::string_view queue) HF_REQUIRES(mutex_) {
+    auto parked = parked_.find(queue);
+    if (parked == parked_.end()) return;
+    parked->second.erase(ticket);
+    if (parked->second.empty()) parked_.erase(parked);
+  };
+  if (waiter.request.queues.empty()) leave("");
+  for (const std::string& queue : waiter.request.queues) leave(queue);
+}
+
+void ClaimWaiters::Remove(Ticket ticket, Waiter& waiter) {
+  trying_.erase(ticket);
+  deadlines_.erase({waiter.deadline, ticket});
+  waiters_.erase(ticket);
+  --size_;
+}
+
+void ClaimWaiters::Answer(const WaiterPtr& waiter, Result<std::vector<Job>> result) {
+  // The completion is called once and may hold much: let it go as soon as it has run. The stop
+  // callback goes with the waiter, under no lock, because its end waits for a call under way.
+  ClaimDone done = std::move(waiter->done);
+  done(std::move(result));
+}
+
+}  // namespace holdfast::store

@@ -1,0 +1,111 @@
+#include "store/maintainer.h"
+
+#include <algorithm>
+
+namespace holdfast::store {
+namespace {
+
+using base::MutexLock;
+
+// Refusals are written and retention is looked at this often, whatever else comes due.
+constexpr auto kPeriod = std::chrono::seconds(1);
+constexpr auto kPauseAfterError = std::chrono::seconds(1);
+
+}  // namespace
+
+void Maintainer::Start() {
+  if (engine_.traits().is_remote) return;  // the server does all of it
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Maintainer::Stop() {
+  {
+    MutexLock lock(mutex_);
+    is_stopping_ = true;
+    changed_.NotifyAll();
+  }
+  if (!thread_.joinable()) return;
+  thread_.join();
+  if (options_.maintain) (void)Step(Context());  // the last refusals
+}
+
+Result<MaintainReport> Maintainer::Step(const Context& context) {
+  Result<engine::MaintainResult> result = Maintain(context);
+  if (!result) return std::unexpected(std::move(result).error());
+  return result->report;
+}
+
+Result<engine::MaintainResult> Maintainer::Maintain(const Context& context) {
+  std::vector<AuditEntry> refusals = recorder_.TakeRefusals();
+  Result<engine::MaintainResult> result = engine_.Maintain(context, {.refusals = refusals});
+  if (!result) {
+    recorder_.PutBack(std::move(refusals));
+    return result;
+  }
+  for (const Job& job : result->expired) recorder_.RecordExpiry(job);
+  return result;
+}
+
+void Maintainer::WakeBy(SteadyTime at) {
+  MutexLock lock(mutex_);
+  if (at >= wake_by_) return;
+  wake_by_ = at;
+  changed_.NotifyAll();
+}
+
+void Maintainer::OnChange(const engine::Change& change) {
+  for (const engine::Change::Ready& ready : change.ready) {
+    waiters_.OnReady(ready.queue, ready.count);
+  }
+  if (!change.next_due || change.next_due->time_since_epoch().count() >= planned_us_.load()) return;
+  MutexLock lock(mutex_);
+  is_due_ = true;
+  changed_.NotifyAll();
+}
+
+SteadyTime Maintainer::MaintainIfDue(SteadyTime now) {
+  bool is_due = now >= next_maintenance_;
+  {
+    MutexLock lock(mutex_);
+    is_due |= is_due_;
+    is_due_ = false;
+  }
+  if (!options_.maintain) return now + kPeriod;
+  if (!is_due) return next_maintenance_;
+  // Before the look, so that a change during it is not missed.
+  planned_us_ = INT64_MAX;
+  Result<engine::MaintainResult> result = Maintain(Context());
+  if (!result) return next_maintenance_ = now + kPauseAfterError;
+  Duration pause = kPeriod;
+  Result<Time> engine_now = engine_.Now();
+  if (result->report.more) {
+    pause = Duration::zero();
+  } else if (engine_now && result->next_due) {
+    pause = std::clamp<Duration>(*result->next_due - *engine_now, Duration::zero(), kPeriod);
+  }
+  if (engine_now) planned_us_ = (*engine_now + pause).time_since_epoch().count();
+  return next_maintenance_ = std::chrono::steady_clock::now() + pause;
+}
+
+void Maintainer::Run() {
+  next_maintenance_ = std::chrono::steady_clock::now();
+  while (true) {
+    SteadyTime now = std::chrono::steady_clock::now();
+    SteadyTime next = MaintainIfDue(now);
+    if (std::optional<SteadyTime> deadline = waiters_.Expire(now)) next = std::min(next, *deadline);
+    if (engine_.traits().shared_between_processes && waiters_.size() > 0) {
+      if (engine_.ChangedElsewhere()) waiters_.RetryAll();
+      next = std::min(next, now + options_.poll_interval);
+    }
+    MutexLock lock(mutex_);
+    wake_by_ = std::min(wake_by_, next);
+    while (!is_stopping_ && !is_due_) {
+      if (std::chrono::steady_clock::now() >= wake_by_) break;
+      (void)changed_.WaitUntil(mutex_, wake_by_);
+    }
+    wake_by_ = SteadyTime::max();
+    if (is_stopping_) return;
+  }
+}
+
+}  // namespace holdfast::store

@@ -1,0 +1,62 @@
+// The store's own thread: maintenance when something is due, deadlines of waiting claims, and
+// looking out for other processes. It also hears of every change.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <thread>
+
+#include "base/mutex.h"
+#include "engine/engine.h"
+#include "store/claim_waiters.h"
+#include "store/recorder.h"
+
+namespace holdfast::store {
+
+/// Sleeps until the next of: a job or lease that comes due, a waiting claim's deadline, the next
+/// poll (only while somebody waits, and only if other processes may write), and one second.
+class Maintainer final : public engine::ChangeListener {
+ public:
+  Maintainer(engine::Engine& engine, ClaimWaiters& waiters, Recorder& recorder,
+             const StoreOptions& options)
+      : engine_(engine), waiters_(waiters), recorder_(recorder), options_(options) {}
+
+  /// Not part of the constructor: the thread uses what is constructed after this object.
+  void Start();
+  /// Idempotent; joins.
+  void Stop();
+
+  /// One bounded step of maintenance, on the calling thread. Threads: any.
+  Result<MaintainReport> Step(const Context& context);
+
+  /// A deadline that may be earlier than what the thread sleeps for.
+  void WakeBy(SteadyTime at);
+
+  void OnChange(const engine::Change& change) override;
+
+ private:
+  void Run();
+  SteadyTime MaintainIfDue(SteadyTime now);
+  Result<engine::MaintainResult> Maintain(const Context& context);
+
+  engine::Engine& engine_;
+  ClaimWaiters& waiters_;
+  Recorder& recorder_;
+  const StoreOptions options_;
+  std::thread thread_;
+
+  /// The engine's time of the next planned maintenance, in microseconds: what comes due later does
+  /// not wake the thread.
+  std::atomic<std::int64_t> planned_us_ = INT64_MAX;
+
+  SteadyTime next_maintenance_;  // of the thread alone
+
+  base::Mutex mutex_{base::LockRank::kWait};
+  base::CondVar changed_;
+  bool is_stopping_ HF_GUARDED_BY(mutex_) = false;
+  bool is_due_ HF_GUARDED_BY(mutex_) = false;  // something comes due before the planned time
+  SteadyTime wake_by_ HF_GUARDED_BY(mutex_) = SteadyTime::max();
+};
+
+}  // namespace holdfast::store

@@ -1,0 +1,197 @@
+#include "store/recorder.h"
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+
+namespace holdfast::store {
+namespace {
+
+// Between two flushes; a flood of distinct refusals is counted in metrics beyond that.
+constexpr std::size_t kRefusalsKept = 1000;
+
+// An Operation of each type, in the order of the variant, for its name.
+std::string_view NameOfIndex(std::size_t index) {
+  static const std::vector<std::string_view> names = [] {
+    std::vector<std::string_view> all;
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (all.push_back(NameOf(Operation(std::in_place_index<I>))), ...);
+    }
+    (std::make_index_sequence<std::variant_size_v<Operation>>());
+    return all;
+  }();
+  return names[index];
+}
+
+/// Refusals that tell something. Ordinary contention is only counted (AUD-1).
+bool TellsSomething(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kFenced:
+    case ErrorCode::kInvalidTransition:
+    case ErrorCode::kRuleViolation:
+    case ErrorCode::kCapacityFull:
+    case ErrorCode::kForbidden:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+std::vector<OperationTag> TagsOf(const Batch& batch) {
+  std::vector<OperationTag> tags;
+  tags.reserve(batch.operations.size());
+  for (const Operation& operation : batch.operations) {
+    JobId id = std::visit(
+        [](const auto& op) -> JobId {
+          if constexpr (requires { op.id; }) return op.id;
+          return 0;
+        },
+        operation);
+    tags.push_back({static_cast<std::uint8_t>(operation.index()), id});
+  }
+  return tags;
+}
+
+void Recorder::Log(LogLevel level, std::string_view event,
+                   std::vector<std::pair<std::string_view, std::string>> fields) {
+  if (log_ != nullptr && log_->IsEnabled(level)) log_->Write({level, event, std::move(fields)});
+}
+
+void Recorder::RecordCommit(const Context& context, const std::vector<OperationTag>& tags,
+                            const Result<Receipt>& answer, Duration elapsed) {
+  if (!answer) return RecordRefusal(context, tags, answer.error());
+  if (metrics_ != nullptr) {
+    metrics_->Add(Counter::kCommits, "", 1);
+    metrics_->Observe(Histogram::kCommitSeconds, elapsed);
+  }
+  if (answer->replayed || (metrics_ == nullptr && log_ == nullptr)) return;
+  for (std::size_t i = 0; i < tags.size() && i < answer->results.size(); ++i) {
+    RecordResult(tags[i], answer->results[i]);
+  }
+}
+
+void Recorder::RecordResult(const OperationTag& tag, const OperationResult& result) {
+  if (!result.job || result.existing) return;
+  const Job& job = *result.job;
+  std::string_view operation = NameOfIndex(tag.index);
+  if (operation == "job.enqueue") {
+    if (metrics_ != nullptr) metrics_->Add(Counter::kJobsEnqueued, job.queue, 1);
+    base::Log(log_, LogLevel::kDebug, "job_created", [&] {
+      return base::Fields{
+          {"job", fmt::to_string(job.id)}, {"kind", job.kind}, {"queue", job.queue}};
+    });
+  } else if (operation == "job.claim") {
+    RecordClaim({job});
+  } else {
+    RecordReport(operation, job);
+  }
+}
+
+void Recorder::RecordReport(std::string_view operation, const Job& job) {
+  struct Report {
+    std::string_view event;
+    Counter counter;
+    LogLevel level;
+  };
+  std::optional<Report> report;
+  if (job.state == JobState::kCancelled && operation != "job.retry") {
+    report = {"job_cancelled", Counter::kJobsCancelled, LogLevel::kDebug};
+  } else if (operation == "job.complete") {
+    report = {"job_completed", Counter::kJobsCompleted, LogLevel::kDebug};
+  } else if (operation == "job.fail" && job.state == JobState::kFailed) {
+    report = {"job_failed", Counter::kJobsFailed, LogLevel::kWarning};
+  } else if (operation == "job.fail" || operation == "job.retry") {
+    report = {"job_retried", Counter::kJobsRetried, LogLevel::kDebug};
+  } else if (operation == "job.release" || operation == "job.snooze") {
+    report = {"job_released", Counter::kJobsReleased, LogLevel::kDebug};
+  }
+  if (!report) return;
+  if (metrics_ != nullptr) {
+    metrics_->Add(report->counter, job.queue, 1);
+    if (job.finished_at && job.started_at) {
+      metrics_->Observe(Histogram::kJobRunSeconds, *job.finished_at - *job.started_at);
+    }
+  }
+  base::Log(log_, report->level, report->event, [&] {
+    return base::Fields{{"job", fmt::to_string(job.id)},
+                        {"kind", job.kind},
+                        {"queue", job.queue},
+                        {"attempt", fmt::to_string(job.attempt)},
+                        {"worker", job.worker}};
+  });
+}
+
+void Recorder::RecordClaim(const std::vector<Job>& jobs) {
+  if (metrics_ == nullptr) return;
+  if (jobs.empty()) return metrics_->Add(Counter::kClaimsEmpty, "", 1);
+  for (const Job& job : jobs) {
+    metrics_->Add(Counter::kJobsClaimed, job.queue, 1);
+    metrics_->Observe(Histogram::kJobWaitSeconds, *job.started_at - job.run_at);
+  }
+}
+
+void Recorder::RecordExpiry(const Job& job) {
+  if (metrics_ != nullptr) {
+    metrics_->Add(Counter::kLeasesExpired, job.queue, 1);
+    if (job.state == JobState::kFailed) metrics_->Add(Counter::kJobsFailed, job.queue, 1);
+  }
+  base::Log(log_, LogLevel::kWarning, "lease_expired", [&] {
+    return base::Fields{{"job", fmt::to_string(job.id)},
+                        {"kind", job.kind},
+                        {"queue", job.queue},
+                        {"attempt", fmt::to_string(job.attempt)},
+                        {"worker", job.worker},
+                        {"state", std::string(NameOf(job.state))}};
+  });
+}
+
+void Recorder::RecordRefusal(const Context& context, const std::vector<OperationTag>& tags,
+                             const Error& error) {
+  std::string_view code = InfoOf(error.code).name;
+  if (metrics_ != nullptr) metrics_->Add(Counter::kRefusals, code, 1);
+  if (!keeps_refusals_ || !TellsSomething(error.code)) return;
+  AuditEntry entry;
+  entry.actor = context.actor;
+  entry.correlation_id = context.correlation_id;
+  entry.error = code;
+  entry.operation = "commit";  // a guard failed: the whole batch was refused
+  std::int64_t index = error.detail.operation.value_or(-1);
+  if (index >= 0 && index < static_cast<std::int64_t>(tags.size())) {
+    const OperationTag& tag = tags[static_cast<std::size_t>(index)];
+    entry.operation = NameOfIndex(tag.index);
+    if (tag.id != 0) entry.target = fmt::format("job/{}", tag.id);
+  }
+  RefusalKey key{entry.actor, entry.operation, entry.target, entry.error};
+  base::MutexLock lock(mutex_);
+  auto found = refusals_.find(key);
+  if (found != refusals_.end()) {
+    ++found->second.count;
+  } else if (refusals_.size() < kRefusalsKept) {
+    refusals_.emplace(std::move(key), std::move(entry));
+  }
+}
+
+std::vector<AuditEntry> Recorder::TakeRefusals() {
+  std::vector<AuditEntry> entries;
+  base::MutexLock lock(mutex_);
+  for (auto& [key, entry] : refusals_) entries.push_back(std::move(entry));
+  refusals_.clear();
+  return entries;
+}
+
+void Recorder::PutBack(std::vector<AuditEntry> refusals) {
+  base::MutexLock lock(mutex_);
+  for (AuditEntry& entry : refusals) {
+    RefusalKey key{entry.actor, entry.operation, entry.target, entry.error};
+    auto found = refusals_.find(key);
+    if (found != refusals_.end()) {
+      found->second.count += entry.count;
+    } else if (refusals_.size() < kRefusalsKept) {
+      refusals_.emplace(std::move(key), std::move(entry));
+    }
+  }
+}
+
+}  // namespace holdfast::store

@@ -1,0 +1,59 @@
+// What a store tells the outside of what it did: metrics, log events, and the refusals that go to
+// the audit trail.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "base/mutex.h"
+#include "holdfast/store.h"
+
+namespace holdfast::store {
+
+/// What is remembered of an operation while its batch is with the engine.
+struct OperationTag {
+  std::uint8_t index = 0;  ///< in the variant Operation
+  JobId id = 0;            ///< of the job it names, if it names one
+};
+std::vector<OperationTag> TagsOf(const Batch& batch);
+
+/// Threads: any.
+class Recorder {
+ public:
+  /// A remote engine's server records refusals by itself.
+  Recorder(const StoreOptions& options, bool keeps_refusals)
+      : log_(options.log), metrics_(options.metrics), keeps_refusals_(keeps_refusals) {}
+
+  void RecordCommit(const Context& context, const std::vector<OperationTag>& tags,
+                    const Result<Receipt>& answer, Duration elapsed);
+  void RecordClaim(const std::vector<Job>& jobs);
+  void RecordExpiry(const Job& job);
+
+  /// The refusals since the last call, equal ones folded into one entry with a count.
+  std::vector<AuditEntry> TakeRefusals();
+  /// For a flush that failed: they are tried again with the next.
+  void PutBack(std::vector<AuditEntry> refusals);
+
+  void Log(LogLevel level, std::string_view event,
+           std::vector<std::pair<std::string_view, std::string>> fields);
+
+ private:
+  void RecordResult(const OperationTag& tag, const OperationResult& result);
+  void RecordRefusal(const Context& context, const std::vector<OperationTag>& tags,
+                     const Error& error);
+  void RecordReport(std::string_view operation, const Job& job);
+
+  LogSink* const log_;
+  MetricSink* const metrics_;
+  const bool keeps_refusals_;
+
+  base::Mutex mutex_{base::LockRank::kMetrics};
+  // By actor, operation, target and error. Bounded: see kRefusalsKept.
+  using RefusalKey = std::tuple<std::string, std::string, std::string, std::string>;
+  std::map<RefusalKey, AuditEntry> refusals_ HF_GUARDED_BY(mutex_);
+};
+
+}  // namespace holdfast::store

@@ -1,0 +1,247 @@
+// The facade: validates, measures, waits, and hands everything on to the engine.
+#include "holdfast/store.h"
+
+#include <algorithm>
+
+#include "base/answer.h"
+#include "base/result.h"
+#include "engine/engine.h"
+#include "holdfast/version.h"
+#include "rules/validate.h"
+#include "store/claim_waiters.h"
+#include "store/maintainer.h"
+#include "store/recorder.h"
+#include "wire/decode.h"
+
+namespace holdfast {
+namespace {
+
+using base::Answer;
+using store::OperationTag;
+
+/// What rules::Validate leaves to whoever has a parser.
+Result<void> ValidateTexts(const Batch& batch) {
+  for (std::size_t i = 0; i < batch.operations.size(); ++i) {
+    Result<void> valid;
+    if (const auto* op = std::get_if<EnqueueJob>(&batch.operations[i])) {
+      valid = wire::ValidateJson("payload", op->spec.payload, wire::JsonShape::kAny);
+      if (valid && op->spec.metadata != "{}") {
+        valid = wire::ValidateJson("metadata", op->spec.metadata, wire::JsonShape::kObject);
+      }
+    } else if (const auto* report = std::get_if<CompleteJob>(&batch.operations[i])) {
+      if (report->result) {
+        valid = wire::ValidateJson("result", *report->result, wire::JsonShape::kAny);
+      }
+    }
+    if (!valid) {
+      valid.error().detail.operation = static_cast<std::int64_t>(i);
+      return valid;
+    }
+  }
+  return {};
+}
+
+Result<void> ValidateBatch(const Batch& batch) {
+  HF_RETURN_IF_ERROR(rules::Validate(batch));
+  return ValidateTexts(batch);
+}
+
+}  // namespace
+
+class Store::Impl {
+ public:
+  Impl(std::unique_ptr<engine::Engine> engine, const StoreOptions& options)
+      : recorder_(options, !engine->traits().is_remote),
+        engine_(std::move(engine)),
+        waiters_(*engine_, [this](SteadyTime deadline) { maintainer_.WakeBy(deadline); }),
+        maintainer_(*engine_, waiters_, recorder_, options) {
+    engine_->Listen(&maintainer_);
+    maintainer_.Start();
+  }
+
+  ~Impl() {
+    waiters_.Close();
+    maintainer_.Stop();
+    engine_.reset();  // runs the completions that are still under way
+  }
+
+  void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) {
+    std::vector<Result<Receipt>> answers;
+    answers.reserve(batches.size());
+    std::vector<Batch> valid;
+    std::vector<std::size_t> places;  // of the valid ones, if not all are
+    Result<void> context_valid = rules::Validate(context);
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+      Result<void> checked = context_valid ? ValidateBatch(batches[i]) : context_valid;
+      if (checked) {
+        answers.emplace_back();
+        places.push_back(i);
+      } else {
+        answers.emplace_back(std::unexpected(std::move(checked).error()));
+      }
+    }
+    if (places.empty()) return done(std::move(answers));
+    if (places.size() == batches.size()) {
+      return CommitValid(context, std::move(batches), std::move(done));
+    }
+    for (std::size_t place : places) valid.push_back(std::move(batches[place]));
+    CommitValid(context, std::move(valid),
+                [answers = std::move(answers), places = std::move(places),
+                 done = std::move(done)](std::vector<Result<Receipt>> some) mutable {
+                  for (std::size_t i = 0; i < places.size(); ++i) {
+                    answers[places[i]] = std::move(some[i]);
+                  }
+                  done(std::move(answers));
+                });
+  }
+
+  void Claim(const Context& context, ClaimRequest request, ClaimDone done) {
+    Result<void> valid = rules::Validate(context);
+    if (valid) valid = rules::Validate(request);
+    if (!valid) return done(std::unexpected(std::move(valid).error()));
+    if (request.wait <= Duration::zero() || engine_->traits().is_remote) {
+      return engine_->Claim(context, std::move(request), Recorded(std::move(done)));
+    }
+    // First without being registered: where there is work, waiting costs nothing.
+    ClaimRequest again = request;
+    engine_->Claim(context, std::move(request),
+                   [this, context, again = std::move(again),
+                    done = Recorded(std::move(done))](Result<std::vector<Job>> result) mutable {
+                     if (!result || !result->empty()) return done(std::move(result));
+                     waiters_.Wait(context, std::move(again), std::move(done));
+                   });
+  }
+
+  engine::Engine& engine() { return *engine_; }
+  store::ClaimWaiters& waiters() { return waiters_; }
+  store::Maintainer& maintainer() { return maintainer_; }
+
+ private:
+  void CommitValid(const Context& context, std::vector<Batch> batches, CommitDone done) {
+    std::vector<std::vector<OperationTag>> tags;
+    tags.reserve(batches.size());
+    for (const Batch& batch : batches) tags.push_back(store::TagsOf(batch));
+    Context who;
+    who.actor = context.actor;
+    who.correlation_id = context.correlation_id;
+    engine_->Commit(context, std::move(batches),
+                    [this, who = std::move(who), tags = std::move(tags),
+                     called = std::chrono::steady_clock::now(),
+                     done = std::move(done)](std::vector<Result<Receipt>> answers) mutable {
+                      auto elapsed = std::chrono::duration_cast<Duration>(
+                          std::chrono::steady_clock::now() - called);
+                      for (std::size_t i = 0; i < answers.size(); ++i) {
+                        recorder_.RecordCommit(who, tags[i], answers[i], elapsed);
+                      }
+                      done(std::move(answers));
+                    });
+  }
+
+  ClaimDone Recorded(ClaimDone done) {
+    return [this, done = std::move(done)](Result<std::vector<Job>> result) mutable {
+      if (result) recorder_.RecordClaim(*result);
+      done(std::move(result));
+    };
+  }
+
+  store::Recorder recorder_;
+  std::unique_ptr<engine::Engine> engine_;
+  store::ClaimWaiters waiters_;
+  store::Maintainer maintainer_;
+};
+
+Store::Store(std::unique_ptr<engine::Engine> engine, const StoreOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(engine), options)) {}
+
+Store::~Store() = default;
+
+void Store::CommitAsync(const Context& context, std::vector<Batch> batches, CommitDone done) {
+  impl_->Commit(context, std::move(batches), std::move(done));
+}
+
+std::vector<Result<Receipt>> Store::CommitMany(const Context& context, std::vector<Batch> batches) {
+  auto answer = std::make_shared<Answer<std::vector<Result<Receipt>>>>();
+  impl_->Commit(context, std::move(batches), [answer](std::vector<Result<Receipt>> answers) {
+    answer->Set(std::move(answers));
+  });
+  return answer->Take();
+}
+
+Result<Receipt> Store::Commit(const Context& context, Batch batch) {
+  std::vector<Batch> batches;
+  batches.push_back(std::move(batch));
+  return std::move(CommitMany(context, std::move(batches)).front());
+}
+
+void Store::ClaimAsync(const Context& context, ClaimRequest request, ClaimDone done) {
+  impl_->Claim(context, std::move(request), std::move(done));
+}
+
+Result<std::vector<Job>> Store::Claim(const Context& context, ClaimRequest request) {
+  auto answer = std::make_shared<Answer<Result<std::vector<Job>>>>();
+  impl_->Claim(context, std::move(request),
+               [answer](Result<std::vector<Job>> result) { answer->Set(std::move(result)); });
+  return answer->Take();
+}
+
+void Store::StopWaiting() {
+  impl_->waiters().Close();
+}
+
+Result<void> Store::CheckHealth() {
+  return impl_->engine().CheckHealth();
+}
+
+Result<MaintainReport> Store::Maintain(const Context& context) {
+  return impl_->maintainer().Step(context);
+}
+
+Result<std::optional<Job>> Store::GetJob(const Context& context, JobId id) {
+  HF_RETURN_IF_ERROR(context.Check());
+  HF_ASSIGN_OR_RETURN(std::optional<Job> job, impl_->engine().GetJob(context, id));
+  if (job) job->token = 0;  // a token is for its claimer alone
+  return job;
+}
+
+Result<JobPage> Store::ListJobs(const Context& context, const JobFilter& filter) {
+  HF_RETURN_IF_ERROR(context.Check());
+  HF_RETURN_IF_ERROR(rules::Validate(filter));
+  HF_ASSIGN_OR_RETURN(JobPage page, impl_->engine().ListJobs(context, filter));
+  for (Job& job : page.items) job.token = 0;
+  return page;
+}
+
+Result<std::vector<Queue>> Store::ListQueues(const Context& context) {
+  HF_RETURN_IF_ERROR(context.Check());
+  return impl_->engine().ListQueues(context);
+}
+
+Result<std::optional<Queue>> Store::GetQueue(const Context& context, std::string_view name) {
+  HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, ListQueues(context));
+  auto found = std::ranges::find(queues, name, &Queue::name);
+  if (found == queues.end()) return std::nullopt;
+  return std::move(*found);
+}
+
+Result<AuditPage> Store::ListAudit(const Context& context, const AuditFilter& filter) {
+  HF_RETURN_IF_ERROR(context.Check());
+  HF_RETURN_IF_ERROR(rules::Validate(filter));
+  return impl_->engine().ListAudit(context, filter);
+}
+
+Result<StoreStats> Store::GetStats(const Context& context) {
+  HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, ListQueues(context));
+  HF_ASSIGN_OR_RETURN(Time now, impl_->engine().Now());
+  StoreStats stats;
+  stats.engine = impl_->engine().traits().name;
+  stats.version = kVersion;
+  stats.queues = static_cast<std::int64_t>(queues.size());
+  stats.waiting_claims = impl_->waiters().size();
+  stats.now = now;
+  for (const Queue& queue : queues) {
+    for (std::size_t i = 0; i < kJobStateCount; ++i) stats.counts[i] += queue.counts[i];
+  }
+  return stats;
+}
+
+}  // namespace holdfast

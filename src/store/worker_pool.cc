@@ -1,0 +1,395 @@
+#include "store/worker_pool.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <exception>
+#include <system_error>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/result.h"
+#include "base/text.h"
+#include "holdfast/retry.h"
+#include "rules/limits.h"
+#include "rules/validate.h"
+
+namespace holdfast {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr int kConcurrencyMax = 1000;
+constexpr Duration kUnknownKindDelay = std::chrono::minutes(1);
+/// How long to leave a store alone that answers a claim at once and with nothing.
+constexpr Duration kEmptyPause = std::chrono::milliseconds(50);
+
+/// The pool whose handler this thread is.
+thread_local const void* pool_of_this_thread = nullptr;
+
+std::string DefaultName() {
+  char host[HOST_NAME_MAX + 1] = {};
+  if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0') host[0] = '?';
+  return fmt::format("{}:{}:{:06x}", host, getpid(), Random::System().Next() & 0xffffff);
+}
+
+WorkerOptions WithDefaults(WorkerOptions options) {
+  if (options.name.empty()) options.name = DefaultName();
+  if (options.concurrency == 0) {
+    options.concurrency = static_cast<int>(std::thread::hardware_concurrency());
+    options.concurrency = std::clamp(options.concurrency, 1, kConcurrencyMax);
+  }
+  return options;
+}
+
+Result<void> CheckDuration(std::string_view name, Duration value) {
+  if (value >= Duration::zero() && value <= rules::kDelayMax) return {};
+  return Fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} is {} (0s to {})", name,
+                          value < Duration::zero() ? "negative" : base::FormatDuration(value),
+                          base::FormatDuration(rules::kDelayMax)));
+}
+
+}  // namespace
+
+WorkerPool::Impl::Impl(Store& store, WorkerOptions options)
+    : store_(store), options_(WithDefaults(std::move(options))) {}
+
+void WorkerPool::Impl::Handle(std::string kind, Handler handler) {
+  handlers_.insert_or_assign(std::move(kind), std::move(handler));
+}
+
+Result<void> WorkerPool::Impl::Validate() const {
+  if (options_.concurrency < 1 || options_.concurrency > kConcurrencyMax) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("concurrency is {} (0 to {})", options_.concurrency, kConcurrencyMax));
+  }
+  HF_RETURN_IF_ERROR(rules::Validate(ClaimRequest{.worker = options_.name,
+                                                  .queues = options_.queues,
+                                                  .lease = options_.lease,
+                                                  .wait = options_.claim_wait}));
+  HF_RETURN_IF_ERROR(CheckDuration("timeout", options_.timeout));
+  HF_RETURN_IF_ERROR(CheckDuration("grace", options_.grace));
+  if (handlers_.empty()) {
+    return Fail(ErrorCode::kInvalidArgument, "the worker pool has no handler (see Handle)");
+  }
+  for (const auto& [kind, handler] : handlers_) {
+    if (kind.empty()) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  "a handler's kind is empty (1-128 characters, or *)");
+    }
+    if (!handler) {
+      return Fail(ErrorCode::kInvalidArgument, fmt::format("the handler of '{}' is empty", kind));
+    }
+    if (kind != "*") HF_RETURN_IF_ERROR(rules::Validate(JobFilter{.kind = kind}));
+  }
+  return {};
+}
+
+Result<void> WorkerPool::Impl::Start() {
+  HF_RETURN_IF_ERROR(Validate());
+  {
+    base::MutexLock lock(mutex_);
+    if (phase_ != Phase::kNew) {
+      return Fail(ErrorCode::kInvalidArgument, "the worker pool was started before (once only)");
+    }
+    phase_ = Phase::kStarting;
+  }
+  Result<void> started = StartThreads();
+  if (!started) ShutDown();
+  Enter(started ? Phase::kRunning : Phase::kStopped);
+  return started;
+}
+
+Result<void> WorkerPool::Impl::StartThreads() {
+  keeper_ = std::make_shared<LeaseKeeper>(
+      store_,
+      LeaseKeeper::Options{.lease = options_.lease,
+                           .actor = options_.name,
+                           .on_lost = [this](const RunningAttempt& attempt, std::string_view why) {
+                             OnLost(attempt, why);
+                           }});
+  reporter_ = std::make_unique<OutcomeReporter>(
+      store_, options_.lease, options_.name,
+      [this](const Report& report, const Result<JobState>& state) { OnSettled(report, state); });
+  LogPool(LogLevel::kInfo, "worker_started",
+          std::pair{"concurrency", std::to_string(options_.concurrency)});
+  try {
+    keeper_->Start();
+    reporter_->Start();
+    for (int i = 0; i < options_.concurrency; ++i) {
+      handler_threads_.emplace_back([this] { RunHandlers(); });
+    }
+    fetcher_ = std::thread([this] { Fetch(); });
+  } catch (const std::system_error& error) {
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("the system refused {} threads for the worker pool: {}",
+                            options_.concurrency + 3, error.what()));
+  }
+  return {};
+}
+
+void WorkerPool::Impl::Stop() {
+  HF_CHECK(pool_of_this_thread != this);  // a handler that stops its pool would wait for itself
+  {
+    base::MutexLock lock(mutex_);
+    if (phase_ == Phase::kNew) phase_ = Phase::kStopped;
+    while (phase_ == Phase::kStarting || phase_ == Phase::kStopping) idle_.Wait(mutex_);
+    if (phase_ == Phase::kStopped) return;
+    phase_ = Phase::kStopping;
+  }
+  ShutDown();
+  Enter(Phase::kStopped);
+}
+
+void WorkerPool::Impl::Enter(Phase phase) {
+  base::MutexLock lock(mutex_);
+  phase_ = phase;
+  idle_.NotifyAll();
+}
+
+void WorkerPool::Impl::ShutDown() {
+  const SteadyTime grace_ends = steady_clock::now() + options_.grace;
+  {
+    base::MutexLock lock(mutex_);
+    stopping_ = true;
+    slots_.NotifyAll();
+  }
+  stop_claiming_.request_stop();
+  if (fetcher_.joinable()) fetcher_.join();
+  bool in_time = true;
+  {
+    base::MutexLock lock(mutex_);
+    no_more_work_ = true;
+    work_.NotifyAll();
+    while (busy_ > 0 && in_time) in_time = idle_.WaitUntil(mutex_, grace_ends);
+  }
+  // Leases of handlers that do not heed this are renewed until they return: to give a job back
+  // while it still runs here would let it run twice.
+  if (!in_time) keeper_->EndAll(StopReason::kShutdown);
+  for (std::thread& thread : handler_threads_) thread.join();
+  keeper_->Stop();
+  reporter_->Stop();
+  WorkerStats stats = this->stats();
+  LogPool(LogLevel::kInfo, "worker_stopped",
+          std::pair{"completed", std::to_string(stats.completed)},
+          std::pair{"failed", std::to_string(stats.failed)},
+          std::pair{"released", std::to_string(stats.released)},
+          std::pair{"lost", std::to_string(stats.lost)});
+}
+
+WorkerStats WorkerPool::Impl::stats() const {
+  base::MutexLock lock(mutex_);
+  return stats_;
+}
+
+bool WorkerPool::Impl::IsStopping() const {
+  base::MutexLock lock(mutex_);
+  return stopping_;
+}
+
+void WorkerPool::Impl::Fetch() {
+  Context context;
+  context.stop = stop_claiming_.get_token();
+  context.actor = options_.name;
+  int failures = 0;
+  while (std::size_t slots = WaitForSlots()) {
+    SteadyTime sent = steady_clock::now();
+    Result<std::vector<Job>> jobs = store_.Claim(context, {.worker = options_.name,
+                                                           .queues = options_.queues,
+                                                           .max = static_cast<int>(slots),
+                                                           .lease = options_.lease,
+                                                           .wait = options_.claim_wait});
+    if (!jobs) {
+      if (!IsStopping()) Pause(PauseAfter(jobs.error(), failures++));
+      continue;
+    }
+    failures = 0;
+    if (!jobs->empty()) {
+      Take(*std::move(jobs), sent);
+    } else if (steady_clock::now() - sent < kEmptyPause) {
+      Pause(kEmptyPause);
+    }
+  }
+}
+
+/// How many jobs to claim; 0: the pool stops.
+std::size_t WorkerPool::Impl::WaitForSlots() {
+  const auto concurrency = static_cast<std::size_t>(options_.concurrency);
+  const std::size_t outstanding = 2 * concurrency + 100;
+  base::MutexLock lock(mutex_);
+  for (;;) {
+    if (stopping_) return 0;
+    if (busy_ < concurrency && busy_ + unreported_ < outstanding) {
+      return std::min(concurrency - busy_, outstanding - busy_ - unreported_);
+    }
+    slots_.Wait(mutex_);
+  }
+}
+
+void WorkerPool::Impl::Take(std::vector<Job> jobs, SteadyTime sent) {
+  // A claim that waited for its jobs does not tell when their leases began. They are counted from
+  // now, and confirmed at once: this process may have been paused with the answer on its way.
+  const SteadyTime now = steady_clock::now();
+  const bool waited = now - sent > options_.lease / 3;
+  const SteadyTime granted = waited ? now : sent;
+  std::optional<SteadyTime> timeout_at;
+  if (options_.timeout > Duration::zero()) timeout_at = now + options_.timeout;
+  for (Job& job : jobs) {
+    auto attempt = std::make_shared<RunningAttempt>(*keeper_, std::move(job));
+    keeper_->Hold(attempt, granted, waited, timeout_at);
+    base::MutexLock lock(mutex_);
+    ++busy_;
+    ++stats_.claimed;
+    ready_.push_back(std::move(attempt));
+    work_.NotifyOne();
+  }
+}
+
+void WorkerPool::Impl::Pause(Duration duration) {
+  const SteadyTime until = steady_clock::now() + duration;
+  base::MutexLock lock(mutex_);
+  while (!stopping_ && slots_.WaitUntil(mutex_, until)) {
+  }
+}
+
+Duration WorkerPool::Impl::PauseAfter(const Error& error, int failures) {
+  static const RetryPolicy policy = *FindRetryPolicy("DEFAULT");
+  Duration delay = DelayOf(policy, failures, Random::System());
+  LogPool(LogLevel::kWarning, "claim_failed",
+          std::pair{"code", std::string(InfoOf(error.code).name)},
+          std::pair{"error", error.message},
+          std::pair{"retry_in_ms", std::to_string(delay / std::chrono::milliseconds(1))});
+  return delay;
+}
+
+void WorkerPool::Impl::RunHandlers() {
+  pool_of_this_thread = this;
+  while (std::shared_ptr<RunningAttempt> attempt = NextAttempt()) RunOne(attempt);
+}
+
+std::shared_ptr<RunningAttempt> WorkerPool::Impl::NextAttempt() {
+  base::MutexLock lock(mutex_);
+  while (ready_.empty() && !no_more_work_) work_.Wait(mutex_);
+  if (ready_.empty()) return nullptr;
+  std::shared_ptr<RunningAttempt> attempt = std::move(ready_.front());
+  ready_.pop_front();
+  return attempt;
+}
+
+void WorkerPool::Impl::RunOne(const std::shared_ptr<RunningAttempt>& attempt) {
+  Outcome outcome = OutcomeOf(*attempt);
+  // From here on nobody renews: what is left of the lease is for the report.
+  std::optional<SteadyTime> lost_at = keeper_->LetGo(attempt->job().token);
+  {
+    base::MutexLock lock(mutex_);
+    --busy_;
+    if (lost_at) ++unreported_;
+    slots_.NotifyAll();
+    if (busy_ == 0) idle_.NotifyAll();
+  }
+  if (lost_at) reporter_->Add({attempt, std::move(outcome), *lost_at});
+}
+
+/// What to report. A handler that was told to end does not decide how: a cancelled job is given
+/// back, which ends it; an attempt that is out of time has failed; a pool that stops gives back
+/// what it could not complete.
+Outcome WorkerPool::Impl::OutcomeOf(RunningAttempt& attempt) {
+  if (IsStopping() || attempt.IsLost()) return Released{};
+  Outcome outcome = CallHandler(attempt);
+  switch (attempt.stop_reason()) {
+    case StopReason::kNone:
+    case StopReason::kLeaseLost:
+      return outcome;
+    case StopReason::kCancelled:
+      return Released{};
+    case StopReason::kTimeout:
+      return Failed{.error = "timed out after " + base::FormatDuration(options_.timeout)};
+    case StopReason::kShutdown:
+      if (std::holds_alternative<Completed>(outcome)) return outcome;
+      return Released{};
+  }
+  return outcome;
+}
+
+Outcome WorkerPool::Impl::CallHandler(RunningAttempt& attempt) {
+  const Job& job = attempt.job();
+  auto handler = handlers_.find(job.kind);
+  if (handler == handlers_.end()) handler = handlers_.find("*");
+  if (handler == handlers_.end()) return Snoozed{kUnknownKindDelay};
+
+  LogJob(LogLevel::kInfo, "job_started", job, std::pair{"attempt", std::to_string(job.attempt)});
+  {
+    base::MutexLock lock(mutex_);
+    ++stats_.running;
+  }
+  Outcome outcome;
+  try {
+    outcome = handler->second(attempt);
+  } catch (const std::exception& error) {
+    outcome = Failed{.error = error.what()};
+  } catch (...) {
+    outcome = Failed{.error = "the handler threw something that is no std::exception"};
+  }
+  base::MutexLock lock(mutex_);
+  --stats_.running;
+  return outcome;
+}
+
+void WorkerPool::Impl::OnLost(const RunningAttempt& attempt, std::string_view why) {
+  {
+    base::MutexLock lock(mutex_);
+    ++stats_.lost;
+  }
+  LogJob(LogLevel::kWarning, "lease_lost", attempt.job(), std::pair{"reason", std::string(why)});
+}
+
+void WorkerPool::Impl::OnSettled(const Report& report, const Result<JobState>& state) {
+  const Job& job = report.attempt->job();
+  const bool completed = std::holds_alternative<Completed>(report.outcome);
+  const auto* failed = std::get_if<Failed>(&report.outcome);
+  {
+    base::MutexLock lock(mutex_);
+    --unreported_;
+    ++(!state      ? stats_.lost
+       : completed ? stats_.completed
+       : failed    ? stats_.failed
+                   : stats_.released);
+    slots_.NotifyAll();
+  }
+  if (!state) {
+    LogJob(LogLevel::kWarning, "lease_lost", job, std::pair{"reason", state.error().message});
+    return;
+  }
+  std::pair now{"state", std::string(NameOf(*state))};
+  if (completed) {
+    LogJob(LogLevel::kInfo, "job_completed", job, now);
+  } else if (failed == nullptr) {
+    LogJob(LogLevel::kInfo, "job_released", job, now);
+  } else {
+    bool again = *state == JobState::kScheduled;
+    LogJob(LogLevel::kWarning, again ? "job_retried" : "job_failed", job, now,
+           std::pair{"error", failed->error});
+  }
+}
+
+template <typename... Fields>
+void WorkerPool::Impl::LogPool(LogLevel level, std::string_view event, Fields... fields) const {
+  base::Log(options_.log, level, event, [&] {
+    base::Fields all{{"worker", options_.name}};
+    (all.emplace_back(std::move(fields)), ...);
+    return all;
+  });
+}
+
+template <typename... Fields>
+void WorkerPool::Impl::LogJob(LogLevel level, std::string_view event, const Job& job,
+                              Fields... fields) const {
+  LogPool(level, event, std::pair{"job", std::to_string(job.id)}, std::pair{"kind", job.kind},
+          std::pair{"queue", job.queue}, std::move(fields)...);
+}
+
+}  // namespace holdfast
