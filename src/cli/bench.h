@@ -66,9 +66,9 @@ class TemporaryFolder {
 /// A JSON payload of that many bytes.
 std::string MakePayload(int bytes);
 
-/// Life cycles a second of hand-written statements on a fresh file in `folder`: `group` inserts,
+/// Life cycles a second of hand-written statements on a fresh file: `group` inserts,
 /// claims and completions to a transaction each, for about `length`.
-Result<double> MeasureRawSqlite(const std::string& folder, int group, int payload_bytes,
+Result<double> MeasureRawSqlite(const std::string& file, int group, int payload_bytes,
                                 Duration length);
 
 /// Resident memory of this process, in MiB.

@@ -203,6 +203,7 @@ void PrintCasesJson(std::vector<CaseFigures>& cases, const std::string& store) {
 
 /// The store under test: as it is, or behind a server in this process.
 struct Target {
+  std::unique_ptr<api::Metrics> metrics;
   std::unique_ptr<Store> store;
   std::unique_ptr<LocalServer> server;
   std::unique_ptr<Store> client;
@@ -211,9 +212,14 @@ struct Target {
 
 Result<Target> OpenTarget(const JobsOptions& options, const std::string& url) {
   Target target;
-  HF_ASSIGN_OR_RETURN(target.store, OpenStore(url));
-  if (!options.http) return target;
-  target.server = std::make_unique<LocalServer>(*target.store, ServeOptions{.port = 0});
+  if (!options.http) {
+    HF_ASSIGN_OR_RETURN(target.store, OpenStore(url));
+    return target;
+  }
+  target.metrics = std::make_unique<api::Metrics>();
+  HF_ASSIGN_OR_RETURN(target.store, OpenStore(url, {.metrics = target.metrics.get()}));
+  target.server = std::make_unique<LocalServer>(*target.store, *target.metrics, nullptr,
+                                                net::ServerOptions{.port = 0});
   HF_RETURN_IF_ERROR(target.server->Start());
   HF_ASSIGN_OR_RETURN(target.client, OpenStore(target.server->url()));
   return target;
@@ -244,8 +250,9 @@ Result<int> BenchJobs(Cli& cli, const JobsOptions& options) {
     Duration length = std::min(options.seconds, Duration(std::chrono::seconds(3)));
     int groups[] = {options.batch, std::max(1, options.threads / 2)};
     for (std::size_t i = 0; i < cases.size(); ++i) {
-      HF_ASSIGN_OR_RETURN(cases[i].raw_per_second, MeasureRawSqlite(folder.path(), groups[i],
-                                                                    options.payload, length));
+      std::string file = fmt::format("{}/raw-{}.db", folder.path(), i);
+      HF_ASSIGN_OR_RETURN(cases[i].raw_per_second,
+                          MeasureRawSqlite(file, groups[i], options.payload, length));
     }
   }
   if (options.http) url += " behind HTTP";

@@ -122,10 +122,10 @@ class RawSqlite {
 
 }  // namespace
 
-Result<double> MeasureRawSqlite(const std::string& folder, int group, int payload_bytes,
+Result<double> MeasureRawSqlite(const std::string& file, int group, int payload_bytes,
                                 Duration length) {
   RawSqlite raw(payload_bytes);
-  HF_RETURN_IF_ERROR(raw.Open(fmt::format("{}/raw-{}.db", folder, group)));
+  HF_RETURN_IF_ERROR(raw.Open(file));
   auto start = std::chrono::steady_clock::now();
   std::int64_t done = 0;
   while (std::chrono::steady_clock::now() - start < length) {

@@ -148,7 +148,7 @@ CLI::App& Cli::AddCommand(CLI::App& parent, const std::string& name,
 CLI::Option* Cli::AddRepeated(CLI::App& command, const std::string& name,
                               std::vector<std::string>& target, const std::string& type,
                               const std::string& description) {
-  auto read = [&target](const CLI::results_t& words) {
+  CLI::callback_t read = [&target](const CLI::results_t& words) {
     target = words;
     return true;
   };
@@ -157,7 +157,7 @@ CLI::Option* Cli::AddRepeated(CLI::App& command, const std::string& name,
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
-Result<int> Cli::Parse(int argc, char** argv) {
+Result<int> Cli::ReadLine(int argc, char** argv) {
   // What follows "--" is the user's own command line: not ours to interpret.
   int end = 1;
   while (end < argc && std::strcmp(argv[end], "--") != 0) ++end;
@@ -193,7 +193,7 @@ int Cli::Report(const Error& error) const {
 
 int Cli::Run(int argc, char** argv) {
   if (AsksForJson(argc, argv)) globals_.output = OutputFormat::kJson;
-  Result<int> done = Parse(argc, argv);
+  Result<int> done = ReadLine(argc, argv);
   if (!done) return Report(done.error());
   if (std::fflush(stdout) != 0) {
     return Report({ErrorCode::kInternal,

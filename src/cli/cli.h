@@ -95,7 +95,7 @@ class Cli {
 
  private:
   void AddGlobals();
-  Result<int> Parse(int argc, char** argv);
+  Result<int> ReadLine(int argc, char** argv);
   int Report(const Error& error) const;
 
   CLI::App root_;

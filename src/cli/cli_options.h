@@ -11,7 +11,7 @@ template <typename T, typename Parse>
 CLI::Option* Cli::AddParsed(CLI::App& command, const std::string& name, T& target, Parse parse,
                             const std::string& type, const std::string& description) {
   std::string shown = name.substr(name.rfind(',') + 1);
-  auto read = [&target, parse, shown](const CLI::results_t& words) {
+  CLI::callback_t read = [&target, parse, shown](const CLI::results_t& words) {
     auto value = parse(words.front());
     if (!value) throw CLI::ValidationError(shown, value.error().message);
     target = *std::move(value);

@@ -74,7 +74,7 @@ Outcome OutcomeOfStopped(StopReason reason, const ChildResult& child, Duration t
 
 Outcome OutcomeOf(const ChildResult& child) {
   if (child.output_too_long) {
-    return Failed{"the command wrote more than 1 MiB to stdout", .permanent = true};
+    return Failed{.error = "the command wrote more than 1 MiB to stdout", .permanent = true};
   }
   if (child.signal != 0) {
     return Failed{WithTail("the command was killed by " + SignalName(child.signal),
@@ -82,12 +82,12 @@ Outcome OutcomeOf(const ChildResult& child) {
   }
   if (child.exit_code == 0) {
     auto result = ResultOf(child.output);
-    if (!result) return Failed{result.error().message, .permanent = true};
+    if (!result) return Failed{.error = result.error().message, .permanent = true};
     return Completed{*std::move(result)};
   }
   std::string what = fmt::format("the command exited with {}", child.exit_code);
   if (child.exit_code == kExitAgain) what += " (try again)";
-  return Failed{WithTail(std::move(what), child.error_tail),
+  return Failed{.error = WithTail(std::move(what), child.error_tail),
                 .permanent = child.exit_code == kExitPermanent};
 }
 
