@@ -1,3 +1,4 @@
+// The named policies and the loop that follows them.
 #include "holdfast/retry.h"
 
 #include <fmt/format.h>

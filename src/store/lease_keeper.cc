@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace holdfast {
+namespace holdfast::store {
 namespace {
 
 using std::chrono::steady_clock;
@@ -208,4 +208,4 @@ Result<void> RunningAttempt::ReportProgress(double progress, std::string message
   return keeper_.ReportProgress(*this, progress, std::move(message));
 }
 
-}  // namespace holdfast
+}  // namespace holdfast::store

@@ -14,7 +14,7 @@
 #include "base/mutex.h"
 #include "store/running_attempt.h"
 
-namespace holdfast {
+namespace holdfast::store {
 
 /// The keeper judges a lease by a deadline of its own, counted from when the request that granted
 /// it was sent: a worker that was paused, or cut off, knows that it lost before anybody tells it.
@@ -95,4 +95,4 @@ class LeaseKeeper : public std::enable_shared_from_this<LeaseKeeper> {
   bool stopping_ HF_GUARDED_BY(mutex_) = false;
 };
 
-}  // namespace holdfast
+}  // namespace holdfast::store

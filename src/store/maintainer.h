@@ -20,7 +20,11 @@ class Maintainer final : public engine::ChangeListener {
  public:
   Maintainer(engine::Engine& engine, ClaimWaiters& waiters, Recorder& recorder,
              const StoreOptions& options)
-      : engine_(engine), waiters_(waiters), recorder_(recorder), options_(options) {}
+      : engine_(engine),
+        waiters_(waiters),
+        recorder_(recorder),
+        options_(options),
+        planned_us_(options.maintain ? INT64_MAX : INT64_MIN) {}
 
   /// Not part of the constructor: the thread uses what is constructed after this object.
   void Start();
@@ -48,7 +52,7 @@ class Maintainer final : public engine::ChangeListener {
 
   /// The engine's time of the next planned maintenance, in microseconds: what comes due later does
   /// not wake the thread.
-  std::atomic<std::int64_t> planned_us_ = INT64_MAX;
+  std::atomic<std::int64_t> planned_us_;
 
   SteadyTime next_maintenance_;  // of the thread alone
 

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "holdfast/retry.h"
 
-namespace holdfast {
+namespace holdfast::store {
 namespace {
 
 using std::chrono::steady_clock;
@@ -175,4 +175,4 @@ bool OutcomeReporter::MayRetry() {
   return !stopping_ || failures_ <= Policy().retries;
 }
 
-}  // namespace holdfast
+}  // namespace holdfast::store

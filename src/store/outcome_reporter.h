@@ -12,7 +12,7 @@
 #include "base/mutex.h"
 #include "store/running_attempt.h"
 
-namespace holdfast {
+namespace holdfast::store {
 
 /// An outcome on its way to the store.
 struct Report {
@@ -61,4 +61,4 @@ class OutcomeReporter {
   bool stopping_ HF_GUARDED_BY(mutex_) = false;
 };
 
-}  // namespace holdfast
+}  // namespace holdfast::store

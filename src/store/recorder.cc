@@ -39,19 +39,47 @@ bool TellsSomething(ErrorCode code) {
 
 }  // namespace
 
-std::vector<OperationTag> TagsOf(const Batch& batch) {
-  std::vector<OperationTag> tags;
-  tags.reserve(batch.operations.size());
-  for (const Operation& operation : batch.operations) {
-    JobId id = std::visit(
-        [](const auto& op) -> JobId {
-          if constexpr (requires { op.id; }) return op.id;
-          return 0;
-        },
-        operation);
-    tags.push_back({static_cast<std::uint8_t>(operation.index()), id});
+CommitRecord Recorder::BeginCommit(const Context& context, const std::vector<Batch>& batches) {
+  CommitRecord record;
+  record.actor = context.actor;
+  record.correlation_id = context.correlation_id;
+  if (metrics_ != nullptr) record.called = std::chrono::steady_clock::now();
+  std::size_t operations = 0;
+  for (const Batch& batch : batches) operations += batch.operations.size();
+  record.tags.reserve(operations);
+  for (const Batch& batch : batches) {
+    for (const Operation& operation : batch.operations) {
+      JobId id = std::visit(
+          [](const auto& op) -> JobId {
+            if constexpr (requires { op.id; }) return op.id;
+            return 0;
+          },
+          operation);
+      record.tags.push_back({.index = static_cast<std::uint8_t>(operation.index()), .id = id});
+    }
+    record.tags.back().is_last_of_batch = true;
   }
-  return tags;
+  return record;
+}
+
+void Recorder::EndCommit(const CommitRecord& record, const std::vector<Result<Receipt>>& answers) {
+  if (metrics_ != nullptr) {
+    metrics_->Observe(
+        Histogram::kCommitSeconds,
+        std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - record.called));
+  }
+  auto begin = record.tags.begin();
+  for (const Result<Receipt>& answer : answers) {
+    auto end = begin;
+    while (!end->is_last_of_batch) ++end;
+    ++end;
+    if (answer) {
+      RecordReceipt({begin, end}, *answer);
+    } else {
+      RecordRefusal(record, {begin, end}, answer.error());
+    }
+    begin = end;
+  }
 }
 
 void Recorder::Log(LogLevel level, std::string_view event,
@@ -59,16 +87,11 @@ void Recorder::Log(LogLevel level, std::string_view event,
   if (log_ != nullptr && log_->IsEnabled(level)) log_->Write({level, event, std::move(fields)});
 }
 
-void Recorder::RecordCommit(const Context& context, const std::vector<OperationTag>& tags,
-                            const Result<Receipt>& answer, Duration elapsed) {
-  if (!answer) return RecordRefusal(context, tags, answer.error());
-  if (metrics_ != nullptr) {
-    metrics_->Add(Counter::kCommits, "", 1);
-    metrics_->Observe(Histogram::kCommitSeconds, elapsed);
-  }
-  if (answer->replayed || (metrics_ == nullptr && log_ == nullptr)) return;
-  for (std::size_t i = 0; i < tags.size() && i < answer->results.size(); ++i) {
-    RecordResult(tags[i], answer->results[i]);
+void Recorder::RecordReceipt(Tags tags, const Receipt& receipt) {
+  if (metrics_ != nullptr) metrics_->Add(Counter::kCommits, "", 1);
+  if (receipt.replayed || (metrics_ == nullptr && log_ == nullptr)) return;
+  for (std::size_t i = 0; i < tags.size() && i < receipt.results.size(); ++i) {
+    RecordResult(tags[i], receipt.results[i]);
   }
 }
 
@@ -147,14 +170,13 @@ void Recorder::RecordExpiry(const Job& job) {
   });
 }
 
-void Recorder::RecordRefusal(const Context& context, const std::vector<OperationTag>& tags,
-                             const Error& error) {
+void Recorder::RecordRefusal(const CommitRecord& record, Tags tags, const Error& error) {
   std::string_view code = InfoOf(error.code).name;
   if (metrics_ != nullptr) metrics_->Add(Counter::kRefusals, code, 1);
   if (!keeps_refusals_ || !TellsSomething(error.code)) return;
   AuditEntry entry;
-  entry.actor = context.actor;
-  entry.correlation_id = context.correlation_id;
+  entry.actor = record.actor;
+  entry.correlation_id = record.correlation_id;
   entry.error = code;
   entry.operation = "commit";  // a guard failed: the whole batch was refused
   std::int64_t index = error.detail.operation.value_or(-1);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -16,9 +17,17 @@ namespace holdfast::store {
 /// What is remembered of an operation while its batch is with the engine.
 struct OperationTag {
   std::uint8_t index = 0;  ///< in the variant Operation
-  JobId id = 0;            ///< of the job it names, if it names one
+  bool is_last_of_batch = false;
+  JobId id = 0;  ///< of the job it names, if it names one
 };
-std::vector<OperationTag> TagsOf(const Batch& batch);
+
+/// What is remembered of a commit while it is with the engine.
+struct CommitRecord {
+  std::string actor;
+  std::string correlation_id;
+  std::vector<OperationTag> tags;  ///< of all batches, one after the other
+  SteadyTime called;
+};
 
 /// Threads: any.
 class Recorder {
@@ -27,8 +36,8 @@ class Recorder {
   Recorder(const StoreOptions& options, bool keeps_refusals)
       : log_(options.log), metrics_(options.metrics), keeps_refusals_(keeps_refusals) {}
 
-  void RecordCommit(const Context& context, const std::vector<OperationTag>& tags,
-                    const Result<Receipt>& answer, Duration elapsed);
+  CommitRecord BeginCommit(const Context& context, const std::vector<Batch>& batches);
+  void EndCommit(const CommitRecord& record, const std::vector<Result<Receipt>>& answers);
   void RecordClaim(const std::vector<Job>& jobs);
   void RecordExpiry(const Job& job);
 
@@ -42,8 +51,9 @@ class Recorder {
 
  private:
   void RecordResult(const OperationTag& tag, const OperationResult& result);
-  void RecordRefusal(const Context& context, const std::vector<OperationTag>& tags,
-                     const Error& error);
+  using Tags = std::span<const OperationTag>;
+  void RecordReceipt(Tags tags, const Receipt& receipt);
+  void RecordRefusal(const CommitRecord& record, Tags tags, const Error& error);
   void RecordReport(std::string_view operation, const Job& job);
 
   LogSink* const log_;

@@ -8,7 +8,7 @@
 
 #include "holdfast/worker.h"
 
-namespace holdfast {
+namespace holdfast::store {
 
 class LeaseKeeper;
 
@@ -45,4 +45,4 @@ class RunningAttempt final : public Attempt {
   std::atomic<StopReason> reason_ = StopReason::kNone;
 };
 
-}  // namespace holdfast
+}  // namespace holdfast::store

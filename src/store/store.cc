@@ -17,7 +17,6 @@ namespace holdfast {
 namespace {
 
 using base::Answer;
-using store::OperationTag;
 
 /// What rules::Validate leaves to whoever has a parser.
 Result<void> ValidateTexts(const Batch& batch) {
@@ -66,30 +65,25 @@ class Store::Impl {
   }
 
   void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) {
-    std::vector<Result<Receipt>> answers;
-    answers.reserve(batches.size());
-    std::vector<Batch> valid;
-    std::vector<std::size_t> places;  // of the valid ones, if not all are
+    std::vector<std::pair<std::size_t, Error>> refused;  // which, and why
     Result<void> context_valid = rules::Validate(context);
     for (std::size_t i = 0; i < batches.size(); ++i) {
-      Result<void> checked = context_valid ? ValidateBatch(batches[i]) : context_valid;
-      if (checked) {
-        answers.emplace_back();
-        places.push_back(i);
-      } else {
-        answers.emplace_back(std::unexpected(std::move(checked).error()));
-      }
+      Result<void> valid = context_valid ? ValidateBatch(batches[i]) : context_valid;
+      if (!valid) refused.emplace_back(i, std::move(valid).error());
     }
-    if (places.empty()) return done(std::move(answers));
-    if (places.size() == batches.size()) {
-      return CommitValid(context, std::move(batches), std::move(done));
+    if (refused.empty()) return CommitValid(context, std::move(batches), std::move(done));
+    std::vector<Result<Receipt>> answers(batches.size());
+    for (auto refusal = refused.rbegin(); refusal != refused.rend(); ++refusal) {
+      answers[refusal->first] = std::unexpected(std::move(refusal->second));
+      batches.erase(batches.begin() + static_cast<std::ptrdiff_t>(refusal->first));
     }
-    for (std::size_t place : places) valid.push_back(std::move(batches[place]));
-    CommitValid(context, std::move(valid),
-                [answers = std::move(answers), places = std::move(places),
-                 done = std::move(done)](std::vector<Result<Receipt>> some) mutable {
-                  for (std::size_t i = 0; i < places.size(); ++i) {
-                    answers[places[i]] = std::move(some[i]);
+    if (batches.empty()) return done(std::move(answers));
+    CommitValid(context, std::move(batches),
+                [answers = std::move(answers),
+                 done = std::move(done)](std::vector<Result<Receipt>> committed) mutable {
+                  auto next = committed.begin();
+                  for (Result<Receipt>& answer : answers) {
+                    if (answer) answer = std::move(*next++);
                   }
                   done(std::move(answers));
                 });
@@ -118,21 +112,11 @@ class Store::Impl {
 
  private:
   void CommitValid(const Context& context, std::vector<Batch> batches, CommitDone done) {
-    std::vector<std::vector<OperationTag>> tags;
-    tags.reserve(batches.size());
-    for (const Batch& batch : batches) tags.push_back(store::TagsOf(batch));
-    Context who;
-    who.actor = context.actor;
-    who.correlation_id = context.correlation_id;
+    store::CommitRecord record = recorder_.BeginCommit(context, batches);
     engine_->Commit(context, std::move(batches),
-                    [this, who = std::move(who), tags = std::move(tags),
-                     called = std::chrono::steady_clock::now(),
+                    [this, record = std::move(record),
                      done = std::move(done)](std::vector<Result<Receipt>> answers) mutable {
-                      auto elapsed = std::chrono::duration_cast<Duration>(
-                          std::chrono::steady_clock::now() - called);
-                      for (std::size_t i = 0; i < answers.size(); ++i) {
-                        recorder_.RecordCommit(who, tags[i], answers[i], elapsed);
-                      }
+                      recorder_.EndCommit(record, answers);
                       done(std::move(answers));
                     });
   }

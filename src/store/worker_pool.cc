@@ -105,16 +105,18 @@ Result<void> WorkerPool::Impl::Start() {
 }
 
 Result<void> WorkerPool::Impl::StartThreads() {
-  keeper_ = std::make_shared<LeaseKeeper>(
-      store_,
-      LeaseKeeper::Options{.lease = options_.lease,
-                           .actor = options_.name,
-                           .on_lost = [this](const RunningAttempt& attempt, std::string_view why) {
-                             OnLost(attempt, why);
-                           }});
-  reporter_ = std::make_unique<OutcomeReporter>(
+  keeper_ = std::make_shared<store::LeaseKeeper>(
+      store_, store::LeaseKeeper::Options{
+                  .lease = options_.lease,
+                  .actor = options_.name,
+                  .on_lost = [this](const store::RunningAttempt& attempt, std::string_view why) {
+                    OnLost(attempt, why);
+                  }});
+  reporter_ = std::make_unique<store::OutcomeReporter>(
       store_, options_.lease, options_.name,
-      [this](const Report& report, const Result<JobState>& state) { OnSettled(report, state); });
+      [this](const store::Report& report, const Result<JobState>& state) {
+        OnSettled(report, state);
+      });
   LogPool(LogLevel::kInfo, "worker_started",
           std::pair{"concurrency", std::to_string(options_.concurrency)});
   try {
@@ -239,7 +241,7 @@ void WorkerPool::Impl::Take(std::vector<Job> jobs, SteadyTime sent) {
   std::optional<SteadyTime> timeout_at;
   if (options_.timeout > Duration::zero()) timeout_at = now + options_.timeout;
   for (Job& job : jobs) {
-    auto attempt = std::make_shared<RunningAttempt>(*keeper_, std::move(job));
+    auto attempt = std::make_shared<store::RunningAttempt>(*keeper_, std::move(job));
     keeper_->Hold(attempt, granted, waited, timeout_at);
     base::MutexLock lock(mutex_);
     ++busy_;
@@ -268,19 +270,19 @@ Duration WorkerPool::Impl::PauseAfter(const Error& error, int failures) {
 
 void WorkerPool::Impl::RunHandlers() {
   pool_of_this_thread = this;
-  while (std::shared_ptr<RunningAttempt> attempt = NextAttempt()) RunOne(attempt);
+  while (std::shared_ptr<store::RunningAttempt> attempt = NextAttempt()) RunOne(attempt);
 }
 
-std::shared_ptr<RunningAttempt> WorkerPool::Impl::NextAttempt() {
+std::shared_ptr<store::RunningAttempt> WorkerPool::Impl::NextAttempt() {
   base::MutexLock lock(mutex_);
   while (ready_.empty() && !no_more_work_) work_.Wait(mutex_);
   if (ready_.empty()) return nullptr;
-  std::shared_ptr<RunningAttempt> attempt = std::move(ready_.front());
+  std::shared_ptr<store::RunningAttempt> attempt = std::move(ready_.front());
   ready_.pop_front();
   return attempt;
 }
 
-void WorkerPool::Impl::RunOne(const std::shared_ptr<RunningAttempt>& attempt) {
+void WorkerPool::Impl::RunOne(const std::shared_ptr<store::RunningAttempt>& attempt) {
   Outcome outcome = OutcomeOf(*attempt);
   // From here on nobody renews: what is left of the lease is for the report.
   std::optional<SteadyTime> lost_at = keeper_->LetGo(attempt->job().token);
@@ -297,7 +299,7 @@ void WorkerPool::Impl::RunOne(const std::shared_ptr<RunningAttempt>& attempt) {
 /// What to report. A handler that was told to end does not decide how: a cancelled job is given
 /// back, which ends it; an attempt that is out of time has failed; a pool that stops gives back
 /// what it could not complete.
-Outcome WorkerPool::Impl::OutcomeOf(RunningAttempt& attempt) {
+Outcome WorkerPool::Impl::OutcomeOf(store::RunningAttempt& attempt) {
   if (IsStopping() || attempt.IsLost()) return Released{};
   Outcome outcome = CallHandler(attempt);
   switch (attempt.stop_reason()) {
@@ -315,7 +317,7 @@ Outcome WorkerPool::Impl::OutcomeOf(RunningAttempt& attempt) {
   return outcome;
 }
 
-Outcome WorkerPool::Impl::CallHandler(RunningAttempt& attempt) {
+Outcome WorkerPool::Impl::CallHandler(store::RunningAttempt& attempt) {
   const Job& job = attempt.job();
   auto handler = handlers_.find(job.kind);
   if (handler == handlers_.end()) handler = handlers_.find("*");
@@ -339,7 +341,7 @@ Outcome WorkerPool::Impl::CallHandler(RunningAttempt& attempt) {
   return outcome;
 }
 
-void WorkerPool::Impl::OnLost(const RunningAttempt& attempt, std::string_view why) {
+void WorkerPool::Impl::OnLost(const store::RunningAttempt& attempt, std::string_view why) {
   {
     base::MutexLock lock(mutex_);
     ++stats_.lost;
@@ -347,7 +349,7 @@ void WorkerPool::Impl::OnLost(const RunningAttempt& attempt, std::string_view wh
   LogJob(LogLevel::kWarning, "lease_lost", attempt.job(), std::pair{"reason", std::string(why)});
 }
 
-void WorkerPool::Impl::OnSettled(const Report& report, const Result<JobState>& state) {
+void WorkerPool::Impl::OnSettled(const store::Report& report, const Result<JobState>& state) {
   const Job& job = report.attempt->job();
   const bool completed = std::holds_alternative<Completed>(report.outcome);
   const auto* failed = std::get_if<Failed>(&report.outcome);

@@ -45,14 +45,14 @@ class WorkerPool::Impl {
 
   // A handler's thread.
   void RunHandlers();
-  std::shared_ptr<RunningAttempt> NextAttempt();
-  void RunOne(const std::shared_ptr<RunningAttempt>& attempt);
-  Outcome OutcomeOf(RunningAttempt& attempt);
-  Outcome CallHandler(RunningAttempt& attempt);
+  std::shared_ptr<store::RunningAttempt> NextAttempt();
+  void RunOne(const std::shared_ptr<store::RunningAttempt>& attempt);
+  Outcome OutcomeOf(store::RunningAttempt& attempt);
+  Outcome CallHandler(store::RunningAttempt& attempt);
 
   // The keeper's thread or a handler's; the reporter's.
-  void OnLost(const RunningAttempt& attempt, std::string_view why);
-  void OnSettled(const Report& report, const Result<JobState>& state);
+  void OnLost(const store::RunningAttempt& attempt, std::string_view why);
+  void OnSettled(const store::Report& report, const Result<JobState>& state);
 
   void Enter(Phase phase);
   bool IsStopping() const;
@@ -64,8 +64,8 @@ class WorkerPool::Impl {
   Store& store_;
   WorkerOptions options_;                    // not changed after Start
   std::map<std::string, Handler> handlers_;  // not changed after Start
-  std::shared_ptr<LeaseKeeper> keeper_;
-  std::unique_ptr<OutcomeReporter> reporter_;
+  std::shared_ptr<store::LeaseKeeper> keeper_;
+  std::unique_ptr<store::OutcomeReporter> reporter_;
   std::stop_source stop_claiming_;
   std::thread fetcher_;
   std::vector<std::thread> handler_threads_;
@@ -77,7 +77,7 @@ class WorkerPool::Impl {
   Phase phase_ HF_GUARDED_BY(mutex_) = Phase::kNew;
   bool stopping_ HF_GUARDED_BY(mutex_) = false;      // nothing more is claimed or begun
   bool no_more_work_ HF_GUARDED_BY(mutex_) = false;  // the fetcher has ended
-  std::deque<std::shared_ptr<RunningAttempt>> ready_ HF_GUARDED_BY(mutex_);
+  std::deque<std::shared_ptr<store::RunningAttempt>> ready_ HF_GUARDED_BY(mutex_);
   std::size_t busy_ HF_GUARDED_BY(mutex_) = 0;
   std::size_t unreported_ HF_GUARDED_BY(mutex_) = 0;
   WorkerStats stats_ HF_GUARDED_BY(mutex_);

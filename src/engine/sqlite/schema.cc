@@ -15,7 +15,8 @@ constexpr int kApplicationId = 0x486f6c64;
 // Times are microseconds since 1970, UTC. The CHECK and UNIQUE constraints are the last line: the
 // rules have looked before, and a batch that trips one is rolled back as an internal error.
 //
-// Every index of jobs is partial, so that a job costs index entries only in the state it is in.
+// Every index of jobs is partial, so that a job costs index entries only in the state it is in. There
+// is no IN (...) among constraints: SQLite would build a temporary table for it with every write.
 constexpr std::string_view kVersion1 = R"sql(
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
@@ -51,8 +52,9 @@ CREATE TABLE jobs (
   id               INTEGER PRIMARY KEY,
   queue            TEXT NOT NULL,
   kind             TEXT NOT NULL,
-  state            TEXT NOT NULL CHECK (state IN ('scheduled', 'pending', 'processing',
-                                                  'completed', 'failed', 'cancelled')),
+  state            TEXT NOT NULL CHECK (state = 'scheduled' OR state = 'pending' OR
+                                          state = 'processing' OR state = 'completed' OR
+                                          state = 'failed' OR state = 'cancelled'),
   priority         INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
   run_at           INTEGER NOT NULL,
   attempt          INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND max_attempts),
@@ -64,8 +66,9 @@ CREATE TABLE jobs (
   cancel_requested INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
   created_at       INTEGER NOT NULL,
   started_at       INTEGER,
-  finished_at      INTEGER CHECK ((finished_at IS NOT NULL) =
-                                  (state IN ('completed', 'failed', 'cancelled'))),
+  finished_at      INTEGER CHECK ((finished_at IS NOT NULL) = (state = 'completed' OR
+                                                               state = 'failed' OR
+                                                               state = 'cancelled')),
   unique_key       TEXT,
   unique_states    INTEGER NOT NULL,
   held_unique_key  TEXT,  -- the unique key, while the state is one of unique_states
@@ -82,8 +85,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_claim ON jobs (queue, priority, run_at, id) WHERE state = 'pending';
 CREATE INDEX jobs_due ON jobs (run_at) WHERE state = 'scheduled';
 CREATE INDEX jobs_lease ON jobs (lease_expires_at) WHERE state = 'processing';
-CREATE INDEX jobs_finished ON jobs (queue, state, finished_at)
-  WHERE state IN ('completed', 'failed', 'cancelled');
+CREATE INDEX jobs_finished ON jobs (queue, state, finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_failed ON jobs (id) WHERE state = 'failed';
 CREATE INDEX jobs_parent ON jobs (parent) WHERE parent IS NOT NULL;
 CREATE UNIQUE INDEX jobs_unique ON jobs (kind, held_unique_key) WHERE held_unique_key IS NOT NULL;

@@ -35,8 +35,8 @@ Result<void> Transaction::Prepare(Connection& connection) {
       {select_due_,
        "SELECT id FROM jobs WHERE state = 'scheduled' AND run_at <= ? ORDER BY run_at LIMIT ?"},
       {select_finished_,
-       "SELECT id FROM jobs WHERE state IN ('completed', 'failed', 'cancelled') AND queue = ? AND "
-       "state = ? AND finished_at <= ? ORDER BY finished_at LIMIT ?"},
+       "SELECT id FROM jobs WHERE queue = ? AND state = ? AND finished_at <= ? "
+       "ORDER BY finished_at LIMIT ?"},
       {delete_job_, "DELETE FROM jobs WHERE id = ?"},
       {min_due_, "SELECT min(run_at) FROM jobs WHERE state = 'scheduled'"},
       {min_lease_, "SELECT min(lease_expires_at) FROM jobs WHERE state = 'processing'"},
