@@ -131,9 +131,11 @@ TEST_P(WorkerPools, WakeForAJobThatComesWhileTheyWait) {
 }
 
 TEST_P(WorkerPools, LoseNothingWhenTheyStartAndStopFiftyTimes) {
-  const std::vector<JobId> ids = PushMany(400);
+  std::vector<JobId> ids;
   Runs runs;
   for (int round = 0; round < 50; ++round) {
+    std::vector<JobId> more = PushMany(20);  // so that no round runs dry
+    ids.insert(ids.end(), more.begin(), more.end());
     RecordingLog log;
     WorkerOptions options = Options(4);
     options.log = &log;
