@@ -87,8 +87,10 @@ Duration RetryDelayOf(const Job& job) {
 
 Result<OperationOutcome> ApplyOperation(Rows& rows, const CompleteJob& op, const Origin& origin) {
   HF_ASSIGN_OR_RETURN(JobRow * row, FindLeased(rows, op.id, op.token));
+  const bool was_untouched = row->change == Change::kNone;
   EndAttempt(rows, *row).result = op.result;
   Move(rows, *row, JobState::kCompleted, origin.now);
+  if (row->job->unique_key.empty()) rows.LimitExtent(*row, was_untouched, Extent::kFinish);
   AuditJob(rows, *row, "job.complete", JobState::kProcessing, false, origin);
   return OperationOutcome{.job = row};
 }

@@ -56,6 +56,7 @@ enum class Extent : std::uint8_t {
   kWhole,  // anything but payload and what is fixed at enqueue
   kClaim,  // what a claim of a pending job changes
   kLease,  // lease_expires_at, cancel_requested, progress, message
+  kFinish,  // state, lease_expires_at, lease_expiries, finished_at, result; no unique key
 };
 
 struct JobRow {

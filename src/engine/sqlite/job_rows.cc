@@ -23,6 +23,30 @@ const char* const kQueueColumns =
     "name, paused, max_pending, max_running, audit, retain_completed, retain_failed, scheduled, "
     "pending, processing, completed, failed, cancelled";
 
+namespace {
+
+// The columns that the indexes are on. Empty or nothing: NULL.
+
+std::string_view ReadyIn(const Job& job) {
+  return job.state == JobState::kPending ? std::string_view(job.queue) : std::string_view();
+}
+
+std::optional<Time> DueAt(const Job& job) {
+  if (job.state == JobState::kScheduled) return job.run_at;
+  return job.lease_expires_at;
+}
+
+std::string_view HeldUniqueKey(const Job& job) {
+  return rules::HoldsUniqueKey(job) ? std::string_view(job.unique_key) : std::string_view();
+}
+
+}  // namespace
+
+std::string_view RetainedAs(JobState state) {
+  if (kLiveStates.Has(state)) return {};
+  return NameOf(state == JobState::kFailed ? JobState::kFailed : JobState::kCompleted);
+}
+
 Result<Job> ReadJob(const Statement& row) {
   Job job;
   job.id = row.Integer(0);
@@ -85,25 +109,30 @@ Result<void> JobTable::Prepare(Connection& connection) {
       {select_unique_, select + " WHERE kind = ? AND held_unique_key = ?"},
       {select_queue_, fmt::format("SELECT {} FROM queues WHERE name = ?", kQueueColumns)},
       {select_ready_,
-       "SELECT priority, run_at, id FROM jobs WHERE state = 'pending' AND queue = ? "
+       "SELECT priority, run_at, id FROM jobs WHERE ready_in = ? "
        "ORDER BY priority, run_at, id LIMIT ?"},
       {select_ready_queues_, "SELECT name FROM queues WHERE pending > 0 AND paused = 0"},
       {select_queue_names_, "SELECT name FROM queues"},
-      {insert_, fmt::format("INSERT INTO jobs ({}, held_unique_key) VALUES (?, ?, ?, ?, ?, ?, ?, "
-                            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      {insert_, fmt::format("INSERT INTO jobs ({}, ready_in, due_at, held_unique_key) VALUES "
+                            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+                            "?, ?, ?, ?, ?, ?, ?)",
                             kJobColumns)},
       // Statements name only what may change, so that indexes on the rest are left alone.
       {update_lease_,
-       "UPDATE jobs SET lease_expires_at = ?, cancel_requested = ?, progress = ?, message = ? "
-       "WHERE id = ?"},
+       "UPDATE jobs SET lease_expires_at = ?1, due_at = ?1, cancel_requested = ?2, progress = ?3, "
+       "message = ?4 WHERE id = ?5"},
       {update_claimed_,
-       "UPDATE jobs SET state = 'processing', attempt = ?, token = ?, worker = ?, "
-       "lease_expires_at = ?, started_at = ?, progress = NULL, message = NULL WHERE id = ?"},
+       "UPDATE jobs SET state = 'processing', ready_in = NULL, lease_expires_at = ?1, due_at = ?1, "
+       "attempt = ?2, token = ?3, worker = ?4, started_at = ?5, progress = NULL, message = NULL "
+       "WHERE id = ?6"},
+      {update_finished_,
+       "UPDATE jobs SET state = ?1, lease_expires_at = NULL, due_at = NULL, retained_as = ?2, "
+       "finished_at = ?3, lease_expiries = ?4, result = ?5 WHERE id = ?6"},
       {update_whole_,
        "UPDATE jobs SET state = ?, run_at = ?, attempt = ?, token = ?, worker = ?, "
        "lease_expires_at = ?, started_at = ?, lease_expiries = ?, cancel_requested = ?, "
-       "finished_at = ?, held_unique_key = ?, "
-       "progress = ?, message = ?, errors = ?, result = ? WHERE id = ?"},
+       "finished_at = ?, progress = ?, message = ?, errors = ?, result = ?, ready_in = ?, "
+       "due_at = ?, retained_as = ?, held_unique_key = ? WHERE id = ?"},
       {update_payload_, "UPDATE jobs SET payload = ? WHERE id = ?"},
       {delete_, "DELETE FROM jobs WHERE id = ?"},
       {upsert_queue_,
@@ -227,8 +256,9 @@ Result<void> JobTable::Insert(const Job& job) {
       .BindOrNull(retry)
       .BindNull()  // result
       .Bind(job.payload)
-      .BindOrNull(rules::HoldsUniqueKey(job) ? std::string_view(job.unique_key)
-                                             : std::string_view())
+      .BindOrNull(ReadyIn(job))
+      .Bind(DueAt(job))
+      .BindOrNull(HeldUniqueKey(job))
       .Run();
 }
 
@@ -242,6 +272,8 @@ Result<void> JobTable::Update(const rules::JobRow& row) {
       return UpdateLease(job);
     case rules::Extent::kClaim:
       return UpdateClaimed(job);
+    case rules::Extent::kFinish:
+      return UpdateFinished(job);
     case rules::Extent::kWhole:
       break;
   }
@@ -258,11 +290,21 @@ Result<void> JobTable::UpdateLease(const Job& job) {
 }
 
 Result<void> JobTable::UpdateClaimed(const Job& job) {
-  return update_claimed_.Bind(std::int64_t{job.attempt})
+  return update_claimed_.Bind(job.lease_expires_at)
+      .Bind(std::int64_t{job.attempt})
       .Bind(job.token)
       .Bind(job.worker)
-      .Bind(job.lease_expires_at)
       .Bind(job.started_at)
+      .Bind(job.id)
+      .Run();
+}
+
+Result<void> JobTable::UpdateFinished(const Job& job) {
+  return update_finished_.Bind(NameOf(job.state))
+      .BindOrNull(RetainedAs(job.state))
+      .Bind(job.finished_at)
+      .Bind(std::int64_t{job.lease_expiries})
+      .Bind(job.result)
       .Bind(job.id)
       .Run();
 }
@@ -279,12 +321,14 @@ Result<void> JobTable::UpdateWhole(const Job& job) {
       .Bind(std::int64_t{job.lease_expiries})
       .Bind(std::int64_t{job.cancel_requested})
       .Bind(job.finished_at)
-      .BindOrNull(rules::HoldsUniqueKey(job) ? std::string_view(job.unique_key)
-                                             : std::string_view())
       .Bind(job.progress)
       .BindOrNull(job.message)
       .BindOrNull(errors)
       .Bind(job.result)
+      .BindOrNull(ReadyIn(job))
+      .Bind(DueAt(job))
+      .BindOrNull(RetainedAs(job.state))
+      .BindOrNull(HeldUniqueKey(job))
       .Bind(job.id)
       .Run();
 }

@@ -13,6 +13,9 @@ namespace holdfast::engine {
 extern const char* const kJobColumns;
 extern const char* const kQueueColumns;
 
+/// The column retained_as: which retention a finished job has; empty for a live one.
+std::string_view RetainedAs(JobState state);
+
 /// The row that `statement` stands on. Errors: corrupt.
 Result<Job> ReadJob(const Statement& statement);
 Queue ReadQueue(const Statement& statement);
@@ -57,6 +60,7 @@ class JobTable {
   Result<void> Update(const rules::JobRow& row);
   Result<void> UpdateLease(const Job& job);
   Result<void> UpdateClaimed(const Job& job);
+  Result<void> UpdateFinished(const Job& job);
   Result<void> UpdateWhole(const Job& job);
 
   rules::Rows* rows_ = nullptr;
@@ -64,7 +68,8 @@ class JobTable {
 
   Statement select_job_, select_unique_, select_queue_, select_ready_, select_ready_queues_;
   Statement select_queue_names_;
-  Statement insert_, update_lease_, update_claimed_, update_whole_, update_payload_, delete_;
+  Statement insert_, update_lease_, update_claimed_, update_finished_, update_whole_,
+      update_payload_, delete_;
   Statement upsert_queue_;
 };
 

@@ -10,8 +10,7 @@ namespace holdfast::engine {
 Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
                                              const rules::Origin& origin) {
   MaintainResult result;
-  HF_RETURN_IF_ERROR(ExpireLeases(request.limit, origin, result));
-  HF_RETURN_IF_ERROR(PromoteDue(request.limit, origin, result));
+  HF_RETURN_IF_ERROR(HandleDue(request.limit, origin, result));
   HF_RETURN_IF_ERROR(PruneJobs(request.limit, origin.now, result.report));
   HF_RETURN_IF_ERROR(PruneOthers(request.limit, origin.now, result.report));
   for (AuditEntry entry : request.refusals) {
@@ -21,16 +20,6 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
   }
   HF_RETURN_IF_ERROR(FindNextDue(result));
   return result;
-}
-
-Result<std::vector<JobId>> Transaction::SelectIds(Statement& statement, Time until, int limit) {
-  std::vector<JobId> ids;
-  statement.Bind(until).Bind(std::int64_t{limit});
-  while (true) {
-    HF_ASSIGN_OR_RETURN(bool found, statement.Step());
-    if (!found) return ids;
-    ids.push_back(statement.Integer(0));
-  }
 }
 
 /// Fills rows_ with these jobs and their queues.
@@ -56,28 +45,32 @@ Result<void> Transaction::LoadAll(const std::vector<JobId>& ids) {
   return {};
 }
 
-Result<void> Transaction::ExpireLeases(int limit, const rules::Origin& origin,
-                                       MaintainResult& result) {
-  HF_ASSIGN_OR_RETURN(std::vector<JobId> ids, SelectIds(select_expired_, origin.now, limit));
+/// Leases that ran out, and scheduled jobs that came due.
+Result<void> Transaction::HandleDue(int limit, const rules::Origin& origin,
+                                    MaintainResult& result) {
+  std::vector<JobId> ids;
+  select_due_.Bind(origin.now).Bind(std::int64_t{limit});
+  while (true) {
+    HF_ASSIGN_OR_RETURN(bool found, select_due_.Step());
+    if (!found) break;
+    ids.push_back(select_due_.Integer(0));
+  }
   if (ids.empty()) return {};
   HF_RETURN_IF_ERROR(LoadAll(ids));
-  for (rules::JobRow& row : rows_.jobs()) rules::ExpireLease(rows_, row, origin);
+  std::vector<rules::JobRow*> expired;
+  for (rules::JobRow& row : rows_.jobs()) {
+    if (row.job->state == JobState::kProcessing) {
+      rules::ExpireLease(rows_, row, origin);
+      expired.push_back(&row);
+    } else {
+      rules::Promote(rows_, row);
+      ++result.report.promoted;
+    }
+  }
   HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now()));
-  for (const rules::JobRow& row : rows_.jobs()) result.expired.push_back(std::move(*row.job));
-  result.report.expired = static_cast<std::int64_t>(ids.size());
-  result.report.more |= result.report.expired == limit;
-  return {};
-}
-
-Result<void> Transaction::PromoteDue(int limit, const rules::Origin& origin,
-                                     MaintainResult& result) {
-  HF_ASSIGN_OR_RETURN(std::vector<JobId> ids, SelectIds(select_due_, origin.now, limit));
-  if (ids.empty()) return {};
-  HF_RETURN_IF_ERROR(LoadAll(ids));
-  for (rules::JobRow& row : rows_.jobs()) rules::Promote(rows_, row);
-  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now()));
-  result.report.promoted = static_cast<std::int64_t>(ids.size());
-  result.report.more |= result.report.promoted == limit;
+  for (rules::JobRow* row : expired) result.expired.push_back(std::move(*row->job));
+  result.report.expired = static_cast<std::int64_t>(expired.size());
+  result.report.more |= ids.size() == static_cast<std::size_t>(limit);
   return {};
 }
 
@@ -89,14 +82,15 @@ Result<void> Transaction::PruneJobs(int limit, Time now, MaintainReport& report)
     for (JobState state : {JobState::kCompleted, JobState::kFailed, JobState::kCancelled}) {
       if (queue->CountOf(state) == 0 || report.pruned >= limit) continue;
       std::vector<JobId> ids;
-      select_finished_.Bind(name)
+      select_retained_.Bind(RetainedAs(state))
+          .Bind(name)
           .Bind(NameOf(state))
           .Bind(rules::PruneBefore(*queue, state, now))
           .Bind(limit - report.pruned);
       while (true) {
-        HF_ASSIGN_OR_RETURN(bool found, select_finished_.Step());
+        HF_ASSIGN_OR_RETURN(bool found, select_retained_.Step());
         if (!found) break;
-        ids.push_back(select_finished_.Integer(0));
+        ids.push_back(select_retained_.Integer(0));
       }
       for (JobId id : ids) HF_RETURN_IF_ERROR(delete_job_.Bind(id).Run());
       auto count = static_cast<std::int64_t>(ids.size());
@@ -132,12 +126,9 @@ Result<void> Transaction::PruneOthers(int limit, Time now, MaintainReport& repor
 }
 
 Result<void> Transaction::FindNextDue(MaintainResult& result) {
-  for (Statement* statement : {&min_due_, &min_lease_}) {
-    HF_RETURN_IF_ERROR(statement->Step());
-    std::optional<Time> due = statement->OptionalTime(0);
-    statement->Reset();
-    if (due && (!result.next_due || *due < *result.next_due)) result.next_due = due;
-  }
+  HF_RETURN_IF_ERROR(min_due_.Step());
+  result.next_due = min_due_.OptionalTime(0);
+  min_due_.Reset();
   return {};
 }
 

@@ -32,15 +32,14 @@ std::string JobListSql(const JobFilter& filter) {
   if (!filter.queue.empty()) where += " AND queue = ?";
   if (!filter.kind.empty()) where += " AND kind = ?";
   if (filter.parent) where += " AND parent = ?";
-  // Few jobs fail or run at any time, and few have one parent: there an index helps. Everything
-  // else is read in the order of ids, which stops at the limit instead of sorting a whole state.
+  // Few jobs fail, and few have one parent: there an index helps. Everything else is read in the
+  // order of ids, which stops at the limit instead of sorting a whole state.
   std::string_view hint = " NOT INDEXED";
   if (filter.parent) {
     hint = " INDEXED BY jobs_parent";
   } else if (filter.state == JobState::kFailed) {
-    hint = " INDEXED BY jobs_failed";
-  } else if (filter.state == JobState::kProcessing) {
-    hint = " INDEXED BY jobs_lease";
+    hint = " INDEXED BY jobs_retained";
+    where += " AND retained_as = 'failed'";
   }
   return fmt::format("SELECT {} FROM jobs{} WHERE {} ORDER BY id LIMIT ?", kJobColumns, hint,
                      where);
@@ -119,8 +118,7 @@ Result<std::unique_ptr<Readers::Reader>> Readers::OpenReader() const {
   std::tuple<Statement&, std::string> statements[] = {
       {reader->get_job, fmt::format("SELECT {} FROM jobs WHERE id = ?", kJobColumns)},
       {reader->list_queues, fmt::format("SELECT {} FROM queues ORDER BY name", kQueueColumns)},
-      {reader->oldest_pending,
-       "SELECT min(run_at) FROM jobs WHERE state = 'pending' AND queue = ? AND priority = ?"},
+      {reader->oldest_pending, "SELECT min(run_at) FROM jobs WHERE ready_in = ? AND priority = ?"},
       {reader->data_version, "PRAGMA data_version"},
   };
   for (auto& [statement, sql] : statements) {

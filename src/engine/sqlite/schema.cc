@@ -15,8 +15,10 @@ constexpr int kApplicationId = 0x486f6c64;
 // Times are microseconds since 1970, UTC. The CHECK and UNIQUE constraints are the last line: the
 // rules have looked before, and a batch that trips one is rolled back as an internal error.
 //
-// Every index of jobs is partial, so that a job costs index entries only in the state it is in. There
-// is no IN (...) among constraints: SQLite would build a temporary table for it with every write.
+// Every index of jobs is partial and on columns of its own, so that a write costs index entries,
+// and cursors, only for what it really moves: with indexes on `state` each update would visit them
+// all. There is no IN (...) with more than two values among the constraints: SQLite would build a
+// temporary table for it with every write.
 constexpr std::string_view kVersion1 = R"sql(
 CREATE TABLE meta (
   name  TEXT PRIMARY KEY,
@@ -53,8 +55,8 @@ CREATE TABLE jobs (
   queue            TEXT NOT NULL,
   kind             TEXT NOT NULL,
   state            TEXT NOT NULL CHECK (state = 'scheduled' OR state = 'pending' OR
-                                          state = 'processing' OR state = 'completed' OR
-                                          state = 'failed' OR state = 'cancelled'),
+                                        state = 'processing' OR state = 'completed' OR
+                                        state = 'failed' OR state = 'cancelled'),
   priority         INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
   run_at           INTEGER NOT NULL,
   attempt          INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND max_attempts),
@@ -66,12 +68,9 @@ CREATE TABLE jobs (
   cancel_requested INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
   created_at       INTEGER NOT NULL,
   started_at       INTEGER,
-  finished_at      INTEGER CHECK ((finished_at IS NOT NULL) = (state = 'completed' OR
-                                                               state = 'failed' OR
-                                                               state = 'cancelled')),
+  finished_at      INTEGER CHECK ((finished_at IS NOT NULL) = (retained_as IS NOT NULL)),
   unique_key       TEXT,
   unique_states    INTEGER NOT NULL,
-  held_unique_key  TEXT,  -- the unique key, while the state is one of unique_states
   parent           INTEGER,
   progress         REAL,
   message          TEXT,
@@ -80,13 +79,20 @@ CREATE TABLE jobs (
   errors           TEXT,
   retry            TEXT,
   result           TEXT,
-  payload          TEXT NOT NULL
+  -- What the indexes are on: each is NULL in every state but its own.
+  ready_in         TEXT,     -- pending: the queue
+  due_at           INTEGER,  -- scheduled: run_at; processing: lease_expires_at
+  retained_as      TEXT,     -- failed: 'failed'; completed, cancelled: 'completed'
+  held_unique_key  TEXT,     -- in one of unique_states: unique_key
+  payload          TEXT NOT NULL,
+  CHECK ((ready_in IS NOT NULL) = (state = 'pending')),
+  CHECK ((due_at IS NOT NULL) = (state = 'scheduled' OR state = 'processing')),
+  CHECK ((retained_as IS NOT NULL) = (state = 'completed' OR state = 'failed' OR
+                                      state = 'cancelled'))
 ) STRICT;
-CREATE INDEX jobs_claim ON jobs (queue, priority, run_at, id) WHERE state = 'pending';
-CREATE INDEX jobs_due ON jobs (run_at) WHERE state = 'scheduled';
-CREATE INDEX jobs_lease ON jobs (lease_expires_at) WHERE state = 'processing';
-CREATE INDEX jobs_finished ON jobs (queue, state, finished_at) WHERE finished_at IS NOT NULL;
-CREATE INDEX jobs_failed ON jobs (id) WHERE state = 'failed';
+CREATE INDEX jobs_ready ON jobs (ready_in, priority, run_at, id) WHERE ready_in IS NOT NULL;
+CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX jobs_retained ON jobs (retained_as, queue, finished_at) WHERE retained_as IS NOT NULL;
 CREATE INDEX jobs_parent ON jobs (parent) WHERE parent IS NOT NULL;
 CREATE UNIQUE INDEX jobs_unique ON jobs (kind, held_unique_key) WHERE held_unique_key IS NOT NULL;
 

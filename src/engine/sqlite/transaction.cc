@@ -29,17 +29,12 @@ Result<void> Transaction::Prepare(Connection& connection) {
       {insert_audit_, "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
       {select_old_audit_, "SELECT sequence, at FROM audit ORDER BY sequence LIMIT ?"},
       {delete_audit_, "DELETE FROM audit WHERE sequence <= ?"},
-      {select_expired_,
-       "SELECT id FROM jobs WHERE state = 'processing' AND lease_expires_at <= ? "
-       "ORDER BY lease_expires_at LIMIT ?"},
-      {select_due_,
-       "SELECT id FROM jobs WHERE state = 'scheduled' AND run_at <= ? ORDER BY run_at LIMIT ?"},
-      {select_finished_,
-       "SELECT id FROM jobs WHERE queue = ? AND state = ? AND finished_at <= ? "
+      {select_due_, "SELECT id FROM jobs WHERE due_at <= ? ORDER BY due_at LIMIT ?"},
+      {min_due_, "SELECT min(due_at) FROM jobs"},
+      {select_retained_,
+       "SELECT id FROM jobs WHERE retained_as = ? AND queue = ? AND state = ? AND finished_at <= ? "
        "ORDER BY finished_at LIMIT ?"},
       {delete_job_, "DELETE FROM jobs WHERE id = ?"},
-      {min_due_, "SELECT min(run_at) FROM jobs WHERE state = 'scheduled'"},
-      {min_lease_, "SELECT min(lease_expires_at) FROM jobs WHERE state = 'processing'"},
   };
   for (auto& [statement, sql] : statements) {
     HF_RETURN_IF_ERROR(statement.Prepare(connection, sql));

@@ -42,10 +42,8 @@ class Transaction {
   Result<void> InsertAudit(const AuditEntry& entry);
   void NoteChange();
 
-  Result<std::vector<JobId>> SelectIds(Statement& statement, Time until, int limit);
   Result<void> LoadAll(const std::vector<JobId>& ids);
-  Result<void> ExpireLeases(int limit, const rules::Origin& origin, MaintainResult& result);
-  Result<void> PromoteDue(int limit, const rules::Origin& origin, MaintainResult& result);
+  Result<void> HandleDue(int limit, const rules::Origin& origin, MaintainResult& result);
   Result<void> PruneJobs(int limit, Time now, MaintainReport& report);
   Result<void> PruneOthers(int limit, Time now, MaintainReport& report);
   Result<void> FindNextDue(MaintainResult& result);
@@ -62,8 +60,7 @@ class Transaction {
   Statement savepoint_, release_, rollback_to_;
   Statement select_answer_, insert_answer_, delete_answers_;
   Statement insert_audit_, select_old_audit_, delete_audit_;
-  Statement select_expired_, select_due_, select_finished_, delete_job_;
-  Statement min_due_, min_lease_;
+  Statement select_due_, min_due_, select_retained_, delete_job_;
 };
 
 }  // namespace holdfast::engine

@@ -1,0 +1,106 @@
+#include "api/api.h"
+
+#include <fmt/format.h>
+
+#include "api/call.h"
+#include "api/handlers.h"
+#include "api/problem.h"
+#include "api/routes.h"
+#include "base/log.h"
+#include "base/utf8.h"
+
+namespace holdfast::api {
+namespace {
+
+constexpr std::size_t kBodyLimit = 1024 * 1024;
+constexpr std::size_t kManyBodyLimit = 8 * 1024 * 1024;
+constexpr Duration kRetryAfter = std::chrono::seconds(1);
+
+void Dispatch(Call call) {
+  auto match = FindRoute(call.method(), call.path());
+  if (!match) return call.Refuse(match.error());
+  if (match->route == nullptr) {
+    std::string path = base::CutUtf8(call.path(), 200);
+    if (match->allowed.empty()) {
+      return call.Refuse({ErrorCode::kNotFound, fmt::format("there is nothing at {}", path), {}});
+    }
+    std::string message = fmt::format("{} does not take {} (but {})", path,
+                                      base::CutUtf8(call.method(), 32), match->allowed);
+    call.AddHeader("Allow", match->allowed);
+    return call.Refuse({ErrorCode::kInvalidArgument, std::move(message), {}}, 405);
+  }
+  call.set_route(match->route->pattern);
+  if (call.method() != "GET" && call.service().is_draining.load()) {
+    return call.Refuse(ShuttingDown());
+  }
+  auto query = Query::Parse(call.query_text());
+  if (!query) return call.Refuse(query.error());
+  if (!match->route->takes_query) {
+    if (auto none = query->AllowOnly({}); !none) return call.Refuse(none.error());
+  }
+  call.set_query(*std::move(query));
+  call.set_parameter(std::move(match->parameter));
+  match->route->handler(std::move(call));
+}
+
+/// The code for what the server refuses by itself.
+ErrorCode CodeOfStatus(int status) {
+  switch (status) {
+    case 408:
+      return ErrorCode::kDeadlineExceeded;
+    case 413:
+      return ErrorCode::kPayloadTooLarge;
+    case 503:
+      return ErrorCode::kUnavailable;
+    default:
+      return status < 500 ? ErrorCode::kInvalidArgument : ErrorCode::kInternal;
+  }
+}
+
+}  // namespace
+
+Error ShuttingDown() {
+  return {ErrorCode::kShuttingDown, "the server is shutting down", {.retry_after = kRetryAfter}};
+}
+
+Api::Api(Store& store, Metrics& metrics, LogSink* log)
+    : service_(std::make_unique<Service>(store, metrics, log)) {}
+
+Api::~Api() {
+  Drain();
+  InFlight::AwaitNone(*service_);
+}
+
+void Api::Drain() {
+  service_->is_draining.store(true);
+  service_->store.StopWaiting();
+}
+
+void Api::Handle(net::HttpRequest request, std::stop_token gone, net::Responder respond) {
+  try {
+    Dispatch(Call(*service_, std::move(request), std::move(gone), std::move(respond)));
+  } catch (const std::exception& error) {
+    // The call is gone with the exception, so that the client gets a 500.
+    base::Log(service_->log, LogLevel::kError, "http_handler_failed", [&] {
+      return base::Fields{{"what", error.what()}};
+    });
+  }
+}
+
+std::size_t Api::BodyLimit(std::string_view method, std::string_view target) {
+  auto match = FindRoute(method, target.substr(0, target.find('?')));
+  bool takes_many = match && match->route != nullptr && match->route->takes_many;
+  return takes_many ? kManyBodyLimit : kBodyLimit;
+}
+
+net::HttpResponse Api::Refuse(int status, std::string_view reason) {
+  service_->metrics.CountRequest("(refused)", "other", status, Duration::zero());
+  Error error{CodeOfStatus(status), std::string(reason), {}};
+  if (status == 503) error.detail.retry_after = kRetryAfter;
+  std::string request_id = NewRequestId();
+  net::HttpResponse response = ProblemResponse(error, status, request_id);
+  response.headers.emplace_back("X-Request-Id", request_id);
+  return response;
+}
+
+}  // namespace holdfast::api

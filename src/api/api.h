@@ -1,0 +1,36 @@
+// The HTTP API over a store: the door of programs that do not link the library.
+#pragma once
+
+#include <memory>
+
+#include "api/metrics.h"
+#include "holdfast/log.h"
+#include "holdfast/store.h"
+#include "net/http_server.h"
+
+namespace holdfast::api {
+
+struct Service;
+
+/// Every write is a batch given to the store; no call blocks the thread it came on. Threads: any.
+class Api final : public net::HttpHandler {
+ public:
+  /// All three must outlive it (`log` may be nothing). The metrics are shown, and counted into;
+  /// the store should count into them, too.
+  Api(Store& store, Metrics& metrics, LogSink* log = nullptr);
+  /// As Drain; then waits until what is under way has been answered.
+  ~Api() override;
+
+  /// From now on writes are refused with shutting_down, /readyz says so, and claims that wait are
+  /// answered. What is under way goes on. Idempotent.
+  void Drain();
+
+  void Handle(net::HttpRequest request, std::stop_token gone, net::Responder respond) override;
+  std::size_t BodyLimit(std::string_view method, std::string_view target) override;
+  net::HttpResponse Refuse(int status, std::string_view reason) override;
+
+ private:
+  std::unique_ptr<Service> service_;
+};
+
+}  // namespace holdfast::api

@@ -1,0 +1,107 @@
+// One request on its way to its answer, and what all requests share.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "api/metrics.h"
+#include "api/url.h"
+#include "base/mutex.h"
+#include "holdfast/store.h"
+#include "net/http_server.h"
+
+namespace holdfast::api {
+
+/// What all calls share. Outlives them: see InFlight.
+struct Service {
+  Store& store;
+  Metrics& metrics;
+  LogSink* log = nullptr;
+  std::atomic<bool> is_draining = false;
+
+  base::Mutex mutex{base::LockRank::kWait};
+  base::CondVar all_done;
+  std::int64_t in_flight HF_GUARDED_BY(mutex) = 0;
+};
+
+/// Held by whatever will still use the service after the function that started it has returned.
+class InFlight {
+ public:
+  explicit InFlight(Service& service);
+  InFlight(InFlight&& other) noexcept : service_(std::exchange(other.service_, nullptr)) {}
+  InFlight& operator=(InFlight&&) = delete;
+  ~InFlight();
+  Service& service() const { return *service_; }
+
+  /// Blocks until nothing is under way.
+  static void AwaitNone(Service& service);
+
+ private:
+  Service* service_;
+};
+
+/// Movable, so that it travels with the completion that answers it. If it is dropped without an
+/// answer, the client gets a 500. Threads: one at a time.
+class Call {
+ public:
+  Call(Service& service, net::HttpRequest request, std::stop_token gone, net::Responder respond);
+  Call(Call&&) noexcept = default;
+
+  Service& service() const { return in_flight_.service(); }
+  Store& store() const { return service().store; }
+  const Context& context() const { return context_; }
+  const std::stop_token& gone() const { return gone_; }
+  const std::string& method() const { return request_.method; }
+  const std::string& body() const { return request_.body; }
+  /// The target without its query, still encoded.
+  std::string_view path() const;
+  std::string_view query_text() const;
+  /// The Idempotency-Key header, or empty.
+  std::string IdempotencyKey() const;
+
+  const Query& query() const { return query_; }
+  void set_query(Query query) { query_ = std::move(query); }
+
+  /// What the braces of the route stand for, decoded.
+  const std::string& parameter() const { return parameter_; }
+  void set_parameter(std::string parameter) { parameter_ = std::move(parameter); }
+  /// The parameter as a job's id. Errors: invalid_argument.
+  Result<JobId> ParameterAsJobId() const;
+
+  /// The pattern of the route, for metrics.
+  void set_route(std::string_view route) { route_ = route; }
+
+  /// Adds a header to the answer.
+  void AddHeader(std::string name, std::string value);
+
+  void Reply(int status, std::string json);
+  void Reply(net::HttpResponse response);
+  /// `status` 0: that of the error's code.
+  void Refuse(const Error& error, int status = 0);
+
+ private:
+  // First, so that it is let go last.
+  InFlight in_flight_;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  net::HttpRequest request_;
+  std::stop_token gone_;
+  net::Responder respond_;
+  std::string request_id_;
+  Context context_;
+  Query query_;
+  std::string parameter_;
+  std::string_view route_ = "(unknown)";
+  net::Headers headers_;
+};
+
+/// An id for a request that came without one.
+std::string NewRequestId();
+
+/// Answers a call.
+using Handler = void (*)(Call call);
+
+}  // namespace holdfast::api

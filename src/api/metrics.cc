@@ -1,0 +1,319 @@
+#include "api/metrics.h"
+
+#include <fmt/format.h>
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <tuple>
+
+#include "base/mutex.h"
+#include "holdfast/version.h"
+
+namespace holdfast::api {
+namespace {
+
+namespace prom = prometheus;
+
+constexpr std::size_t kMaxQueues = 200;
+constexpr std::string_view kOther = "other";
+
+double Seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+/// The counters of one name, told apart by one label of bounded variety (or by none).
+class Counters {
+ public:
+  Counters(prom::Registry& registry, std::string name, std::string help, std::string label,
+           prom::Labels fixed = {})
+      : family_(prom::BuildCounter().Name(name).Help(help).Register(registry)),
+        label_(std::move(label)),
+        fixed_(std::move(fixed)) {
+    if (label_.empty()) counters_.emplace("", &family_.Add(fixed_));  // there from the beginning
+  }
+
+  void Add(std::string_view value, std::int64_t amount) {
+    Find(label_.empty() ? std::string_view() : value).Increment(static_cast<double>(amount));
+  }
+
+ private:
+  prom::Counter& Find(std::string_view value) {
+    base::MutexLock lock(mutex_);
+    auto found = counters_.find(value);
+    if (found != counters_.end()) return *found->second;
+    if (counters_.size() >= kMaxQueues && value != kOther) {
+      found = counters_.find(kOther);
+      if (found != counters_.end()) return *found->second;
+      value = kOther;
+    }
+    prom::Labels labels = fixed_;
+    labels.emplace(label_, value);
+    return *counters_.emplace(value, &family_.Add(labels)).first->second;
+  }
+
+  prom::Family<prom::Counter>& family_;
+  const std::string label_;
+  const prom::Labels fixed_;
+  base::Mutex mutex_{base::LockRank::kMetrics};
+  std::map<std::string, prom::Counter*, std::less<>> counters_ HF_GUARDED_BY(mutex_);
+};
+
+/// Methods are sent by clients: only those that HTTP knows become labels.
+std::string_view KnownMethod(std::string_view method) {
+  for (std::string_view known : {"GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"}) {
+    if (method == known) return known;
+  }
+  return kOther;
+}
+
+const prom::Histogram::BucketBoundaries& RequestBuckets() {
+  static const prom::Histogram::BucketBoundaries buckets = {
+      0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30};
+  return buckets;
+}
+
+const prom::Histogram::BucketBoundaries& JobBuckets() {
+  static const prom::Histogram::BucketBoundaries buckets = {
+      0.001, 0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400};
+  return buckets;
+}
+
+/// Gauges are made anew for each scrape, so that what is gone leaves no figure behind.
+class Gauges {
+ public:
+  void Set(const std::string& name, const std::string& help, const prom::Labels& labels,
+           double value) {
+    prom::BuildGauge().Name(name).Help(help).Register(registry_).Add(labels).Set(value);
+  }
+  std::vector<prom::MetricFamily> Collect() const { return registry_.Collect(); }
+
+ private:
+  prom::Registry registry_;
+};
+
+/// The first queues by themselves, the rest as one.
+std::vector<Queue> Bounded(const std::vector<Queue>& queues) {
+  std::vector<Queue> bounded(queues.begin(), queues.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                                  queues.size(), kMaxQueues)));
+  if (queues.size() <= kMaxQueues) return bounded;
+  Queue other{.name = std::string(kOther)};
+  for (std::size_t i = kMaxQueues; i < queues.size(); ++i) {
+    const Queue& queue = queues[i];
+    for (std::size_t s = 0; s < kJobStateCount; ++s) other.counts[s] += queue.counts[s];
+    if (queue.oldest_pending_at &&
+        (!other.oldest_pending_at || *queue.oldest_pending_at < *other.oldest_pending_at)) {
+      other.oldest_pending_at = queue.oldest_pending_at;
+    }
+  }
+  bounded.push_back(std::move(other));
+  return bounded;
+}
+
+void AddQueues(Gauges& gauges, const std::vector<Queue>& queues, Time now) {
+  for (const Queue& queue : Bounded(queues)) {
+    prom::Labels labels{{"queue", queue.name}};
+    auto count = [&](JobState state) { return static_cast<double>(queue.CountOf(state)); };
+    gauges.Set("holdfast_jobs_ready", "Jobs that can be claimed.", labels,
+               count(JobState::kPending));
+    gauges.Set("holdfast_jobs_scheduled", "Jobs that are due later.", labels,
+               count(JobState::kScheduled));
+    gauges.Set("holdfast_jobs_processing", "Jobs that a worker holds.", labels,
+               count(JobState::kProcessing));
+    gauges.Set("holdfast_jobs_dead", "Jobs that failed for good and are kept.", labels,
+               count(JobState::kFailed));
+    double age = 0;
+    if (queue.oldest_pending_at) {
+      age = std::max(Seconds(now - *queue.oldest_pending_at), 0.0);
+    }
+    gauges.Set("holdfast_jobs_oldest_ready_age_seconds",
+               "How long the oldest job that can be claimed has been due.", labels, age);
+  }
+}
+
+void AddProcess(Gauges& gauges) {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  gauges.Set("process_cpu_seconds", "Processor time used, by the program and the kernel for it.",
+             {}, seconds(usage.ru_utime) + seconds(usage.ru_stime));
+  std::ifstream statm("/proc/self/statm");
+  double pages = 0;
+  double resident = 0;
+  if (statm >> pages >> resident) {
+    gauges.Set("process_resident_memory_bytes", "Memory in use.", {},
+               resident * static_cast<double>(sysconf(_SC_PAGESIZE)));
+  }
+}
+
+}  // namespace
+
+class Metrics::Impl {
+ public:
+  Impl() {
+    prom::BuildGauge()
+        .Name("holdfast_build_info")
+        .Help("Always 1; the label tells the version.")
+        .Register(registry)
+        .Add({{"version", kVersion}})
+        .Set(1);
+  }
+
+  Counters& CountersOf(Counter counter) {
+    switch (counter) {
+      case Counter::kJobsEnqueued:
+        return enqueued;
+      case Counter::kJobsClaimed:
+        return claimed;
+      case Counter::kJobsCompleted:
+        return completed;
+      case Counter::kJobsFailed:
+        return failed;
+      case Counter::kJobsRetried:
+        return retried;
+      case Counter::kJobsReleased:
+        return released;
+      case Counter::kJobsCancelled:
+        return cancelled;
+      case Counter::kLeasesExpired:
+        return expired;
+      case Counter::kRefusals:
+        return refusals;
+      case Counter::kClaimsEmpty:
+        return empty_claims;
+      case Counter::kCommits:
+        return commits;
+    }
+    return commits;
+  }
+
+  prom::Histogram& HistogramOf(Histogram histogram) {
+    switch (histogram) {
+      case Histogram::kCommitSeconds:
+        return commit_seconds;
+      case Histogram::kJobWaitSeconds:
+        return wait_seconds;
+      case Histogram::kJobRunSeconds:
+        return run_seconds;
+    }
+    return commit_seconds;
+  }
+
+  static constexpr const char* kFinished = "holdfast_jobs_finished_total";
+  static constexpr const char* kFinishedHelp = "Jobs that ended, by how.";
+
+  prom::Registry registry;
+  Counters enqueued{registry, "holdfast_jobs_enqueued_total", "Jobs added.", "queue"};
+  Counters claimed{registry, "holdfast_jobs_claimed_total", "Attempts begun.", "queue"};
+  Counters completed{registry, kFinished, kFinishedHelp, "queue", {{"outcome", "completed"}}};
+  Counters failed{registry, kFinished, kFinishedHelp, "queue", {{"outcome", "failed"}}};
+  Counters cancelled{registry, kFinished, kFinishedHelp, "queue", {{"outcome", "cancelled"}}};
+  Counters retried{registry, "holdfast_jobs_retried_total",
+                   "Attempts that failed and will be followed by another.", "queue"};
+  Counters released{registry, "holdfast_jobs_released_total",
+                    "Attempts given back or put off by their worker.", "queue"};
+  Counters expired{registry, "holdfast_leases_expired_total",
+                   "Leases that ran out under their worker.", "queue"};
+  Counters refusals{registry, "holdfast_refusals_total", "Commits refused, by error code.", "code"};
+  Counters stale{registry, "holdfast_stale_token_rejections_total",
+                 "Commits refused because a successor holds the lease.", ""};
+  Counters empty_claims{registry, "holdfast_claims_empty_total", "Claims that found nothing.", ""};
+  Counters commits{registry, "holdfast_commits_total", "Batches committed.", ""};
+
+  prom::Histogram& commit_seconds = prom::BuildHistogram()
+                                        .Name("holdfast_commit_seconds")
+                                        .Help("From the call until the batch was durable.")
+                                        .Register(registry)
+                                        .Add({}, RequestBuckets());
+  prom::Histogram& wait_seconds = prom::BuildHistogram()
+                                      .Name("holdfast_job_wait_seconds")
+                                      .Help("From due until claimed.")
+                                      .Register(registry)
+                                      .Add({}, JobBuckets());
+  prom::Histogram& run_seconds = prom::BuildHistogram()
+                                     .Name("holdfast_job_run_seconds")
+                                     .Help("From claimed until finished.")
+                                     .Register(registry)
+                                     .Add({}, JobBuckets());
+
+  prom::Family<prom::Counter>& requests = prom::BuildCounter()
+                                              .Name("holdfast_http_requests_total")
+                                              .Help("Requests answered.")
+                                              .Register(registry);
+  prom::Family<prom::Histogram>& request_seconds =
+      prom::BuildHistogram()
+          .Name("holdfast_http_request_duration_seconds")
+          .Help("From the whole request until its answer; waiting for jobs included.")
+          .Register(registry);
+
+  struct RequestFigures {
+    prom::Counter* count;
+    prom::Histogram* seconds;
+  };
+  RequestFigures FiguresOf(std::string_view route, std::string_view method, int status) {
+    base::MutexLock lock(mutex);
+    auto key = std::tuple(std::string(route), KnownMethod(method), status);
+    auto found = request_figures.find(key);
+    if (found != request_figures.end()) return found->second;
+    RequestFigures figures{&requests.Add({{"route", std::string(route)},
+                                          {"method", std::string(KnownMethod(method))},
+                                          {"code", fmt::to_string(status)}}),
+                           &request_seconds.Add({{"route", std::string(route)},
+                                                 {"method", std::string(KnownMethod(method))}},
+                                                RequestBuckets())};
+    return request_figures.emplace(std::move(key), figures).first->second;
+  }
+
+  base::Mutex mutex{base::LockRank::kMetrics};
+  std::map<std::tuple<std::string, std::string_view, int>, RequestFigures> request_figures
+      HF_GUARDED_BY(mutex);
+};
+
+Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
+Metrics::~Metrics() = default;
+
+void Metrics::Add(Counter counter, std::string_view label, std::int64_t amount) {
+  impl_->CountersOf(counter).Add(label, amount);
+  if (counter == Counter::kRefusals && label == InfoOf(ErrorCode::kFenced).name) {
+    impl_->stale.Add("", amount);
+  }
+}
+
+void Metrics::Observe(Histogram histogram, Duration value) {
+  impl_->HistogramOf(histogram).Observe(Seconds(value));
+}
+
+void Metrics::CountRequest(std::string_view route, std::string_view method, int status,
+                           Duration elapsed) {
+  auto figures = impl_->FiguresOf(route, method, status);
+  figures.count->Increment();
+  figures.seconds->Observe(Seconds(elapsed));
+}
+
+std::string Metrics::Expose(const std::vector<Queue>& queues, const StoreStats& stats) const {
+  Gauges gauges;
+  AddQueues(gauges, queues, stats.now);
+  gauges.Set("holdfast_leases_active", "Leases that workers hold.", {},
+             static_cast<double>(stats.counts[static_cast<std::size_t>(JobState::kProcessing)]));
+  gauges.Set("holdfast_claims_waiting", "Claims that wait for a job.", {},
+             static_cast<double>(stats.waiting_claims));
+  AddProcess(gauges);
+  std::ostringstream text;
+  prom::TextSerializer serializer;
+  serializer.Serialize(text, impl_->registry.Collect());
+  serializer.Serialize(text, gauges.Collect());
+  return std::move(text).str();
+}
+
+}  // namespace holdfast::api

@@ -1,0 +1,133 @@
+// Calls about queues, the audit trail, and the server itself.
+#include <fmt/format.h>
+
+#include "api/handlers.h"
+#include "base/text.h"
+#include "wire/decode.h"
+#include "wire/encode.h"
+
+namespace holdfast::api {
+namespace {
+
+Result<std::optional<Time>> TimeOf(const Query& query, std::string_view name) {
+  const std::string* text = query.Find(name);
+  if (text == nullptr) return std::nullopt;
+  auto time = base::ParseTime(*text);
+  if (time) return *time;
+  return Fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, time.error().message));
+}
+
+Result<AuditFilter> FilterOf(const Query& query) {
+  auto allowed =
+      query.AllowOnly({"target", "actor", "operation", "since", "until", "limit", "cursor"});
+  if (!allowed) return std::unexpected(std::move(allowed).error());
+  AuditFilter filter;
+  auto limit = LimitOf(query, filter.limit);
+  if (!limit) return std::unexpected(std::move(limit).error());
+  auto since = TimeOf(query, "since");
+  if (!since) return std::unexpected(std::move(since).error());
+  auto until = TimeOf(query, "until");
+  if (!until) return std::unexpected(std::move(until).error());
+  filter.limit = *limit;
+  filter.since = *since;
+  filter.until = *until;
+  filter.target = query.Get("target");
+  filter.actor = query.Get("actor");
+  filter.operation = query.Get("operation");
+  filter.cursor = query.Get("cursor");
+  return filter;
+}
+
+}  // namespace
+
+Result<int> LimitOf(const Query& query, int otherwise) {
+  const std::string* text = query.Find("limit");
+  if (text == nullptr) return otherwise;
+  auto limit = base::ParseInteger(*text);
+  if (limit && *limit <= 1'000'000) return static_cast<int>(*limit);
+  return Fail(ErrorCode::kInvalidArgument, "limit must be a whole number (1 to 1000)");
+}
+
+void WriteNextCursor(base::JsonWriter& json, std::string_view cursor) {
+  json.Key("next_cursor");
+  if (cursor.empty()) {
+    json.Null();
+  } else {
+    json.String(cursor);
+  }
+}
+
+void ListQueues(Call call) {
+  auto queues = call.store().ListQueues(call.context());
+  if (!queues) return call.Refuse(queues.error());
+  base::JsonWriter json;
+  json.BeginObject();
+  json.Key("items");
+  json.BeginArray();
+  for (const Queue& queue : *queues) wire::WriteQueue(json, queue);
+  json.EndArray();
+  WriteNextCursor(json, "");
+  json.EndObject();
+  call.Reply(200, std::move(json).Take());
+}
+
+void GetQueue(Call call) {
+  auto queue = call.store().GetQueue(call.context(), call.parameter());
+  if (!queue) return call.Refuse(queue.error());
+  if (!*queue) {
+    return call.Refuse({ErrorCode::kNotFound, "there is no queue of that name", {}});
+  }
+  call.Reply(200, wire::ToText(wire::WriteQueue, **queue));
+}
+
+void ChangeQueue(Call call) {
+  auto change = wire::DecodeQueueChange(call.parameter(), call.body());
+  if (!change) return call.Refuse(change.error());
+  CommitOne(std::move(call), *std::move(change), [](Call& done, const OperationResult& result) {
+    done.Reply(200, wire::ToText(wire::WriteQueue, *result.queue));
+  });
+}
+
+void ListAudit(Call call) {
+  auto filter = FilterOf(call.query());
+  if (!filter) return call.Refuse(filter.error());
+  auto page = call.store().ListAudit(call.context(), *filter);
+  if (!page) return call.Refuse(page.error());
+  base::JsonWriter json;
+  json.BeginObject();
+  json.Key("items");
+  json.BeginArray();
+  for (const AuditEntry& entry : page->items) wire::WriteAuditEntry(json, entry);
+  json.EndArray();
+  WriteNextCursor(json, page->next_cursor);
+  json.EndObject();
+  call.Reply(200, std::move(json).Take());
+}
+
+void GetStats(Call call) {
+  auto stats = call.store().GetStats(call.context());
+  if (!stats) return call.Refuse(stats.error());
+  call.Reply(200, wire::ToText(wire::WriteStats, *stats));
+}
+
+void GetLiveness(Call call) {
+  call.Reply(200, R"({"status":"ok"})");
+}
+
+void GetReadiness(Call call) {
+  if (call.service().is_draining.load()) return call.Refuse(ShuttingDown());
+  if (auto health = call.store().CheckHealth(); !health) return call.Refuse(health.error());
+  call.Reply(200, R"({"status":"ready"})");
+}
+
+void GetMetrics(Call call) {
+  auto queues = call.store().ListQueues(call.context());
+  if (!queues) return call.Refuse(queues.error());
+  auto stats = call.store().GetStats(call.context());
+  if (!stats) return call.Refuse(stats.error());
+  call.Reply(net::HttpResponse{.status = 200,
+                               .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                               .body = call.service().metrics.Expose(*queues, *stats)});
+}
+
+}  // namespace holdfast::api

@@ -1,0 +1,11 @@
+// The commands below holdfast bench.
+#pragma once
+
+#include "cli/cli.h"
+
+namespace holdfast::cli {
+
+void AddBenchJobs(Cli& cli, CLI::App& group);
+void AddBenchClaim(Cli& cli, CLI::App& group);
+
+}  // namespace holdfast::cli

@@ -1,0 +1,225 @@
+#include "cli/cli.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/result.h"
+#include "wire/encode.h"
+
+namespace holdfast::cli {
+namespace {
+
+std::string FirstOf(std::initializer_list<const char*> variables) {
+  for (const char* name : variables) {
+    const char* value = std::getenv(name);
+    if (value != nullptr && *value != '\0') return value;
+  }
+  return {};
+}
+
+/// Help that begins with examples, because they are what most people look for.
+class ExamplesFirst final : public CLI::Formatter {
+ public:
+  std::string make_help(const CLI::App* app, std::string name,
+                        CLI::AppFormatMode mode) const override {
+    std::string examples = app->get_footer();
+    std::string help = CLI::Formatter::make_help(app, std::move(name), mode);
+    while (help.ends_with("\n\n")) help.pop_back();
+    if (!examples.empty()) help = "Examples:\n" + Indent(examples) + "\n" + help;
+    const CLI::App* root = app;
+    while (root->get_parent() != nullptr) root = root->get_parent();
+    if (root != app) help += make_group("Options of every command", false, NamedOptions(root));
+    return help;
+  }
+  std::string make_footer(const CLI::App*) const override { return {}; }
+
+ private:
+  static std::string Indent(const std::string& text) {
+    std::string indented;
+    std::size_t start = 0;
+    while (start < text.size()) {
+      std::size_t end = std::min(text.find('\n', start), text.size());
+      indented += "  " + text.substr(start, end - start) + "\n";
+      start = end + 1;
+    }
+    return indented;
+  }
+  static std::vector<const CLI::Option*> NamedOptions(const CLI::App* app) {
+    return app->get_options([app](const CLI::Option* option) {
+      return option->nonpositional() && option != app->get_help_ptr();
+    });
+  }
+};
+
+/// Whether the line asks for JSON, told without parsing it: for the errors of parsing itself.
+bool AsksForJson(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    std::string_view word = argv[i];
+    if (word == "--") return false;
+    if (word == "-ojson" || word == "--output=json") return true;
+    if ((word == "-o" || word == "--output") && i + 1 < argc &&
+        std::strcmp(argv[i + 1], "json") == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Result<std::int64_t> ParseNumber(std::string_view text, std::int64_t least, std::int64_t most) {
+  auto value = base::ParseInteger(text);
+  if (value && *value >= least && *value <= most) return *value;
+  return Fail(ErrorCode::kInvalidArgument,
+              fmt::format("'{}' is not a whole number from {} to {}", text.substr(0, 64), least,
+                          most));
+}
+
+Result<JobId> ParseId(std::string_view text) {
+  auto id = base::ParseInteger(text);
+  if (id && *id > 0) return *id;
+  return Fail(ErrorCode::kInvalidArgument,
+              fmt::format("'{}' is not a job id: a whole number from 1", text.substr(0, 64)));
+}
+
+Cli::Cli() : root_("Holdfast keeps jobs that cannot be raced.", "holdfast") {
+  root_.formatter(std::make_shared<ExamplesFirst>());
+  root_.footer(
+      "holdfast job push email '{\"to\":\"ada\"}'\n"
+      "holdfast work --concurrency 4 -- ./send-email\n"
+      "holdfast job list --state failed\n"
+      "holdfast serve --listen 127.0.0.1:8420");
+  root_.require_subcommand(1);
+  root_.fallthrough();
+  globals_.actor = FirstOf({"USER", "LOGNAME"});
+  AddGlobals();
+}
+
+void Cli::AddGlobals() {
+  AddText(root_, "--store", globals_.store, "URL",
+          "sqlite:FILE, memory: or http://HOST:PORT; else $HOLDFAST_STORE, else "
+          "sqlite:./holdfast.db")
+      ->envname("HOLDFAST_STORE");
+  AddChoice<OutputFormat, OutputFormat>(
+      root_, "-o,--output", globals_.output,
+      {{"table", OutputFormat::kTable}, {"json", OutputFormat::kJson}},
+      "how answers are printed");
+  AddText(root_, "--actor", globals_.actor, "NAME",
+          "who asks, for the audit trail; else $HOLDFAST_ACTOR, else the user")
+      ->envname("HOLDFAST_ACTOR");
+  AddDuration(root_, "--timeout", globals_.timeout, "give up after this long");
+  AddChoice<std::optional<LogLevel>, LogLevel>(root_, "--log-level", globals_.log_level,
+                                               {{"debug", LogLevel::kDebug},
+                                                {"info", LogLevel::kInfo},
+                                                {"warning", LogLevel::kWarning},
+                                                {"error", LogLevel::kError}},
+                                               "what is logged to stderr");
+  AddChoice<base::LogFormat, base::LogFormat>(
+      root_, "--log-format", globals_.log_format,
+      {{"text", base::LogFormat::kText}, {"json", base::LogFormat::kJson}}, "how it is logged");
+}
+
+CLI::App& Cli::AddGroup(CLI::App& parent, const std::string& name,
+                        const std::string& description) {
+  CLI::App* group = parent.add_subcommand(name, description);
+  group->require_subcommand(1);
+  return *group;
+}
+
+CLI::App& Cli::AddCommand(CLI::App& parent, const std::string& name,
+                          const std::string& description, const std::string& examples,
+                          Action action) {
+  CLI::App* command = parent.add_subcommand(name, description);
+  command->footer(examples);
+  command->callback([this, command, action = std::move(action)] {
+    bool takes = std::find(takes_command_line_.begin(), takes_command_line_.end(), command) !=
+                 takes_command_line_.end();
+    if (has_command_line_ && !takes) {
+      throw CLI::ValidationError("--", command->get_name() + " runs no command of yours");
+    }
+    chosen_ = action;
+  });
+  return *command;
+}
+
+CLI::Option* Cli::AddRepeated(CLI::App& command, const std::string& name,
+                              std::vector<std::string>& target, const std::string& type,
+                              const std::string& description) {
+  CLI::callback_t read = [&target](const CLI::results_t& words) {
+    target = words;
+    return true;
+  };
+  return command.add_option(name, read, description)
+      ->type_name(type)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+Result<int> Cli::ReadLine(int argc, char** argv) {
+  // What follows "--" is the user's own command line: not ours to interpret.
+  int end = 1;
+  while (end < argc && std::strcmp(argv[end], "--") != 0) ++end;
+  has_command_line_ = end < argc;
+  if (has_command_line_) command_line_.assign(argv + end + 1, argv + argc);
+  try {
+    root_.parse(end, argv);
+  } catch (const CLI::Success& help) {
+    root_.exit(help);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    std::string message = error.what();
+    if (std::size_t line_end = message.find('\n'); line_end != std::string::npos) {
+      message.resize(line_end);
+    }
+    return Fail(ErrorCode::kInvalidArgument, message + " (see --help)");
+  }
+  return chosen_();
+}
+
+int Cli::Report(const Error& error) const {
+  if (globals_.output == OutputFormat::kJson) {
+    base::JsonWriter json;
+    json.BeginObject();
+    wire::WriteErrorFields(json, error);
+    json.EndObject();
+    std::fprintf(stderr, "%s\n", json.text().c_str());
+  } else {
+    std::fprintf(stderr, "holdfast: %s\n", Describe(error).c_str());
+  }
+  return InfoOf(error.code).exit_code;
+}
+
+int Cli::Run(int argc, char** argv) {
+  if (AsksForJson(argc, argv)) globals_.output = OutputFormat::kJson;
+  Result<int> done = ReadLine(argc, argv);
+  if (!done) return Report(done.error());
+  if (std::fflush(stdout) != 0) {
+    return Report({ErrorCode::kInternal,
+                   fmt::format("cannot write to stdout: {}", std::strerror(errno))});
+  }
+  return *done;
+}
+
+Result<std::unique_ptr<Store>> Cli::Open(bool maintain) {
+  return Open(StoreOptions{.log = &Log(), .maintain = maintain});
+}
+
+Result<std::unique_ptr<Store>> Cli::Open(StoreOptions options) {
+  return OpenStore(globals_.store, options);
+}
+
+Context Cli::MakeContext() const {
+  Context context;
+  if (globals_.timeout) context = Context::WithTimeout(*globals_.timeout);
+  context.actor = globals_.actor;
+  return context;
+}
+
+LogSink& Cli::Log(LogLevel usual) {
+  if (!log_) log_ = base::MakeStderrLog(globals_.log_level.value_or(usual), globals_.log_format);
+  return *log_;
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,380 @@
+// holdfast job: looking at jobs, and doing by hand what workers do.
+#include <fmt/format.h>
+
+#include <memory>
+#include <thread>
+
+#include "base/result.h"
+#include "cli/cli.h"
+#include "cli/progress.h"
+#include "wire/encode.h"
+
+namespace holdfast::cli {
+namespace {
+
+struct JobOptions {
+  JobId id = 0;
+  std::optional<JobId> claim_id;
+  std::vector<std::string> ids;
+  JobFilter filter;
+  std::optional<int> limit;
+  bool all = false;
+  ClaimRequest claim;
+  Token token = 0;
+  std::optional<std::string> result;
+  FailJob failure;
+};
+using Options = std::shared_ptr<JobOptions>;
+
+std::vector<std::pair<std::string, JobState>> StateWords() {
+  std::vector<std::pair<std::string, JobState>> words;
+  for (std::size_t i = 0; i < kJobStateCount; ++i) {
+    auto state = static_cast<JobState>(i);
+    words.emplace_back(NameOf(state), state);
+  }
+  return words;
+}
+
+Result<Token> ParseToken(std::string_view text) {
+  auto token = base::ParseInteger(text);
+  if (token && *token > 0) return *token;
+  return Fail(ErrorCode::kInvalidArgument,
+              fmt::format("'{}' is not a token: a whole number from 1", text.substr(0, 64)));
+}
+
+/// Every page of the filter, or the first `limit` jobs; `use` gets each page.
+template <typename Use>
+Result<std::string> ForEachPage(Cli& cli, Store& store, JobFilter filter,
+                                std::optional<std::int64_t> limit, Use use) {
+  std::int64_t left = limit.value_or(std::numeric_limits<std::int64_t>::max());
+  while (true) {
+    filter.limit = static_cast<int>(std::min<std::int64_t>(left, 1000));
+    HF_ASSIGN_OR_RETURN(JobPage page, store.ListJobs(cli.MakeContext(), filter));
+    left -= static_cast<std::int64_t>(page.items.size());
+    HF_RETURN_IF_ERROR(use(page.items));
+    filter.cursor = page.next_cursor;
+    if (page.next_cursor.empty() || left <= 0) return page.next_cursor;
+  }
+}
+
+/// {"<name>":[...]}, or a table.
+void PrintJobList(const std::vector<Job>& jobs, const std::string& name,
+                  const std::string& next_cursor, OutputFormat format, bool with_tokens) {
+  if (format == OutputFormat::kTable) return PrintJobs(jobs, with_tokens);
+  base::JsonWriter json;
+  json.BeginObject();
+  json.Key(name);
+  json.BeginArray();
+  for (const Job& job : jobs) wire::WriteJob(json, job);
+  json.EndArray();
+  if (!next_cursor.empty()) json.Field("next_cursor", next_cursor);
+  json.EndObject();
+  PrintJson(json);
+}
+
+Result<int> Get(Cli& cli, const Options& options) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
+  HF_ASSIGN_OR_RETURN(std::optional<Job> job, store->GetJob(cli.MakeContext(), options->id));
+  if (!job) return Fail(ErrorCode::kNotFound, fmt::format("job {} does not exist", options->id));
+  PrintJob(*job, cli.globals().output);
+  return 0;
+}
+
+Result<int> List(Cli& cli, const Options& options) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
+  std::optional<std::int64_t> limit;
+  if (!options->all) limit = options->limit.value_or(100);
+  std::vector<Job> jobs;
+  auto keep = [&](std::vector<Job>& page) -> Result<void> {
+    jobs.insert(jobs.end(), std::make_move_iterator(page.begin()),
+                std::make_move_iterator(page.end()));
+    return {};
+  };
+  HF_ASSIGN_OR_RETURN(std::string cursor,
+                      ForEachPage(cli, *store, options->filter, limit, keep));
+  PrintJobList(jobs, "items", cursor, cli.globals().output, false);
+  if (!cursor.empty() && cli.globals().output == OutputFormat::kTable) {
+    fmt::print(stderr, "there are more: --limit N or --all\n");
+  }
+  return 0;
+}
+
+Result<int> ClaimOne(Cli& cli, Store& store, const Options& options) {
+  HF_ASSIGN_OR_RETURN(std::optional<Job> job,
+                      store.ClaimById(cli.MakeContext(), *options->claim_id,
+                                      options->claim.worker, options->claim.lease));
+  if (cli.globals().output == OutputFormat::kTable) {
+    if (job) {
+      PrintJobs({*job}, true);
+    } else {
+      fmt::print("job {} was not claimed: it is missing or not pending\n", *options->claim_id);
+    }
+    return 0;
+  }
+  base::JsonWriter json;
+  json.BeginObject();
+  json.Field("claimed", job.has_value());
+  if (job) {
+    json.Key("job");
+    wire::WriteJob(json, *job);
+  }
+  json.EndObject();
+  PrintJson(json);
+  return 0;
+}
+
+Result<int> Claim(Cli& cli, const Options& options) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open(/*maintain=*/true));
+  // Nobody else may be there to promote due jobs and to end leases: do so before looking.
+  HF_RETURN_IF_ERROR(store->Maintain(cli.MakeContext()));
+  if (options->claim_id) return ClaimOne(cli, *store, options);
+  HF_ASSIGN_OR_RETURN(std::vector<Job> jobs, store->Claim(cli.MakeContext(), options->claim));
+  if (jobs.empty() && cli.globals().output == OutputFormat::kTable) {
+    fmt::print("no job is ready\n");
+    return 0;
+  }
+  PrintJobList(jobs, "jobs", {}, cli.globals().output, true);
+  return 0;
+}
+
+/// A command that changes one job and prints it.
+template <typename Change>
+Action OnOneJob(Cli& cli, Change change) {
+  return [&cli, change]() -> Result<int> {
+    HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
+    HF_ASSIGN_OR_RETURN(Job job, change(*store, cli.MakeContext()));
+    PrintJob(job, cli.globals().output);
+    return 0;
+  };
+}
+
+Result<int> Delete(Cli& cli, const Options& options) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
+  HF_RETURN_IF_ERROR(store->Delete(cli.MakeContext(), options->id));
+  if (cli.globals().output == OutputFormat::kJson) {
+    fmt::print("{{\"deleted\":\"{}\"}}\n", options->id);
+  } else {
+    fmt::print("job {} deleted\n", options->id);
+  }
+  return 0;
+}
+
+/// What came of retrying many jobs.
+struct RetryTally {
+  std::int64_t retried = 0;
+  std::int64_t refused = 0;
+  std::optional<Error> first;  // refusal
+};
+
+Result<void> RetryMany(Cli& cli, Store& store, const std::vector<JobId>& ids, RetryTally& tally) {
+  std::vector<Batch> batches;
+  for (JobId id : ids) batches.push_back(Batch{.operations = {RetryJob{id}}});
+  for (const auto& receipt : store.CommitMany(cli.MakeContext(), std::move(batches))) {
+    if (receipt) {
+      ++tally.retried;
+      continue;
+    }
+    ++tally.refused;
+    if (!tally.first) tally.first = receipt.error();
+  }
+  return {};
+}
+
+Result<void> RetryAll(Cli& cli, Store& store, const Options& options, RetryTally& tally) {
+  Progress progress("retrying", std::nullopt);
+  auto retry_page = [&](std::vector<Job>& page) -> Result<void> {
+    std::vector<JobId> ids;
+    for (const Job& job : page) ids.push_back(job.id);
+    progress.Update(tally.retried);
+    return ids.empty() ? Result<void>() : RetryMany(cli, store, ids, tally);
+  };
+  auto done = ForEachPage(cli, store, options->filter, std::nullopt, retry_page);
+  if (!done) return std::unexpected(done.error());
+  return {};
+}
+
+Result<int> Retry(Cli& cli, const Options& options) {
+  if (options->all == !options->ids.empty()) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "name the jobs to retry, or --all (with --state failed or --state cancelled)");
+  }
+  if (options->all && options->filter.state != JobState::kFailed &&
+      options->filter.state != JobState::kCancelled) {
+    return Fail(ErrorCode::kInvalidArgument, "--all needs --state failed or --state cancelled");
+  }
+  std::vector<JobId> ids;
+  for (const std::string& text : options->ids) {
+    HF_ASSIGN_OR_RETURN(JobId id, ParseId(text));
+    ids.push_back(id);
+  }
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
+  RetryTally tally;
+  if (options->all) {
+    HF_RETURN_IF_ERROR(RetryAll(cli, *store, options, tally));
+  } else {
+    HF_RETURN_IF_ERROR(RetryMany(cli, *store, ids, tally));
+  }
+  if (cli.globals().output == OutputFormat::kJson) {
+    fmt::print("{{\"retried\":{},\"refused\":{}}}\n", tally.retried, tally.refused);
+  } else {
+    fmt::print("{} jobs will be tried again\n", tally.retried);
+  }
+  // With --all, a job that somebody else retried or deleted meanwhile is no failure of ours.
+  if (tally.first && !options->all) return std::unexpected(*tally.first);
+  return 0;
+}
+
+bool IsFinished(JobState state) { return !kLiveStates.Has(state); }
+
+void PrintWatched(const Job& job, OutputFormat format) {
+  if (format == OutputFormat::kJson) {
+    base::JsonWriter json;
+    wire::WriteJob(json, job);
+    PrintJson(json);
+  } else {
+    std::string line = fmt::format("{}  {}  attempt {}", job.id, Paint(job.state), job.attempt);
+    if (!job.worker.empty()) line += "  " + Printable(job.worker);
+    if (job.progress) line += fmt::format("  {:.0f}%", *job.progress * 100);
+    if (!job.message.empty()) line += "  " + Printable(job.message);
+    if (job.state == JobState::kCompleted && job.result) line += "  " + Printable(*job.result, 200);
+    if (!job.errors.empty() && job.state != JobState::kCompleted) {
+      line += "  " + Printable(job.errors.back().message, 200);
+    }
+    fmt::print("{}\n", line);
+  }
+  std::fflush(stdout);
+}
+
+/// Says what changes until the job is finished. Exit code 0 if it completed, otherwise 1.
+Result<int> Watch(Cli& cli, const Options& options) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
+  Context context = cli.MakeContext();  // one deadline for all of it
+  std::optional<Job> last;
+  while (true) {
+    HF_ASSIGN_OR_RETURN(std::optional<Job> job, store->GetJob(context, options->id));
+    if (!job) {
+      return Fail(ErrorCode::kNotFound,
+                  fmt::format("job {} {}", options->id,
+                              last ? "was deleted while being watched" : "does not exist"));
+    }
+    if (!last || last->state != job->state || last->attempt != job->attempt ||
+        last->progress != job->progress || last->message != job->message) {
+      PrintWatched(*job, cli.globals().output);
+    }
+    if (IsFinished(job->state)) return job->state == JobState::kCompleted ? 0 : 1;
+    last = std::move(job);
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+}
+
+void AddFilter(Cli& cli, CLI::App& command, const Options& options) {
+  cli.AddChoice<std::optional<JobState>, JobState>(command, "-s,--state", options->filter.state,
+                                                   StateWords(), "only jobs in this state");
+  cli.AddText(command, "-q,--queue", options->filter.queue, "NAME", "only jobs of this queue");
+  cli.AddText(command, "-k,--kind", options->filter.kind, "KIND", "only jobs of this kind");
+}
+
+void AddId(Cli& cli, CLI::App& command, const Options& options) {
+  cli.AddParsed(command, "ID", options->id, &ParseId, "", "the job")->required();
+}
+
+void AddReadCommands(Cli& cli, CLI::App& job, const Options& options) {
+  CLI::App& get = cli.AddCommand(job, "get", "Shows one job.", "holdfast job get 7 -o json",
+                                 [&cli, options] { return Get(cli, options); });
+  AddId(cli, get, options);
+
+  CLI::App& list = cli.AddCommand(job, "list", "Lists jobs, oldest first.",
+                                  "holdfast job list --state failed --queue mail\n"
+                                  "holdfast job list --all -o json | jq -r '.items[].id'",
+                                  [&cli, options] { return List(cli, options); });
+  AddFilter(cli, list, options);
+  cli.AddParsed(list, "--parent", options->filter.parent, &ParseId, "ID",
+                "only the children of this job");
+  auto* limit = cli.AddNumber<std::optional<int>>(list, "-n,--limit", options->limit, 1,
+                                                  "at most so many (100)");
+  list.add_flag("-a,--all", options->all, "every one")->excludes(limit);
+
+  CLI::App& watch = cli.AddCommand(
+      job, "watch", "Follows one job until it is finished. Exit code 0 if it completed, else 1.",
+      "holdfast job watch 7 --timeout 10m", [&cli, options] { return Watch(cli, options); });
+  AddId(cli, watch, options);
+}
+
+void AddWorkerCommands(Cli& cli, CLI::App& job, const Options& options) {
+  CLI::App& claim = cli.AddCommand(
+      job, "claim", "Takes jobs, as a worker does. That none is ready is not an error.",
+      "holdfast job claim --queue mail --wait 30s -o json\n"
+      "holdfast job claim 7 --worker ada --lease 5m",
+      [&cli, options] { return Claim(cli, options); });
+  options->claim.worker = cli.globals().actor.empty() ? "cli" : cli.globals().actor;
+  cli.AddParsed(claim, "ID", options->claim_id, &ParseId, "", "this job alone");
+  cli.AddRepeated(claim, "-q,--queue", options->claim.queues, "NAME",
+                  "from this queue; as often as wanted (every queue)");
+  cli.AddNumber(claim, "-m,--max", options->claim.max, 1, "at most so many (1)");
+  cli.AddDuration(claim, "--lease", options->claim.lease, "how long they are yours (30s)");
+  cli.AddDuration(claim, "--wait", options->claim.wait, "wait so long for a first one (0s)");
+  cli.AddText(claim, "-w,--worker", options->claim.worker, "NAME", "who will work");
+
+  CLI::App& complete = cli.AddCommand(
+      job, "complete", "Reports a claimed job as done.",
+      "holdfast job complete 7 --token 12 '{\"sent\":true}'",
+      OnOneJob(cli, [options](Store& store, const Context& context) {
+        return store.Complete(context, options->id, options->token, options->result);
+      }));
+  AddId(cli, complete, options);
+  cli.AddText(complete, "RESULT", options->result, "", "JSON, at most 1 MiB");
+  cli.AddParsed(complete, "-t,--token", options->token, &ParseToken, "TOKEN", "of your claim")
+      ->required();
+
+  CLI::App& fail = cli.AddCommand(
+      job, "fail", "Reports that an attempt at a claimed job failed.",
+      "holdfast job fail 7 --token 12 'mailbox full' --retry-in 10m\n"
+      "holdfast job fail 7 --token 12 'no such user' --permanent",
+      OnOneJob(cli, [options](Store& store, const Context& context) {
+        options->failure.id = options->id;
+        options->failure.token = options->token;
+        return store.FailAttempt(context, options->failure);
+      }));
+  AddId(cli, fail, options);
+  cli.AddText(fail, "ERROR", options->failure.error, "", "what went wrong")->required();
+  cli.AddParsed(fail, "-t,--token", options->token, &ParseToken, "TOKEN", "of your claim")
+      ->required();
+  auto* permanent = fail.add_flag("--permanent", options->failure.permanent, "do not try again");
+  cli.AddDuration(fail, "--retry-in", options->failure.retry_in, "try again after so long")
+      ->excludes(permanent);
+}
+
+void AddOperatorCommands(Cli& cli, CLI::App& job, const Options& options) {
+  CLI::App& cancel = cli.AddCommand(
+      job, "cancel", "Cancels a job: at once if it waits, by asking its worker if it runs.",
+      "holdfast job cancel 7", OnOneJob(cli, [options](Store& store, const Context& context) {
+        return store.Cancel(context, options->id);
+      }));
+  AddId(cli, cancel, options);
+
+  CLI::App& retry = cli.AddCommand(job, "retry", "Lets failed or cancelled jobs run again.",
+                                   "holdfast job retry 7 9\n"
+                                   "holdfast job retry --all --state failed --kind email",
+                                   [&cli, options] { return Retry(cli, options); });
+  retry.add_option("ID", options->ids, "the jobs")->type_name("");
+  retry.add_flag("-a,--all", options->all, "every job the filter finds");
+  AddFilter(cli, retry, options);
+
+  CLI::App& remove = cli.AddCommand(job, "delete", "Removes a job that nobody is working on.",
+                                    "holdfast job delete 7",
+                                    [&cli, options] { return Delete(cli, options); });
+  AddId(cli, remove, options);
+}
+
+}  // namespace
+
+void AddJobCommands(Cli& cli) {
+  CLI::App& job = cli.AddGroup(cli.root(), "job", "Adds, shows and changes jobs.");
+  auto options = std::make_shared<JobOptions>();
+  AddPushCommand(cli, job);
+  AddReadCommands(cli, job, options);
+  AddWorkerCommands(cli, job, options);
+  AddOperatorCommands(cli, job, options);
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,390 @@
+// holdfast job push: one job from the command line, or one for each line of a file or of stdin.
+//
+// A file is checked as a whole before anything is stored. What comes through a pipe cannot be: there,
+// everything in front of a bad line is stored and nothing from it on. Either way the last word on
+// stderr says exactly what was stored.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "base/result.h"
+#include "cli/cli.h"
+#include "cli/progress.h"
+#include "wire/decode.h"
+#include "wire/encode.h"
+
+namespace holdfast::cli {
+namespace {
+
+constexpr std::size_t kGroup = 500;                  // lines to one commit
+constexpr std::size_t kMaxPayload = 256 * 1024;      // JOB-12
+constexpr std::size_t kMaxLine = kMaxPayload + 4096;  // room for white space around it
+
+struct PushOptions {
+  JobSpec spec;
+  std::string unique_key;
+  OnConflict on_conflict = OnConflict::kReject;
+  std::string idempotency_key;
+  std::string file;
+  bool from_stdin = false;
+};
+
+/// A line that holds a payload.
+struct Line {
+  std::int64_t number = 0;
+  std::string payload;
+};
+
+Error AtLine(std::int64_t number, Error error) {
+  error.message = fmt::format("line {}: {}", number, error.message);
+  return error;
+}
+
+Result<void> CheckLine(const Line& line) {
+  if (line.payload.size() > kMaxPayload) {
+    return Fail(ErrorCode::kPayloadTooLarge,
+                fmt::format("line {}: the payload is over 256 KiB", line.number));
+  }
+  auto valid = wire::ValidateJson("payload", line.payload, wire::JsonShape::kAny);
+  if (!valid) return std::unexpected(AtLine(line.number, valid.error()));
+  return {};
+}
+
+/// Splits what a file descriptor gives into lines.
+class LineReader {
+ public:
+  explicit LineReader(int fd) : fd_(fd) {}
+
+  /// The next line that is not blank; nothing at the end. Errors: unavailable (cannot be read),
+  /// payload_too_large (a line that cannot be a payload).
+  Result<std::optional<Line>> Next() {
+    while (true) {
+      std::size_t end = buffer_.find('\n', searched_);
+      if (end == std::string::npos) {
+        searched_ = buffer_.size();
+        if (buffer_.size() - start_ > kMaxLine) return TooLong();
+        if (!at_end_) {
+          HF_RETURN_IF_ERROR(Fill());
+          continue;
+        }
+        if (start_ == buffer_.size()) return std::nullopt;
+        end = buffer_.size();
+      }
+      if (end - start_ > kMaxLine) return TooLong();
+      Line line{++number_, Trim(std::string_view(buffer_).substr(start_, end - start_))};
+      start_ = searched_ = std::min(end + 1, buffer_.size());
+      if (!line.payload.empty()) return line;
+    }
+  }
+
+  /// Whether Next would have to wait for whoever writes.
+  bool WouldWait() const {
+    if (at_end_ || buffer_.find('\n', start_) != std::string::npos) return false;
+    pollfd poll_fd{fd_, POLLIN, 0};
+    return poll(&poll_fd, 1, 0) == 0;
+  }
+
+  std::int64_t number() const { return number_; }
+
+ private:
+  static std::string Trim(std::string_view text) {
+    constexpr std::string_view kBlank = " \t\r";
+    std::size_t first = text.find_first_not_of(kBlank);
+    if (first == std::string_view::npos) return {};
+    return std::string(text.substr(first, text.find_last_not_of(kBlank) - first + 1));
+  }
+
+  std::unexpected<Error> TooLong() const {
+    return Fail(ErrorCode::kPayloadTooLarge,
+                fmt::format("line {}: the payload is over 256 KiB", number_ + 1));
+  }
+
+  Result<void> Fill() {
+    buffer_.erase(0, start_);
+    searched_ -= start_;
+    start_ = 0;
+    std::size_t size = buffer_.size();
+    buffer_.resize(size + 64 * 1024);
+    ssize_t got = 0;
+    do {
+      got = read(fd_, buffer_.data() + size, buffer_.size() - size);
+    } while (got < 0 && errno == EINTR);
+    buffer_.resize(size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    if (got < 0) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  fmt::format("cannot read the input: {}", std::strerror(errno)));
+    }
+    at_end_ = got == 0;
+    return {};
+  }
+
+  const int fd_;
+  std::string buffer_;
+  std::size_t start_ = 0;     // of the next line
+  std::size_t searched_ = 0;  // no line end from start_ to here
+  std::int64_t number_ = 0;
+  bool at_end_ = false;
+};
+
+/// Pushes lines in groups and knows what became of them.
+class LinePusher {
+ public:
+  LinePusher(Cli& cli, Store& store, const PushOptions& options,
+             std::optional<std::int64_t> total)
+      : cli_(cli), store_(store), options_(options), progress_("pushing", total) {}
+
+  /// Errors: those of the first line that was refused.
+  Result<void> Add(Line line) {
+    group_.push_back(std::move(line));
+    return group_.size() < kGroup ? Result<void>() : Flush();
+  }
+
+  Result<void> Flush() {
+    if (group_.empty()) return {};
+    std::vector<Batch> batches;
+    for (Line& line : group_) batches.push_back(BatchOf(line));
+    auto receipts = store_.CommitMany(cli_.MakeContext(), std::move(batches));
+    Result<void> first;
+    for (std::size_t i = 0; i < receipts.size(); ++i) {
+      if (receipts[i]) {
+        ids_.push_back(receipts[i]->results.front().job->id);
+        continue;
+      }
+      refused_.push_back(group_[i].number);
+      if (receipts[i].error().code == ErrorCode::kOutcomeUnknown) unknown_ = true;
+      if (first) first = std::unexpected(AtLine(group_[i].number, receipts[i].error()));
+    }
+    last_line_ = group_.back().number;
+    group_.clear();
+    progress_.Update(static_cast<std::int64_t>(ids_.size()));
+    return first;
+  }
+
+  /// What was stored, for people who must go on from there.
+  std::string Account() const {
+    std::string text = fmt::format("{} jobs were stored", ids_.size());
+    if (last_line_ > 0) text += fmt::format(", from lines up to {}", last_line_);
+    if (!refused_.empty()) {
+      std::size_t shown = std::min<std::size_t>(refused_.size(), 10);
+      text += fmt::format(" except {}{}",
+                          fmt::join(refused_.begin(), refused_.begin() + shown, ", "),
+                          refused_.size() > shown
+                              ? fmt::format(" and {} more", refused_.size() - shown)
+                              : "");
+    }
+    if (unknown_) text += "; the lines excepted may have been stored or not";
+    return text + "; nothing after that";
+  }
+
+  void ClearProgress() { progress_.Clear(); }
+  const std::vector<JobId>& ids() const { return ids_; }
+
+ private:
+  Batch BatchOf(Line& line) const {
+    JobSpec spec = options_.spec;
+    spec.payload = std::move(line.payload);
+    Batch batch;
+    batch.operations.push_back(EnqueueJob{std::move(spec)});
+    if (!options_.idempotency_key.empty()) {
+      batch.idempotency_key = fmt::format("{}:{}", options_.idempotency_key, line.number);
+    }
+    return batch;
+  }
+
+  Cli& cli_;
+  Store& store_;
+  const PushOptions& options_;
+  Progress progress_;
+  std::vector<Line> group_;
+  std::vector<JobId> ids_;
+  std::vector<std::int64_t> refused_;
+  std::int64_t last_line_ = 0;
+  bool unknown_ = false;
+};
+
+Result<void> PushAll(LineReader& reader, LinePusher& pusher) {
+  while (true) {
+    auto line = reader.Next();
+    if (line && *line) {
+      if (auto valid = CheckLine(**line); !valid) line = std::unexpected(valid.error());
+    }
+    // Whatever was good up to here is stored, whether the input ends well or not.
+    if (!line || !*line) {
+      HF_RETURN_IF_ERROR(pusher.Flush());
+      if (!line) return std::unexpected(line.error());
+      return {};
+    }
+    HF_RETURN_IF_ERROR(pusher.Add(std::move(**line)));
+    if (reader.WouldWait()) HF_RETURN_IF_ERROR(pusher.Flush());
+  }
+}
+
+/// A file descriptor that is closed at the end, unless it is stdin.
+class Input {
+ public:
+  static Result<std::unique_ptr<Input>> Open(const std::string& file) {
+    auto input = std::make_unique<Input>();
+    if (file.empty() || file == "-") return input;
+    input->fd_ = open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    struct stat status {};
+    if (input->fd_ < 0 || fstat(input->fd_, &status) != 0) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  fmt::format("cannot open {}: {}", file, std::strerror(errno)));
+    }
+    if (S_ISDIR(status.st_mode)) {
+      return Fail(ErrorCode::kInvalidArgument, file + " is a directory, not a file of payloads");
+    }
+    input->regular_ = S_ISREG(status.st_mode);
+    return input;
+  }
+  Input() = default;
+  ~Input() {
+    if (fd_ > STDERR_FILENO) close(fd_);
+  }
+  Input(const Input&) = delete;
+  Input& operator=(const Input&) = delete;
+
+  int fd() const { return fd_; }
+  bool regular() const { return regular_; }
+
+ private:
+  int fd_ = STDIN_FILENO;
+  bool regular_ = false;
+};
+
+/// How many payloads the file holds. Errors: its first bad line.
+Result<std::int64_t> CheckFile(int fd) {
+  LineReader reader(fd);
+  std::int64_t count = 0;
+  while (true) {
+    HF_ASSIGN_OR_RETURN(std::optional<Line> line, reader.Next());
+    if (!line) break;
+    HF_RETURN_IF_ERROR(CheckLine(*line));
+    ++count;
+  }
+  lseek(fd, 0, SEEK_SET);
+  return count;
+}
+
+void PrintPushed(const std::vector<JobId>& ids, const PushOptions& options, OutputFormat format) {
+  if (format == OutputFormat::kTable) {
+    fmt::print("{} jobs of kind {} in queue {}\n", WithCommas(static_cast<std::int64_t>(ids.size())),
+               options.spec.kind, options.spec.queue);
+    return;
+  }
+  base::JsonWriter json;
+  json.BeginObject();
+  json.Field("stored", ids.size());
+  json.Key("ids");
+  json.BeginArray();
+  for (JobId id : ids) json.Id(id);
+  json.EndArray();
+  json.EndObject();
+  PrintJson(json);
+}
+
+Result<int> PushLines(Cli& cli, const PushOptions& options) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Input> input, Input::Open(options.file));
+  std::optional<std::int64_t> total;
+  if (input->regular()) {
+    auto checked = CheckFile(input->fd());
+    if (!checked) {
+      Error error = checked.error();
+      error.message += "; nothing was stored";
+      return std::unexpected(error);
+    }
+    total = *checked;
+  }
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
+  LineReader reader(input->fd());
+  LinePusher pusher(cli, *store, options, total);
+  auto pushed = PushAll(reader, pusher);
+  pusher.ClearProgress();
+  if (!pushed) {
+    Error error = pushed.error();
+    error.message += "; " + pusher.Account();
+    return std::unexpected(error);
+  }
+  PrintPushed(pusher.ids(), options, cli.globals().output);
+  return 0;
+}
+
+Result<int> PushOne(Cli& cli, const PushOptions& options) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
+  Batch batch;
+  batch.operations.push_back(EnqueueJob{options.spec});
+  batch.idempotency_key = options.idempotency_key;
+  HF_ASSIGN_OR_RETURN(Receipt receipt, store->Commit(cli.MakeContext(), std::move(batch)));
+  PrintJob(*receipt.results.front().job, cli.globals().output);
+  return 0;
+}
+
+Result<int> Push(Cli& cli, PushOptions& options, bool has_payload) {
+  bool many = options.from_stdin || !options.file.empty();
+  if (many && (has_payload || (options.from_stdin && !options.file.empty()))) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "the payload comes from the command line, from --file or from --stdin: name one");
+  }
+  if (options.unique_key.empty() && options.on_conflict != OnConflict::kReject) {
+    return Fail(ErrorCode::kInvalidArgument, "--on-conflict needs --unique-key");
+  }
+  if (!options.unique_key.empty()) {
+    if (many) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  "--unique-key names one job: it cannot be used with --file or --stdin");
+    }
+    options.spec.unique =
+        UniqueKey{.key = options.unique_key, .on_conflict = options.on_conflict};
+  }
+  return many ? PushLines(cli, options) : PushOne(cli, options);
+}
+
+void AddSpecOptions(Cli& cli, CLI::App& push, PushOptions& options) {
+  JobSpec& spec = options.spec;
+  cli.AddText(push, "-q,--queue", spec.queue, "NAME", "the queue (default)");
+  cli.AddNumber(push, "-p,--priority", spec.priority, 0, "0 (most urgent) to 9 (4)");
+  auto* delay = cli.AddDuration(push, "--delay", spec.delay, "not before this much from now");
+  cli.AddTime(push, "--run-at", spec.run_at, "not before this instant")->excludes(delay);
+  cli.AddNumber(push, "--max-attempts", spec.max_attempts, 1, "attempts in total (25)");
+  cli.AddText(push, "--unique-key", options.unique_key, "KEY",
+              "at most one unfinished job of this kind has this key");
+  cli.AddChoice<OnConflict, OnConflict>(push, "--on-conflict", options.on_conflict,
+                                        {{"reject", OnConflict::kReject},
+                                         {"return", OnConflict::kReturn},
+                                         {"replace", OnConflict::kReplace}},
+                                        "when the unique key is taken (reject)");
+  cli.AddRepeated(push, "--tag", spec.tags, "TAG", "a tag; as often as wanted");
+  cli.AddText(push, "--metadata", spec.metadata, "JSON", "an object");
+  cli.AddParsed(push, "--parent", spec.parent, &ParseId, "ID", "the job this one belongs to");
+  cli.AddText(push, "--idempotency-key", options.idempotency_key, "KEY",
+              "repeating the command with the same key stores nothing twice");
+}
+
+}  // namespace
+
+void AddPushCommand(Cli& cli, CLI::App& job) {
+  auto options = std::make_shared<PushOptions>();
+  auto has_payload = std::make_shared<CLI::Option*>(nullptr);
+  CLI::App& push = cli.AddCommand(
+      job, "push", "Adds jobs.",
+      "holdfast job push email '{\"to\":\"ada\"}' --queue mail --priority 2\n"
+      "holdfast job push report --delay 1h --unique-key monthly --on-conflict return\n"
+      "holdfast job push hash --file paths.jsonl          # a JSON payload a line\n"
+      "jq -c '.users[]' users.json | holdfast job push welcome --stdin",
+      [&cli, options, has_payload] { return Push(cli, *options, (*has_payload)->count() > 0); });
+  cli.AddText(push, "KIND", options->spec.kind, "", "what kind of job: 1-128 of A-Za-z0-9_.:-")
+      ->required();
+  *has_payload = cli.AddText(push, "PAYLOAD", options->spec.payload, "", "JSON (null)");
+  push.add_flag("--stdin", options->from_stdin, "one job per line of stdin");
+  cli.AddText(push, "-f,--file", options->file, "FILE",
+              "one job per line of FILE, which is checked as a whole first");
+  AddSpecOptions(cli, push, *options);
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,15 @@
+// The holdfast binary.
+#include "cli/cli.h"
+
+int main(int argc, char** argv) {
+  holdfast::cli::Cli cli;
+  AddJobCommands(cli);
+  AddWorkCommand(cli);
+  AddServeCommand(cli);
+  AddQueueCommands(cli);
+  AddAuditCommands(cli);
+  AddStoreCommands(cli);
+  AddBenchCommands(cli);
+  AddCompletionCommand(cli);
+  return cli.Run(argc, argv);
+}

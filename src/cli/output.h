@@ -1,0 +1,66 @@
+// What commands print: aligned tables, times and states for people to read, errors in one line.
+#pragma once
+
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json_writer.h"
+#include "holdfast/audit.h"
+#include "holdfast/job.h"
+#include "holdfast/queue.h"
+
+namespace holdfast::cli {
+
+enum class OutputFormat { kTable, kJson };
+
+struct Column {
+  std::string title;
+  bool right = false;  ///< numbers are aligned to the right
+};
+
+/// Rows in aligned columns.
+class Table {
+ public:
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  /// One cell per column. Text that came from outside goes through Printable first.
+  void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  std::string Render() const;
+  void Print() const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+/// `text` without control characters, so that what is stored cannot command the terminal, and cut
+/// to `most` characters.
+std::string Printable(std::string_view text, std::size_t most = 4096);
+
+/// "2026-11-23 08:15:30", or "-".
+std::string ShortTime(const std::optional<Time>& time);
+
+/// "3.2s", "12m", "4h", "2d": how long, to two digits or so.
+std::string RoughDuration(Duration duration);
+
+/// "1,234,567".
+std::string WithCommas(std::int64_t number);
+
+/// The name of the state; in colour on a terminal, unless NO_COLOR is set.
+std::string Paint(JobState state);
+
+/// "not_found: job 7 does not exist", and the detail that helps a person.
+std::string Describe(const Error& error);
+
+/// One line of JSON to stdout.
+void PrintJson(const base::JsonWriter& json);
+
+/// One job: as the API's object, or as lines of name and value.
+void PrintJob(const Job& job, OutputFormat format);
+
+/// "TOKEN" is shown only for jobs that this process claimed.
+void PrintJobs(const std::vector<Job>& jobs, bool with_tokens);
+
+}  // namespace holdfast::cli

@@ -1,0 +1,100 @@
+// holdfast serve: a store for programs on other machines and in other languages.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <memory>
+
+#include "base/result.h"
+#include "cli/cli.h"
+#include "cli/server.h"
+#include "cli/signals.h"
+
+namespace holdfast::cli {
+
+std::string LocalServer::url() const {
+  bool is_ipv6 = host_.find(':') != std::string::npos;
+  return fmt::format(fmt::runtime(is_ipv6 ? "http://[{}]:{}" : "http://{}:{}"), host_,
+                     server_.port());
+}
+
+void LocalServer::Stop(Duration grace) {
+  api_.Drain();
+  server_.Stop(grace);
+}
+
+namespace {
+
+struct ServeOptions {
+  net::ServerOptions server;
+  std::string listen = "127.0.0.1:8420";
+  Duration grace = std::chrono::seconds(25);
+};
+
+/// "HOST:PORT", "[::1]:PORT" or ":PORT".
+Result<void> ParseListen(const std::string& text, net::ServerOptions& server) {
+  auto bad = [&] {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("--listen: '{}' is not HOST:PORT, such as 127.0.0.1:8420",
+                            text.substr(0, 300)));
+  };
+  std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos) return bad();
+  auto port = base::ParseInteger(std::string_view(text).substr(colon + 1));
+  if (!port || *port > 65535) return bad();
+  std::string host = text.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  server.host = host.empty() ? "0.0.0.0" : host;
+  server.port = static_cast<std::uint16_t>(*port);
+  return {};
+}
+
+Result<int> Serve(Cli& cli, ServeOptions& options) {
+  HF_RETURN_IF_ERROR(ParseListen(options.listen, options.server));
+  if (cli.globals().store.starts_with("http:")) {
+    return Fail(ErrorCode::kInvalidArgument,
+                cli.globals().store + " is a server already: name the store that it should keep");
+  }
+  StopSignals signals;
+  LogSink& log = cli.Log(LogLevel::kInfo);
+  api::Metrics metrics;
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
+                      cli.Open(StoreOptions{.log = &log, .metrics = &metrics}));
+  LocalServer server(*store, metrics, &log, options.server);
+  HF_RETURN_IF_ERROR(server.Start());
+  fmt::print("listening on {}\n", server.url());
+  std::fflush(stdout);
+  base::Log(&log, LogLevel::kInfo, "server_started", [&] {
+    return base::Fields{{"url", server.url()}, {"store", cli.globals().store}};
+  });
+
+  int signal = signals.Wait().value_or(0);
+  base::Log(&log, LogLevel::kInfo, "server_stopping", [&] {
+    return base::Fields{{"signal", std::to_string(signal)},
+                        {"grace", base::FormatDuration(options.grace)}};
+  });
+  // What was acknowledged is durable: ending at once loses nothing.
+  signals.Finish([&] { server.Stop(options.grace); }, [] { _exit(128 + SIGTERM); });
+  base::Log(&log, LogLevel::kInfo, "server_stopped", [] { return base::Fields{}; });
+  return 0;
+}
+
+}  // namespace
+
+void AddServeCommand(Cli& cli) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App& serve = cli.AddCommand(
+      cli.root(), "serve",
+      "Serves a store over HTTP. Prints \"listening on URL\" when it is ready. SIGTERM or SIGINT\n"
+      "lets requests under way finish (--grace); a second one ends at once.",
+      "holdfast serve\n"
+      "holdfast serve --listen 0.0.0.0:8420 --store sqlite:/var/lib/holdfast/holdfast.db\n"
+      "holdfast serve --listen 127.0.0.1:0 --store memory: --log-format json",
+      [&cli, options] { return Serve(cli, *options); });
+  cli.AddText(serve, "-l,--listen", options->listen, "HOST:PORT",
+              "where to listen; port 0 is any free one (127.0.0.1:8420)");
+  cli.AddNumber(serve, "--threads", options->server.threads, 1, "threads for connections (2)");
+  cli.AddDuration(serve, "--grace", options->grace, "how long a graceful stop waits (25s)");
+}
+
+}  // namespace holdfast::cli

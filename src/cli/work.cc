@@ -1,0 +1,277 @@
+// holdfast work: runs a command of the user's for each job.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <memory>
+
+#include "base/json_writer.h"
+#include "base/result.h"
+#include "base/utf8.h"
+#include "cli/cli.h"
+#include "cli/process.h"
+#include "cli/signals.h"
+#include "holdfast/worker.h"
+#include "rules/limits.h"
+#include "wire/decode.h"
+
+namespace holdfast::cli {
+namespace {
+
+// From sysexits.h: what the command says with its exit code.
+constexpr int kExitPermanent = 65;  // EX_DATAERR: this job can never succeed
+constexpr int kExitAgain = 75;      // EX_TEMPFAIL: try again
+
+constexpr Duration kDrainPoll = std::chrono::milliseconds(100);
+
+struct WorkOptions {
+  WorkerOptions pool;
+  std::vector<std::string> kinds;
+  Duration kill_after = std::chrono::seconds(5);
+  bool drain = false;
+};
+
+/// What the command wrote to stdout, as the job's result: JSON as it is, anything else as a string.
+Result<std::optional<std::string>> ResultOf(std::string output) {
+  while (!output.empty() && (output.back() == '\n' || output.back() == '\r')) output.pop_back();
+  if (output.empty()) return std::nullopt;
+  if (!wire::ValidateJson("stdout", output, wire::JsonShape::kAny)) {
+    std::string text;
+    base::AppendJsonString(text, base::CutUtf8(output, output.size()));
+    output = std::move(text);
+  }
+  if (output.size() > rules::kResultBytes) {
+    return Fail(ErrorCode::kPayloadTooLarge, "the command's stdout is over 1 MiB as a result");
+  }
+  return output;
+}
+
+/// "what: the end of stderr".
+std::string WithTail(std::string what, std::string_view tail) {
+  while (!tail.empty() && std::isspace(static_cast<unsigned char>(tail.back())) != 0) {
+    tail.remove_suffix(1);
+  }
+  if (tail.empty()) return what;
+  std::size_t room = rules::kErrorBytes - what.size() - 2;
+  if (tail.size() > room) tail.remove_prefix(tail.size() - room);
+  return what + ": " + base::CutUtf8(tail, room);
+}
+
+/// What becomes of an attempt whose command was told to end.
+Outcome OutcomeOfStopped(StopReason reason, const ChildResult& child, Duration timeout) {
+  switch (reason) {
+    case StopReason::kTimeout:
+      return Failed{WithTail("the command ran longer than " + base::FormatDuration(timeout),
+                             child.error_tail)};
+    case StopReason::kCancelled:
+      return Failed{WithTail("the job was cancelled", child.error_tail)};
+    case StopReason::kLeaseLost:
+    case StopReason::kShutdown:
+    case StopReason::kNone: break;
+  }
+  return Released{};  // the work is somebody else's now, and no attempt is used up
+}
+
+Outcome OutcomeOf(const ChildResult& child) {
+  if (child.output_too_long) {
+    return Failed{.error = "the command wrote more than 1 MiB to stdout", .permanent = true};
+  }
+  if (child.signal != 0) {
+    return Failed{WithTail("the command was killed by " + SignalName(child.signal),
+                           child.error_tail)};
+  }
+  if (child.exit_code == 0) {
+    auto result = ResultOf(child.output);
+    if (!result) return Failed{.error = result.error().message, .permanent = true};
+    return Completed{*std::move(result)};
+  }
+  std::string what = fmt::format("the command exited with {}", child.exit_code);
+  if (child.exit_code == kExitAgain) what += " (try again)";
+  return Failed{.error = WithTail(std::move(what), child.error_tail),
+                .permanent = child.exit_code == kExitPermanent};
+}
+
+/// Runs the command for one attempt.
+class CommandHandler {
+ public:
+  CommandHandler(const WorkOptions& options, std::vector<std::string> command,
+                 std::string program, std::string store_url, std::stop_token at_once)
+      : options_(options),
+        command_(std::move(command)),
+        program_(std::move(program)),
+        store_url_(std::move(store_url)),
+        at_once_(std::move(at_once)) {}
+
+  Outcome operator()(Attempt& attempt) const {
+    const Job& job = attempt.job();
+    ChildSpec spec{.program = program_,
+                   .command = command_,
+                   .environment = EnvironmentOf(job),
+                   .input = job.payload,
+                   .max_output = rules::kResultBytes,
+                   .error_tail = rules::kErrorBytes,
+                   .kill_after = options_.kill_after};
+    auto child = RunChild(spec, attempt.stop(), at_once_);
+    if (!child) return Failed{child.error().message};
+    bool ended_well = child->exit_code == 0 && child->signal == 0;
+    if (child->was_stopped && !ended_well) {
+      return OutcomeOfStopped(attempt.stop_reason(), *child, options_.pool.timeout);
+    }
+    return OutcomeOf(*child);
+  }
+
+ private:
+  std::vector<std::string> EnvironmentOf(const Job& job) const {
+    return {fmt::format("HOLDFAST_JOB_ID={}", job.id),
+            fmt::format("HOLDFAST_TOKEN={}", job.token),
+            fmt::format("HOLDFAST_ATTEMPT={}", job.attempt),
+            "HOLDFAST_KIND=" + job.kind,
+            "HOLDFAST_QUEUE=" + job.queue,
+            "HOLDFAST_WORKER=" + job.worker,
+            "HOLDFAST_STORE=" + store_url_};
+  }
+
+  const WorkOptions& options_;
+  const std::vector<std::string> command_;
+  const std::string program_;
+  const std::string store_url_;
+  const std::stop_token at_once_;
+};
+
+/// Every combination of the queues and kinds that were named.
+std::vector<JobFilter> FiltersOf(const WorkOptions& options) {
+  std::vector<std::string> queues = options.pool.queues;
+  std::vector<std::string> kinds = options.kinds;
+  if (queues.empty()) queues.emplace_back();
+  if (kinds.empty()) kinds.emplace_back();
+  std::vector<JobFilter> filters;
+  for (const std::string& queue : queues) {
+    for (const std::string& kind : kinds) {
+      filters.push_back({.queue = queue, .kind = kind, .limit = 1});
+    }
+  }
+  return filters;
+}
+
+/// Whether nothing is ready and nothing is ours. Ready jobs are looked for first: one that this pool
+/// claims after that look is then seen as ours.
+Result<bool> IsDrained(const Context& context, Store& store, const WorkOptions& options,
+                       const std::string& worker) {
+  for (JobFilter filter : FiltersOf(options)) {
+    filter.state = JobState::kPending;
+    HF_ASSIGN_OR_RETURN(JobPage page, store.ListJobs(context, filter));
+    if (!page.items.empty()) return false;
+  }
+  for (JobFilter filter : FiltersOf(options)) {
+    filter.state = JobState::kProcessing;
+    filter.limit = 1000;
+    do {
+      HF_ASSIGN_OR_RETURN(JobPage page, store.ListJobs(context, filter));
+      for (const Job& job : page.items) {
+        if (job.worker == worker) return false;
+      }
+      filter.cursor = page.next_cursor;
+    } while (!filter.cursor.empty());
+  }
+  return true;
+}
+
+/// Until a signal comes or, with --drain, nothing is left.
+Result<void> WaitForTheEnd(Cli& cli, Store& store, const WorkOptions& options,
+                           const WorkerPool& pool, StopSignals& signals) {
+  if (!options.drain) {
+    signals.Wait();
+    return {};
+  }
+  // Due jobs count as ready: promote them before the first look.
+  HF_RETURN_IF_ERROR(store.Maintain(cli.MakeContext()));
+  while (!signals.Wait(kDrainPoll)) {
+    if (pool.stats().running > 0) continue;
+    HF_ASSIGN_OR_RETURN(bool drained, IsDrained(cli.MakeContext(), store, options, pool.name()));
+    if (drained) break;
+  }
+  return {};
+}
+
+void PrintStats(const WorkerPool& pool, OutputFormat format) {
+  WorkerStats stats = pool.stats();
+  if (format == OutputFormat::kTable) {
+    fmt::print("{}: {} claimed, {} completed, {} failed, {} given back, {} lost\n", pool.name(),
+               stats.claimed, stats.completed, stats.failed, stats.released, stats.lost);
+    return;
+  }
+  base::JsonWriter json;
+  json.BeginObject();
+  json.Field("worker", pool.name());
+  json.Field("claimed", stats.claimed);
+  json.Field("completed", stats.completed);
+  json.Field("failed", stats.failed);
+  json.Field("released", stats.released);
+  json.Field("lost", stats.lost);
+  json.EndObject();
+  PrintJson(json);
+}
+
+Result<int> Work(Cli& cli, WorkOptions& options) {
+  const std::vector<std::string>& command = cli.command_line();
+  if (command.empty()) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "name the command to run for each job: holdfast work [options] -- CMD...");
+  }
+  HF_ASSIGN_OR_RETURN(std::string program, FindProgram(command.front()));
+  StopSignals signals;
+  options.pool.log = &cli.Log(LogLevel::kInfo);
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open(/*maintain=*/true));
+  // The pool would wait for a store that is not there; whoever starts it wants to be told.
+  Context first_call = Context::WithTimeout(std::chrono::seconds(5));
+  if (auto stats = store->GetStats(first_call); !stats) return std::unexpected(stats.error());
+
+  std::stop_source at_once;
+  WorkerPool pool(*store, options.pool);
+  CommandHandler handler(options, command, program, cli.globals().store, at_once.get_token());
+  for (const std::string& kind : options.kinds) pool.Handle(kind, handler);
+  if (options.kinds.empty()) pool.Handle("*", handler);
+  HF_RETURN_IF_ERROR(pool.Start());
+
+  auto ended = WaitForTheEnd(cli, *store, options, pool, signals);
+  auto cut_short = signals.Finish([&] { pool.Stop(); }, [&] { at_once.request_stop(); });
+  PrintStats(pool, cli.globals().output);
+  if (!ended) return std::unexpected(ended.error());
+  return cut_short ? 128 + *cut_short : 0;
+}
+
+}  // namespace
+
+void AddWorkCommand(Cli& cli) {
+  auto options = std::make_shared<WorkOptions>();
+  CLI::App& work = cli.AddCommand(
+      cli.root(), "work",
+      "Runs a command for each job, several at a time.\n\n"
+      "The command gets the payload on stdin and HOLDFAST_JOB_ID, HOLDFAST_TOKEN,\n"
+      "HOLDFAST_ATTEMPT, HOLDFAST_KIND, HOLDFAST_QUEUE, HOLDFAST_WORKER and HOLDFAST_STORE in its\n"
+      "environment. What it writes to stdout is the result. Exit code 0 completes the job, 75 tries\n"
+      "again later, 65 fails it for good, anything else is a failed attempt.\n\n"
+      "SIGTERM or SIGINT stops taking jobs and waits for those that run (--grace); then they get\n"
+      "SIGTERM, and what they leave is given back. A second signal does that at once.\n",
+      "holdfast work --queue mail --concurrency 4 -- ./send-email\n"
+      "holdfast work --kind hash --drain -- sha256sum\n"
+      "holdfast work --lease 5m --timeout 10m -- python3 report.py",
+      [&cli, options] { return Work(cli, *options); });
+  cli.TakesCommandLine(work);
+  WorkerOptions& pool = options->pool;
+  cli.AddRepeated(work, "-q,--queue", pool.queues, "NAME",
+                  "from this queue; as often as wanted (every queue)");
+  cli.AddRepeated(work, "-k,--kind", options->kinds, "KIND",
+                  "jobs of this kind, others are put off for a minute; as often as wanted");
+  cli.AddNumber(work, "-c,--concurrency", pool.concurrency, 1, "jobs at a time (one per core)");
+  cli.AddDuration(work, "--lease", pool.lease,
+                  "how long a job is ours without a sign of life (30s)");
+  cli.AddDuration(work, "--timeout", pool.timeout, "how long one attempt may take (no limit)");
+  cli.AddDuration(work, "--grace", pool.grace, "how long a graceful stop waits (25s)");
+  cli.AddDuration(work, "--kill-after", options->kill_after,
+                  "from SIGTERM to SIGKILL for the command (5s)");
+  cli.AddText(work, "-n,--name", pool.name, "NAME", "of this worker (host, process, random part)");
+  work.add_flag("--drain", options->drain, "exit when no job is ready");
+}
+
+}  // namespace holdfast::cli
