@@ -103,7 +103,7 @@ void LeaseKeeper::Run() {
     for (const auto& attempt : due.lost) {
       Lose(*attempt, "it could not be renewed in time");
     }
-    if (!due.renew.empty()) SendRenewal(std::move(due.renew));
+    if (!due.renew.empty()) SendRenewal(std::move(due.renew), due.renew_by);
   }
 }
 
@@ -139,8 +139,11 @@ bool LeaseKeeper::Collect(Due& due, SteadyTime now) {
   }
   if (!renewing_ && renew_at_ <= now) {
     renew_at_ = kNever;
+    due.renew_by = kNever;
     for (const auto& [token, lease] : leases_) {
-      if (lease.lost_at > now) due.renew.push_back(lease.attempt);
+      if (lease.lost_at <= now) continue;
+      due.renew.push_back(lease.attempt);
+      due.renew_by = std::min(due.renew_by, lease.lost_at);
     }
     renewing_ = !due.renew.empty();
     if (!renewing_) wake_at_ = kNever;  // nothing is held, or all of it is being given up
@@ -148,18 +151,20 @@ bool LeaseKeeper::Collect(Due& due, SteadyTime now) {
   return !due.timed_out.empty() || !due.lost.empty() || !due.renew.empty();
 }
 
-void LeaseKeeper::SendRenewal(std::vector<std::shared_ptr<RunningAttempt>> attempts) {
+void LeaseKeeper::SendRenewal(std::vector<std::shared_ptr<RunningAttempt>> attempts,
+                              SteadyTime renew_by) {
   std::vector<Batch> batches;
   batches.reserve(attempts.size());
   for (const auto& attempt : attempts) {
     const Job& job = attempt->job();
     batches.push_back({.operations = {RenewJob{job.id, job.token, options_.lease}}});
   }
-  // A third of the lease for the answer leaves time for another try.
-  Context context = Context::WithTimeout(options_.lease / 3);
-  context.actor = options_.actor;
   in_flight_ = {std::move(attempts), steady_clock::now()};
-  // Not blocking: while the store hangs, this thread must still see leases and time run out.
+  // A third of the lease for the answer leaves time for another try. Neither the call nor, where
+  // the way to the store can block, its deadline keeps this thread from seeing a lease run out.
+  Context context;
+  context.deadline = std::min(in_flight_.sent + options_.lease / 3, renew_by);
+  context.actor = options_.actor;
   store_.CommitAsync(context, std::move(batches),
                      [self = shared_from_this()](std::vector<Result<Receipt>> answers) {
                        base::MutexLock lock(self->mutex_);

@@ -65,6 +65,7 @@ class LeaseKeeper : public std::enable_shared_from_this<LeaseKeeper> {
     std::vector<std::shared_ptr<RunningAttempt>> timed_out;
     std::vector<std::shared_ptr<RunningAttempt>> lost;
     std::vector<std::shared_ptr<RunningAttempt>> renew;
+    SteadyTime renew_by;  // the first of them is lost then
     std::optional<std::vector<Result<Receipt>>> answers;
     bool stop = false;
   };
@@ -72,7 +73,7 @@ class LeaseKeeper : public std::enable_shared_from_this<LeaseKeeper> {
   void Run();
   Due WaitUntilDue();
   bool Collect(Due& due, SteadyTime now) HF_REQUIRES(mutex_);
-  void SendRenewal(std::vector<std::shared_ptr<RunningAttempt>> attempts);
+  void SendRenewal(std::vector<std::shared_ptr<RunningAttempt>> attempts, SteadyTime renew_by);
   void TakeAnswers(const std::vector<Result<Receipt>>& answers);
   /// False if the answer says nothing of the lease, so that it must be asked for again.
   bool TakeAnswer(RunningAttempt& attempt, const Result<bool>& cancel_requested);

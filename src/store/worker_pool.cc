@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "holdfast/retry.h"
 #include "rules/limits.h"
 #include "rules/validate.h"
@@ -335,6 +336,10 @@ Outcome WorkerPool::Impl::CallHandler(store::RunningAttempt& attempt) {
     outcome = Failed{.error = error.what()};
   } catch (...) {
     outcome = Failed{.error = "the handler threw something that is no std::exception"};
+  }
+  // Here rather than by the store alone: what a program printed may be longer than a request.
+  if (auto* failed = std::get_if<Failed>(&outcome)) {
+    failed->error = base::CutUtf8(failed->error, rules::kErrorBytes);
   }
   base::MutexLock lock(mutex_);
   --stats_.running;
