@@ -6,11 +6,10 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
+#include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -141,19 +140,13 @@ void AddQueues(Gauges& gauges, const std::vector<Queue>& queues, Time now) {
 }
 
 void AddProcess(Gauges& gauges) {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
   gauges.Set("process_cpu_seconds", "Processor time used, by the program and the kernel for it.",
-             {}, seconds(usage.ru_utime) + seconds(usage.ru_stime));
-  std::ifstream statm("/proc/self/statm");
-  double pages = 0;
-  double resident = 0;
-  if (statm >> pages >> resident) {
-    gauges.Set("process_resident_memory_bytes", "Memory in use.", {},
-               resident * static_cast<double>(sysconf(_SC_PAGESIZE)));
+             {}, static_cast<double>(std::clock()) / CLOCKS_PER_SEC);
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (!line.starts_with("VmRSS:")) continue;
+    double kilobytes = std::strtod(line.c_str() + 6, nullptr);
+    gauges.Set("process_resident_memory_bytes", "Memory in use.", {}, kilobytes * 1024);
   }
 }
 

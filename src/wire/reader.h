@@ -69,6 +69,10 @@ bool ReadCursor(Value& value, std::string& out, Trouble& trouble);
 bool ReadBound(Value& value, std::optional<std::int64_t>& out, Trouble& trouble);
 
 bool IsNull(Value& value);
+/// Whether this can be a JSON value at all: the parser looks only when asked for one of some type.
+inline bool BeginsValue(Value& value) {
+  return std::string_view("\"{[-0123456789tfn").contains(*value.raw_json_token().data());
+}
 /// {"initial":"1s","factor":2,"max":"1h","jitter":0.1}: all of it optional.
 bool ReadRetry(Value& value, RetryDelay& out, Trouble& trouble);
 
@@ -138,6 +142,7 @@ bool ReadFields(Object& object, std::span<const Field<T>> fields, T& out, Troubl
     std::uint64_t bit = std::uint64_t{1} << index;
     if ((seen & bit) != 0) return trouble.Say(" is given twice") || trouble.At(name);
     seen |= bit;
+    if (!BeginsValue(field.value())) return trouble.SayMalformed(simdjson::TAPE_ERROR);
     if (!fields[index].read(field.value(), out, trouble)) return trouble.At(name);
   }
   for (std::size_t i = 0; i < fields.size(); ++i) {
@@ -163,6 +168,7 @@ bool ReadElements(Value& value, Trouble& trouble, Read&& read) {
   for (auto result : array) {
     Value element;
     if (auto error = std::move(result).get(element)) return trouble.SayMalformed(error);
+    if (!BeginsValue(element)) return trouble.SayMalformed(simdjson::TAPE_ERROR);
     if (!read(element, index)) return trouble.At(index);
     ++index;
   }
