@@ -55,7 +55,9 @@ std::string TextOf(const std::vector<Job>& jobs) {
 
 /// The claimer hung up while its jobs were being claimed. Without this they would sit out a lease
 /// that nobody holds, and count an attempt that nobody made.
-void GiveBack(const Call& call, const std::vector<Job>& jobs) {
+///
+/// It is told, too, once the jobs are free again: whoever hangs up may still listen.
+void GiveBack(Call call, const std::vector<Job>& jobs) {
   std::vector<Batch> batches(jobs.size());
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     batches[i].operations.emplace_back(ReleaseJob{jobs[i].id, jobs[i].token});
@@ -64,8 +66,9 @@ void GiveBack(const Call& call, const std::vector<Job>& jobs) {
   Context context;
   context.actor = call.context().actor;
   context.correlation_id = call.context().correlation_id;
-  call.store().CommitAsync(context, std::move(batches),
-                           [in_flight = InFlight(call.service())](auto) {});
+  Store& store = call.store();
+  store.CommitAsync(context, std::move(batches),
+                    [call = std::move(call)](auto) mutable { call.Reply(200, TextOf({})); });
 }
 
 Result<JobFilter> FilterOf(const Query& query) {
@@ -171,7 +174,9 @@ void ClaimNext(Call call) {
   store.ClaimAsync(context, *std::move(request),
                    [call = std::move(call)](Result<std::vector<Job>> jobs) mutable {
                      if (!jobs) return call.Refuse(jobs.error());
-                     if (call.gone().stop_requested() && !jobs->empty()) GiveBack(call, *jobs);
+                     if (call.gone().stop_requested() && !jobs->empty()) {
+                       return GiveBack(std::move(call), *jobs);
+                     }
                      call.Reply(200, TextOf(*jobs));
                    });
 }

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kReadSize = 16 * 1024;
 constexpr std::size_t kMaxHeaderBytes = 64 * 1024;
+constexpr Duration kPatience = std::chrono::seconds(1);  // for an answer after hanging up
 
 }  // namespace
 
@@ -18,10 +19,22 @@ void Connection::Cancel() {
   asio::post(io_, [this] { is_cancelled_ = true; });
 }
 
+void Connection::HangUp() {
+  if (patience_ends_ != SteadyTime::max()) return;
+  patience_ends_ = std::chrono::steady_clock::now() + kPatience;
+  error_code ignored;  // a connection that is broken already says so to whoever reads
+  socket_.shutdown(tcp::socket::shutdown_send, ignored);
+}
+
 Result<void> Connection::Run(SteadyTime deadline) {
   while (!is_done_) {
-    if (is_cancelled_) return Fail(ErrorCode::kCancelled, "the call was cancelled");
-    if (io_.run_one_until(deadline) == 0) {
+    if (is_cancelled_ && awaits_outcome_) HangUp();
+    const bool is_over = std::chrono::steady_clock::now() >= patience_ends_;
+    if (is_cancelled_ && (!awaits_outcome_ || is_over)) {
+      return Fail(ErrorCode::kCancelled, "the call was cancelled");
+    }
+    if (io_.run_one_until(std::min(deadline, patience_ends_)) == 0) {
+      if (patience_ends_ <= deadline) continue;
       return Fail(ErrorCode::kDeadlineExceeded, "the deadline passed before the server answered");
     }
   }
@@ -73,7 +86,7 @@ bool Connection::IsQuiet() {
   return ec == asio::error::would_block;
 }
 
-Connection::Outcome Connection::Exchange(std::string_view request, bool is_head,
+Connection::Outcome Connection::Exchange(std::string_view request, Exchanged what,
                                          std::size_t max_answer_bytes, SteadyTime deadline) {
   Outcome outcome;
   reusable_ = false;
@@ -85,7 +98,8 @@ Connection::Outcome Connection::Exchange(std::string_view request, bool is_head,
   // A server may refuse a request before it has read all of it, so a connection that broke while
   // we wrote may still hold an answer.
   outcome.is_broken = false;
-  auto response = Read(is_head, max_answer_bytes, deadline, outcome);
+  awaits_outcome_ = outcome.was_sent && !what.is_safe;
+  auto response = Read(what.is_head, max_answer_bytes, deadline, outcome);
   if (!written && !response) {
     outcome.is_broken = true;
     outcome.response = std::unexpected(std::move(written).error());

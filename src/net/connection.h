@@ -35,19 +35,26 @@ class Connection {
     bool has_answer_begun = false;
     bool is_broken = false;  ///< the connection ended, as opposed to our patience
   };
-  Outcome Exchange(std::string_view request, bool is_head, std::size_t max_answer_bytes,
+  struct Exchanged {
+    bool is_head = false;
+    bool is_safe = false;  ///< has no effect, so that nobody need know its outcome
+  };
+  Outcome Exchange(std::string_view request, Exchanged what, std::size_t max_answer_bytes,
                    SteadyTime deadline);
 
   /// After an answer: whether another request may be sent.
   bool is_reusable() const { return reusable_; }
   /// Whether a kept connection is still open, with nothing in it that we did not ask for.
   bool IsQuiet();
-  /// Ends the call under way, and every later one.
+  /// Ends the call under way, and every later one. A call that may have had an effect is not
+  /// broken off but hung up on: the server sees that nobody waits any more, and for a moment we
+  /// still take its answer. What it did for us in that very instant is not lost unseen.
   void Cancel();
 
   SteadyTime idle_since{};
 
  private:
+  void HangUp();
   // Runs the I/O until the operation under way is done. Errors: deadline_exceeded, cancelled.
   Result<void> Run(SteadyTime deadline);
   Result<void> Await(tcp::socket::wait_type what, SteadyTime deadline);
@@ -63,6 +70,8 @@ class Connection {
   error_code operation_error_;
   bool is_done_ = false;
   bool is_cancelled_ = false;
+  bool awaits_outcome_ = false;                   // of a request that was sent and has an effect
+  SteadyTime patience_ends_ = SteadyTime::max();  // having hung up
   bool reusable_ = false;
 };
 

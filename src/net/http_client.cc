@@ -124,8 +124,9 @@ std::optional<Result<HttpResponse>> HttpClient::Impl::Try(const HttpRequest& req
         return std::unexpected(std::move(connected).error());
       }
     }
-    outcome =
-        connection->Exchange(text, request.method == "HEAD", options_.max_answer_bytes, deadline);
+    outcome = connection->Exchange(
+        text, {.is_head = request.method == "HEAD", .is_safe = IsSafe(request)},
+        options_.max_answer_bytes, deadline);
   }
   if (outcome.response) {
     if (connection->is_reusable() && !stop.stop_requested()) Keep(std::move(connection));

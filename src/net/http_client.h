@@ -33,6 +33,10 @@ class HttpClient {
   /// (likewise), outcome_unknown (any failure after the request was sent). GET and HEAD have no
   /// outcome that could be unknown: after they were sent, too, they get one of the other codes.
   ///
+  /// `stop` ends the wait at once, except for a request that was sent and may have an effect: its
+  /// connection is half closed, which the server can see, and its answer is taken for another
+  /// second.
+  ///
   /// A kept connection that turns out to be closed is replaced, once and silently, if the server
   /// cannot have acted on the request: it did not get all of it, or it is a GET or HEAD and no byte
   /// of an answer came. The deadline does not bound the look-up of a host name.

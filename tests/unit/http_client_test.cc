@@ -301,6 +301,22 @@ TEST(HttpClientAndServer, CancellingACallTellsTheHandler) {
   EXPECT_TRUE(AwaitStop(parked.at(0).gone));
 }
 
+TEST(HttpClientAndServer, ACallThatIsCancelledStillHearsWhatWasDoneForIt) {
+  TestServer server;
+  net::HttpClient client(To(server.port()));
+  std::stop_source stop;
+  auto call = std::async(std::launch::async, [&] {
+    return client.Send({.method = "POST", .target = "/wait"}, In(seconds(20)), stop.get_token());
+  });
+  auto parked = server.handler.TakeParked(1);
+  stop.request_stop();
+  EXPECT_TRUE(AwaitStop(parked.at(0).gone));
+  parked.at(0).respond({.body = "done just before"});
+  Answer answer = call.get();
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->body, "done just before");
+}
+
 TEST(HttpClientAndServer, ANewServerOnTheSamePortIsFoundAgain) {
   TestHandler handler;
   auto first = std::make_unique<net::HttpServer>(net::ServerOptions{.port = 0}, handler);
