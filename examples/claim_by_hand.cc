@@ -4,7 +4,6 @@
 #include <holdfast/holdfast.h>
 
 #include <iostream>
-#include <thread>
 
 namespace {
 
@@ -26,13 +25,12 @@ int main(int argc, char** argv) {
     if (!job) return Report(job.error());
   }
 
-  // This worker takes a job for 100 ms, then is paused for longer than that.
+  // This worker takes a job for 100 ms, then is paused, say by its machine, for longer than that.
   auto paused =
       (*store)->Claim({}, {.worker = "paused", .queues = {"sums"}, .lease = milliseconds(100)});
   if (!paused) return Report(paused.error());
-  std::this_thread::sleep_for(milliseconds(300));
 
-  // Meanwhile another one does all there is to do, the lost job included.
+  // Meanwhile another one does all there is to do, the lost job included as soon as it is free.
   int done = 0;
   while (done < 2) {
     auto jobs = (*store)->Claim({}, {.worker = "busy", .queues = {"sums"}, .wait = seconds(10)});

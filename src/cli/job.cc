@@ -2,15 +2,17 @@
 #include <fmt/format.h>
 
 #include <memory>
-#include <thread>
 
 #include "base/result.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
+#include "cli/signals.h"
 #include "wire/encode.h"
 
 namespace holdfast::cli {
 namespace {
+
+constexpr Duration kWatchPoll = std::chrono::milliseconds(200);
 
 struct JobOptions {
   JobId id = 0;
@@ -249,6 +251,7 @@ void PrintWatched(const Job& job, OutputFormat format) {
 
 /// Says what changes until the job is finished. Exit code 0 if it completed, otherwise 1.
 Result<int> Watch(Cli& cli, const Options& options) {
+  StopSignals signals;
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   Context context = cli.MakeContext();  // one deadline for all of it
   std::optional<Job> last;
@@ -265,7 +268,7 @@ Result<int> Watch(Cli& cli, const Options& options) {
     }
     if (IsFinished(job->state)) return job->state == JobState::kCompleted ? 0 : 1;
     last = std::move(job);
-    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    if (auto signal = signals.Wait(kWatchPoll)) return 128 + *signal;
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/stat.h>
@@ -13,12 +14,14 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-#include <thread>
 
 namespace holdfast::e2e {
 namespace {
 
-constexpr auto kPoll = std::chrono::milliseconds(5);
+/// Between two looks at what another process does: there is nothing to be woken by.
+void PauseBriefly() {
+  poll(nullptr, 0, 5);
+}
 
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
@@ -115,7 +118,7 @@ Ended Process::Wait(std::chrono::seconds most) {
       Reap(true);
       break;
     }
-    std::this_thread::sleep_for(kPoll);
+    PauseBriefly();
   }
   Ended ended{.out = out(), .err = err()};
   if (WIFEXITED(status_)) ended.exit_code = WEXITSTATUS(status_);
@@ -149,7 +152,7 @@ bool Eventually(const std::function<bool()>& condition) {
   auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(kPoll);
+    PauseBriefly();
   }
   return true;
 }
