@@ -47,14 +47,16 @@ struct EngineFixture::Server {
   net::HttpServer server;
 };
 
-EngineFixture::EngineFixture(const Variant& variant) : variant_(variant) { Open(); }
+EngineFixture::EngineFixture(const Variant& variant) : variant_(variant) {
+  Open();
+}
 
 EngineFixture::~EngineFixture() = default;
 
 void EngineFixture::Open() {
   const StoreOptions options{.clock = &clock_, .maintain = false};
-  owned_ = Must(OpenStore(
-      variant_.traits.survives_process_kill ? "sqlite:" + file() : "memory:", options));
+  owned_ = Must(
+      OpenStore(variant_.traits.survives_process_kill ? "sqlite:" + file() : "memory:", options));
   backing_ = store_ = owned_.get();
   if (!variant_.traits.is_remote) return;
   server_ = std::make_unique<Server>(*owned_);

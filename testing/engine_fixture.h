@@ -19,7 +19,9 @@ struct Variant {
   std::string name;  ///< for the names of tests only
   engine::Traits traits;
 };
-inline void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
+inline void PrintTo(const Variant& variant, std::ostream* out) {
+  *out << variant.name;
+}
 
 const std::vector<Variant>& AllVariants();
 /// Those without a server between.
@@ -56,9 +58,9 @@ class EngineFixture {
   // What these suites check does not depend on how long an fsync takes; tests/crash uses disks.
   TempDir dir_{TempDir::Where::kMemory};
   FakeClock clock_;
-  std::unique_ptr<Store> owned_;      // of the engine
-  std::unique_ptr<Server> server_;    // over owned_
-  std::unique_ptr<Store> client_;     // of server_
+  std::unique_ptr<Store> owned_;    // of the engine
+  std::unique_ptr<Server> server_;  // over owned_
+  std::unique_ptr<Store> client_;   // of server_
   Store* backing_ = nullptr;
   Store* store_ = nullptr;
 };

@@ -18,9 +18,13 @@ struct FaultFile {
   sqlite3_file* real;
 };
 
-sqlite3_file* RealOf(sqlite3_file* file) { return reinterpret_cast<FaultFile*>(file)->real; }
+sqlite3_file* RealOf(sqlite3_file* file) {
+  return reinterpret_cast<FaultFile*>(file)->real;
+}
 
-int Close(sqlite3_file* file) { return RealOf(file)->pMethods->xClose(RealOf(file)); }
+int Close(sqlite3_file* file) {
+  return RealOf(file)->pMethods->xClose(RealOf(file));
+}
 int Read(sqlite3_file* file, void* data, int size, sqlite3_int64 at) {
   if (g_vfs->Strikes(FaultVfs::Kind::kRead)) return SQLITE_IOERR_READ;
   return RealOf(file)->pMethods->xRead(RealOf(file), data, size, at);
@@ -40,6 +44,7 @@ int Truncate(sqlite3_file* file, sqlite3_int64 size) {
 }
 int Sync(sqlite3_file* file, int flags) {
   if (g_vfs->Strikes(FaultVfs::Kind::kSync)) return SQLITE_IOERR_FSYNC;
+  g_vfs->NoteSync();
   return RealOf(file)->pMethods->xSync(RealOf(file), flags);
 }
 int FileSize(sqlite3_file* file, sqlite3_int64* size) {
@@ -57,7 +62,9 @@ int CheckReservedLock(sqlite3_file* file, int* result) {
 int FileControl(sqlite3_file* file, int what, void* argument) {
   return RealOf(file)->pMethods->xFileControl(RealOf(file), what, argument);
 }
-int SectorSize(sqlite3_file* file) { return RealOf(file)->pMethods->xSectorSize(RealOf(file)); }
+int SectorSize(sqlite3_file* file) {
+  return RealOf(file)->pMethods->xSectorSize(RealOf(file));
+}
 int DeviceCharacteristics(sqlite3_file* file) {
   return RealOf(file)->pMethods->xDeviceCharacteristics(RealOf(file));
 }
@@ -67,7 +74,9 @@ int ShmMap(sqlite3_file* file, int page, int size, int extend, void volatile** m
 int ShmLock(sqlite3_file* file, int offset, int count, int flags) {
   return RealOf(file)->pMethods->xShmLock(RealOf(file), offset, count, flags);
 }
-void ShmBarrier(sqlite3_file* file) { RealOf(file)->pMethods->xShmBarrier(RealOf(file)); }
+void ShmBarrier(sqlite3_file* file) {
+  RealOf(file)->pMethods->xShmBarrier(RealOf(file));
+}
 int ShmUnmap(sqlite3_file* file, int remove) {
   return RealOf(file)->pMethods->xShmUnmap(RealOf(file), remove);
 }
@@ -78,10 +87,25 @@ int Unfetch(sqlite3_file* file, sqlite3_int64 at, void* page) {
   return RealOf(file)->pMethods->xUnfetch(RealOf(file), at, page);
 }
 
-constexpr sqlite3_io_methods kMethods = {
-    3,      Close,    Read,     Write,   Truncate,   Sync,
-    FileSize, Lock,   Unlock,   CheckReservedLock, FileControl, SectorSize,
-    DeviceCharacteristics, ShmMap, ShmLock, ShmBarrier, ShmUnmap, Fetch, Unfetch};
+constexpr sqlite3_io_methods kMethods = {3,
+                                         Close,
+                                         Read,
+                                         Write,
+                                         Truncate,
+                                         Sync,
+                                         FileSize,
+                                         Lock,
+                                         Unlock,
+                                         CheckReservedLock,
+                                         FileControl,
+                                         SectorSize,
+                                         DeviceCharacteristics,
+                                         ShmMap,
+                                         ShmLock,
+                                         ShmBarrier,
+                                         ShmUnmap,
+                                         Fetch,
+                                         Unfetch};
 
 int Open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   auto* fault = reinterpret_cast<FaultFile*>(file);
@@ -116,7 +140,9 @@ void FaultVfs::Break(Kind kind, int after) {
   kind_ = static_cast<int>(kind);
 }
 
-void FaultVfs::Heal() { kind_ = -1; }
+void FaultVfs::Heal() {
+  kind_ = -1;
+}
 
 bool FaultVfs::Strikes(Kind kind) {
   if (kind_ != static_cast<int>(kind)) return false;

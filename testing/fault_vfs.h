@@ -26,9 +26,12 @@ class FaultVfs {
 
   /// How often something really failed: a test whose fault never struck has tested nothing.
   int struck() const { return struck_; }
+  /// How often a file was synced.
+  int syncs() const { return syncs_; }
 
   /// For the VFS's own functions. True: this operation is to fail.
   bool Strikes(Kind kind);
+  void NoteSync() { ++syncs_; }
   sqlite3_vfs* real() const { return real_; }
 
  private:
@@ -37,6 +40,7 @@ class FaultVfs {
   std::atomic<int> kind_ = -1;
   std::atomic<int> countdown_ = 0;
   std::atomic<int> struck_ = 0;
+  std::atomic<int> syncs_ = 0;
 };
 
 }  // namespace holdfast::testing

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -83,7 +84,15 @@ void HelperProcess::WriteLine(const std::string& line) {
   HF_CHECK(::write(to_, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
 }
 
-void HelperProcess::Signal(int signal) { HF_CHECK(::kill(pid_, signal) == 0); }
+void HelperProcess::LetRun(std::chrono::microseconds time) {
+  pollfd watched{.fd = from_, .events = POLLIN, .revents = 0};
+  timespec timeout{.tv_sec = time.count() / 1'000'000, .tv_nsec = time.count() % 1'000'000 * 1'000};
+  ::ppoll(&watched, 1, &timeout, nullptr);
+}
+
+void HelperProcess::Signal(int signal) {
+  HF_CHECK(::kill(pid_, signal) == 0);
+}
 
 void HelperProcess::Pause() {
   Signal(SIGSTOP);
@@ -91,7 +100,9 @@ void HelperProcess::Pause() {
   HF_CHECK(::waitpid(pid_, &status, WUNTRACED) == pid_ && WIFSTOPPED(status));
 }
 
-void HelperProcess::Resume() { Signal(SIGCONT); }
+void HelperProcess::Resume() {
+  Signal(SIGCONT);
+}
 
 int HelperProcess::Wait() {
   int status = 0;

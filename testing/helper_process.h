@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
@@ -30,6 +31,8 @@ class HelperProcess {
   /// The next line it printed; nothing at the end.
   std::optional<std::string> ReadLine();
   void WriteLine(const std::string& line);
+  /// Waits until it has something to say, or this long.
+  void LetRun(std::chrono::microseconds time);
   void Signal(int signal);
   /// SIGSTOP, and waits until it stands still.
   void Pause();

@@ -23,8 +23,12 @@ inline void PrintTo(const Error& error, std::ostream* out) {
 void PrintTo(const Job& job, std::ostream* out);
 void PrintTo(const Queue& queue, std::ostream* out);
 void PrintTo(const AuditEntry& entry, std::ostream* out);
-inline void PrintTo(JobState state, std::ostream* out) { *out << NameOf(state); }
-inline void PrintTo(ErrorCode code, std::ostream* out) { *out << InfoOf(code).name; }
+inline void PrintTo(JobState state, std::ostream* out) {
+  *out << NameOf(state);
+}
+inline void PrintTo(ErrorCode code, std::ostream* out) {
+  *out << InfoOf(code).name;
+}
 
 template <typename T>
 void PrintTo(const Result<T>& result, std::ostream* out) {

@@ -87,7 +87,8 @@ Operation ScriptWriter::MakeReport(JobId id, Token token) {
   switch (Below(8)) {
     case 0:
     case 1:
-      return CompleteJob{id, token, OneIn(2) ? std::optional<std::string>("{\"r\": 1}") : std::nullopt};
+      return CompleteJob{id, token,
+                         OneIn(2) ? std::optional<std::string>("{\"r\": 1}") : std::nullopt};
     case 2:
     case 3: {
       FailJob fail{id, token, MakeText(), OneIn(4)};
@@ -109,12 +110,14 @@ Operation ScriptWriter::MakeOperation() {
   JobId id = MakeId();
   int kind = Below(100);
   if (kind < 30) return EnqueueJob{MakeSpec()};
-  if (kind < 45) return ClaimJob{id, "w" + std::to_string(Below(3)), milliseconds(100 + Below(30'000))};
+  if (kind < 45)
+    return ClaimJob{id, "w" + std::to_string(Below(3)), milliseconds(100 + Below(30'000))};
   if (kind < 80) {
     // Of a job that somebody has claimed, if there is one.
     if (!tokens_.empty() && !OneIn(5)) {
       auto latest = tokens_.end();
-      for (int back = 1 + Below(std::min<int>(4, static_cast<int>(tokens_.size()))); back > 0; --back) {
+      for (int back = 1 + Below(std::min<int>(4, static_cast<int>(tokens_.size()))); back > 0;
+           --back) {
         --latest;
       }
       id = latest->first;
@@ -144,7 +147,8 @@ Batch ScriptWriter::MakeBatch() {
 }
 
 ClaimRequest ScriptWriter::MakeClaim() {
-  ClaimRequest request{.worker = "w" + std::to_string(Below(3)), .max = 1 + Below(5),
+  ClaimRequest request{.worker = "w" + std::to_string(Below(3)),
+                       .max = 1 + Below(5),
                        .lease = milliseconds(100 + Below(30'000))};
   if (OneIn(3)) request.queues = {Pick(Queues())};
   if (OneIn(3)) request.queues.push_back(Pick(Queues()));

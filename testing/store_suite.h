@@ -82,7 +82,6 @@ inline Job WithoutToken(Job job) {
 }  // namespace holdfast::testing
 
 /// Runs a suite over all variants of a store.
-#define HOLDFAST_FOR_ALL_VARIANTS(Suite)                                              \
-  INSTANTIATE_TEST_SUITE_P(Stores, Suite,                                             \
-                           ::testing::ValuesIn(::holdfast::testing::AllVariants()),   \
+#define HOLDFAST_FOR_ALL_VARIANTS(Suite)                                                           \
+  INSTANTIATE_TEST_SUITE_P(Stores, Suite, ::testing::ValuesIn(::holdfast::testing::AllVariants()), \
                            ::holdfast::testing::VariantName)

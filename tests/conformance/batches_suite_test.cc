@@ -18,9 +18,8 @@ class Batches : public StoreSuite {
     bool operator==(const Picture&) const = default;
   };
   Picture Look() {
-    Picture picture{Must(store().ListJobs({}, {.limit = 1'000})).items,
-                    Must(store().ListQueues({})),
-                    {}};
+    Picture picture{
+        Must(store().ListJobs({}, {.limit = 1'000})).items, Must(store().ListQueues({})), {}};
     for (AuditEntry& entry : Must(store().ListAudit({}, {})).items) {
       if (entry.error.empty()) picture.done.push_back(std::move(entry));
     }
@@ -39,9 +38,9 @@ class Batches : public StoreSuite {
 
 TEST_P(Batches, JOB_1_OperationsSeeWhatEarlierOnesDid) {
   JobId id = Push().id;
-  Batch batch{.operations = {ClaimJob{id, "w"}, CancelJob{id}, EnqueueJob{{.kind = "child", .parent = id}},
-                             SetQueue{.name = "default", .paused = true},
-                             ClaimJob{id, "w2"}}};
+  Batch batch{.operations = {ClaimJob{id, "w"}, CancelJob{id},
+                             EnqueueJob{{.kind = "child", .parent = id}},
+                             SetQueue{.name = "default", .paused = true}, ClaimJob{id, "w2"}}};
   Receipt receipt = Must(store().Commit({}, batch));
   ASSERT_EQ(receipt.results.size(), 5U);
   EXPECT_FALSE(receipt.replayed);
@@ -70,15 +69,11 @@ TEST_P(Batches, JOB_1_AJobMayBeWorkedOnInTheBatchThatAddsIt) {
   // Nobody else has seen the store, so the ids to come are known.
   JobId last = Push().id;
   Token token = ClaimThis(last).token;
-  Batch batch{.operations = {EnqueueJob{{.kind = "k", .parent = last}},
-                             ClaimJob{last + 1, "w"},
+  Batch batch{.operations = {EnqueueJob{{.kind = "k", .parent = last}}, ClaimJob{last + 1, "w"},
                              ProgressJob{last + 1, token + 1, 0.5, "half"},
-                             EnqueueJob{{.kind = "k", .parent = last + 1}},
-                             CancelJob{last + 2},
-                             EnqueueJob{{.kind = "k"}},
-                             ClaimJob{last + 3, "w"},
-                             FailJob{last + 3, token + 2, "no", true},
-                             EnqueueJob{{.kind = "k"}},
+                             EnqueueJob{{.kind = "k", .parent = last + 1}}, CancelJob{last + 2},
+                             EnqueueJob{{.kind = "k"}}, ClaimJob{last + 3, "w"},
+                             FailJob{last + 3, token + 2, "no", true}, EnqueueJob{{.kind = "k"}},
                              DeleteJob{last + 4}}};
   ASSERT_THAT(store().Commit({}, batch), IsOk());
   EXPECT_EQ(StateOf(last + 1), kProcessing);
@@ -129,7 +124,8 @@ TEST_P(Batches, JOB_1_OneRefusedOperationUndoesAllOthers) {
     for (std::size_t at = 0; at <= good.size(); at += good.size()) {
       SCOPED_TRACE(std::string(NameOf(operation)) + " at " + std::to_string(at));
       Batch batch{.operations = good};
-      batch.operations.insert(batch.operations.begin() + static_cast<std::ptrdiff_t>(at), operation);
+      batch.operations.insert(batch.operations.begin() + static_cast<std::ptrdiff_t>(at),
+                              operation);
       ExpectRefused(std::move(batch), code, static_cast<std::int64_t>(at));
     }
   }

@@ -77,9 +77,8 @@ TEST_P(Claims, JOB_3_TheOrderIsPriorityThenDueTimeThenId) {
   JobId urgent_second = push(0, seconds(0));
   JobId normal_early = push(4, seconds(2));
   JobId urgent_overdue = push(0, microseconds(1));
-  EXPECT_THAT(IdsOf(Claim({.max = 100})),
-              ElementsAre(urgent_overdue, urgent_first, urgent_second, normal_early, normal_late,
-                          lazy_oldest));
+  EXPECT_THAT(IdsOf(Claim({.max = 100})), ElementsAre(urgent_overdue, urgent_first, urgent_second,
+                                                      normal_early, normal_late, lazy_oldest));
 }
 
 TEST_P(Claims, JOB_3_TheOrderHoldsAcrossQueues) {

@@ -42,17 +42,22 @@ class Contexts : public StoreSuite {
            EXPECT_EQ(CodeOf(results.at(0)), CodeOf(results.at(1)));
            return CodeOf(results.at(0));
          }},
-        {"Enqueue", [=, this](const Context& c) { return CodeOf(store().Enqueue(c, {.kind = "k"})); }},
-        {"Claim", [=, this](const Context& c) { return CodeOf(store().Claim(c, {.worker = "w"})); }},
+        {"Enqueue",
+         [=, this](const Context& c) { return CodeOf(store().Enqueue(c, {.kind = "k"})); }},
+        {"Claim",
+         [=, this](const Context& c) { return CodeOf(store().Claim(c, {.worker = "w"})); }},
         {"Claim and wait",
          [=, this](const Context& c) {
            return CodeOf(store().Claim(c, {.worker = "w", .queues = {"none"}, .wait = minutes(1)}));
          }},
         {"ClaimById",
          [=, this](const Context& c) { return CodeOf(store().ClaimById(c, waiting, "w")); }},
-        {"Complete", [=, this](const Context& c) { return CodeOf(store().Complete(c, id, token)); }},
+        {"Complete",
+         [=, this](const Context& c) { return CodeOf(store().Complete(c, id, token)); }},
         {"FailAttempt",
-         [=, this](const Context& c) { return CodeOf(store().FailAttempt(c, {id, token, "no"})); }},
+         [=, this](const Context& c) {
+           return CodeOf(store().FailAttempt(c, {id, token, "no"}));
+         }},
         {"Release", [=, this](const Context& c) { return CodeOf(store().Release(c, id, token)); }},
         {"Snooze",
          [=, this](const Context& c) { return CodeOf(store().Snooze(c, id, token, seconds(1))); }},
@@ -67,7 +72,8 @@ class Contexts : public StoreSuite {
         {"GetJob", [=, this](const Context& c) { return CodeOf(store().GetJob(c, id)); }},
         {"ListJobs", [=, this](const Context& c) { return CodeOf(store().ListJobs(c, {})); }},
         {"ListQueues", [=, this](const Context& c) { return CodeOf(store().ListQueues(c)); }},
-        {"GetQueue", [=, this](const Context& c) { return CodeOf(store().GetQueue(c, "default")); }},
+        {"GetQueue",
+         [=, this](const Context& c) { return CodeOf(store().GetQueue(c, "default")); }},
         {"ListAudit", [=, this](const Context& c) { return CodeOf(store().ListAudit(c, {})); }},
         {"GetStats", [=, this](const Context& c) { return CodeOf(store().GetStats(c)); }},
         {"Set",
@@ -125,9 +131,9 @@ TEST_P(Contexts, CTX_1_CancellingEndsAWaitingClaim) {
 
 TEST_P(Contexts, CTX_1_TheDeadlineEndsAWaitingClaim) {
   auto start = std::chrono::steady_clock::now();
-  EXPECT_THAT(store().Claim(Context::WithTimeout(milliseconds(50)),
-                            {.worker = "w", .wait = minutes(1)}),
-              StatusIs(ErrorCode::kDeadlineExceeded));
+  EXPECT_THAT(
+      store().Claim(Context::WithTimeout(milliseconds(50)), {.worker = "w", .wait = minutes(1)}),
+      StatusIs(ErrorCode::kDeadlineExceeded));
   EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(30));
   JobId id = Push().id;
   EXPECT_EQ(ClaimOne().id, id);

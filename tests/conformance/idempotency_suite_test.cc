@@ -93,8 +93,9 @@ TEST_P(Idempotency, IDEM_1_AnswersOfEveryKindAreKept) {
   Push({.kind = "u", .unique = UniqueKey{.key = "u"}});
   Batch batch{.operations = {ClaimJob{missed, "w"}, DeleteJob{doomed},
                              SetQueue{.name = "default", .paused = true},
-                             EnqueueJob{{.kind = "u", .unique = UniqueKey{.key = "u",
-                                         .on_conflict = OnConflict::kReturn}}}},
+                             EnqueueJob{{.kind = "u",
+                                         .unique = UniqueKey{.key = "u",
+                                                             .on_conflict = OnConflict::kReturn}}}},
               .idempotency_key = "key"};
   Receipt first = Must(store().Commit({}, batch));
   EXPECT_EQ(first.results.at(0).job, std::nullopt);
@@ -160,9 +161,8 @@ TEST_P(Idempotency, IDEM_1_OfEqualRequestsAtOnceOneExecutes) {
     {
       std::vector<std::jthread> threads;
       for (int i = 0; i < kThreads; ++i) {
-        threads.emplace_back([&, i] {
-          results[i] = store().Commit({}, Enqueue("round " + std::to_string(round)));
-        });
+        threads.emplace_back(
+            [&, i] { results[i] = store().Commit({}, Enqueue("round " + std::to_string(round))); });
       }
     }
     int executed = 0;

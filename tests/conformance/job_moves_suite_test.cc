@@ -24,61 +24,38 @@ class JobMoves : public StoreSuite {
     return {job.id, job.token};
   }
 
+  /// A job that was claimed, and then this.
+  Make After(std::function<void(Subject)> what) {
+    return [this, what] {
+      Subject subject = Claimed();
+      what(subject);
+      return subject;
+    };
+  }
+
   /// Every way to be in a state that the rules could tell apart.
   std::map<std::string, Make> Subjects() {
+    auto fail = [this](Subject s) { Must(store().FailAttempt({}, {s.id, s.token, "no", true})); };
+    auto cancel = [this](Subject s) { Must(store().Cancel({}, s.id)); };
+    auto release = [this](Subject s) { Must(store().Release({}, s.id, s.token)); };
     return {
         {"scheduled", [this] { return Subject{Push({.kind = "k", .delay = hours(1)}).id}; }},
-        {"scheduled by a retry",
-         [this] {
-           Subject s = Claimed();
+        {"scheduled by a retry", After([this](Subject s) {
            Must(store().FailAttempt({}, {s.id, s.token, "no", false, hours(1)}));
-           return s;
-         }},
+         })},
         {"scheduled by a snooze",
-         [this] {
-           Subject s = Claimed();
-           Must(store().Snooze({}, s.id, s.token, hours(1)));
-           return s;
-         }},
+         After([this](Subject s) { Must(store().Snooze({}, s.id, s.token, hours(1))); })},
         {"pending", [this] { return Subject{Push().id}; }},
-        {"pending after a release",
-         [this] {
-           Subject s = Claimed();
-           Must(store().Release({}, s.id, s.token));
-           return s;
-         }},
-        {"pending after an expiry",
-         [this] {
-           Subject s = Claimed();
-           Pass(seconds(31));
-           return s;
-         }},
-        {"pending after a manual retry",
-         [this] {
-           Subject s = Claimed();
-           Must(store().FailAttempt({}, {s.id, s.token, "no", true}));
+        {"pending after a release", After(release)},
+        {"pending after an expiry", After([this](Subject) { Pass(seconds(31)); })},
+        {"pending after a manual retry", After([this, fail](Subject s) {
+           fail(s);
            Must(store().Retry({}, s.id));
-           return s;
-         }},
-        {"processing", [this] { return Claimed(); }},
-        {"processing, cancel requested",
-         [this] {
-           Subject s = Claimed();
-           Must(store().Cancel({}, s.id));
-           return s;
-         }},
-        {"completed",
-         [this] {
-           Subject s = Claimed();
-           Must(store().Complete({}, s.id, s.token));
-           return s;
-         }},
-        {"failed for good",
-         [this] {
-           Subject s = Claimed();
-           Must(store().FailAttempt({}, {s.id, s.token, "no", true}));
-           return s;
-         }},
+         })},
+        {"processing", After([](Subject) {})},
+        {"processing, cancel requested", After(cancel)},
+        {"completed", After([this](Subject s) { Must(store().Complete({}, s.id, s.token)); })},
+        {"failed for good", After(fail)},
         {"failed by attempts",
          [this] {
            Subject s = Claimed({.kind = "k", .max_attempts = 1});
@@ -91,25 +68,43 @@ class JobMoves : public StoreSuite {
            Must(store().Cancel({}, s.id));
            return s;
          }},
-        {"cancelled while running",
-         [this] {
-           Subject s = Claimed();
-           Must(store().Cancel({}, s.id));
-           Must(store().Release({}, s.id, s.token));
-           return s;
-         }},
+        {"cancelled while running", After([cancel, release](Subject s) {
+           cancel(s);
+           release(s);
+         })},
     };
   }
 
   static std::map<std::string, std::function<Operation(Subject)>> Reports() {
     return {
-        {"complete", [](Subject s) { return CompleteJob{s.id, s.token, "1"}; }},
-        {"fail", [](Subject s) { return FailJob{s.id, s.token, "no"}; }},
-        {"fail for good", [](Subject s) { return FailJob{s.id, s.token, "no", true}; }},
-        {"release", [](Subject s) { return ReleaseJob{s.id, s.token}; }},
-        {"snooze", [](Subject s) { return SnoozeJob{s.id, s.token, hours(1)}; }},
-        {"renew", [](Subject s) { return RenewJob{s.id, s.token}; }},
-        {"progress", [](Subject s) { return ProgressJob{s.id, s.token, 0.5, "half"}; }},
+        {"complete",
+         [](Subject s) {
+           return CompleteJob{s.id, s.token, "1"};
+         }},
+        {"fail",
+         [](Subject s) {
+           return FailJob{s.id, s.token, "no"};
+         }},
+        {"fail for good",
+         [](Subject s) {
+           return FailJob{s.id, s.token, "no", true};
+         }},
+        {"release",
+         [](Subject s) {
+           return ReleaseJob{s.id, s.token};
+         }},
+        {"snooze",
+         [](Subject s) {
+           return SnoozeJob{s.id, s.token, hours(1)};
+         }},
+        {"renew",
+         [](Subject s) {
+           return RenewJob{s.id, s.token};
+         }},
+        {"progress",
+         [](Subject s) {
+           return ProgressJob{s.id, s.token, 0.5, "half"};
+         }},
     };
   }
 
@@ -150,8 +145,8 @@ class JobMoves : public StoreSuite {
 
 TEST_P(JobMoves, JOB_1_ReportsOfTheHolderMoveAProcessingJob) {
   const std::map<std::string, JobState> ends = {
-      {"complete", kCompleted},    {"fail", kScheduled},   {"fail for good", kFailed},
-      {"release", kPending},       {"snooze", kScheduled}, {"renew", kProcessing},
+      {"complete", kCompleted},  {"fail", kScheduled},   {"fail for good", kFailed},
+      {"release", kPending},     {"snooze", kScheduled}, {"renew", kProcessing},
       {"progress", kProcessing},
   };
   for (const auto& [name, report] : Reports()) {
@@ -163,8 +158,8 @@ TEST_P(JobMoves, JOB_1_ReportsOfTheHolderMoveAProcessingJob) {
 
 TEST_P(JobMoves, JOB_9_ReportsAfterACancelRequestEndTheJob) {
   const std::map<std::string, JobState> ends = {
-      {"complete", kCompleted},      {"fail", kCancelled},   {"fail for good", kCancelled},
-      {"release", kCancelled},       {"snooze", kCancelled}, {"renew", kProcessing},
+      {"complete", kCompleted},  {"fail", kCancelled},   {"fail for good", kCancelled},
+      {"release", kCancelled},   {"snooze", kCancelled}, {"renew", kProcessing},
       {"progress", kProcessing},
   };
   for (const auto& [name, report] : Reports()) {
@@ -257,8 +252,8 @@ TEST_P(JobMoves, JOB_1_OperationsOnAnUnknownJobAreNotFound) {
   const Subject unknown{job.id + 1'000, 1};
   for (const auto& [name, report] : Reports()) {
     SCOPED_TRACE(name);
-    EXPECT_THAT(Do(report(unknown)), StatusIs(ErrorCode::kNotFound,
-                                              ::testing::HasSubstr(std::to_string(unknown.id))));
+    EXPECT_THAT(Do(report(unknown)),
+                StatusIs(ErrorCode::kNotFound, ::testing::HasSubstr(std::to_string(unknown.id))));
   }
   EXPECT_THAT(Do(CancelJob{unknown.id}), StatusIs(ErrorCode::kNotFound));
   EXPECT_THAT(Do(RetryJob{unknown.id}), StatusIs(ErrorCode::kNotFound));

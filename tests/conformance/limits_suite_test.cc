@@ -45,9 +45,8 @@ TEST_P(Limits, JOB_12_NamesOfKindsAndQueues) {
   ExpectRefused({.kind = "k", .queue = longest + "n"}, "queue", "128");
   ExpectRefused({.kind = ""}, "kind", "128");
   ExpectRefused({.kind = "k", .queue = ""}, "queue", "128");
-  for (const std::string& bad :
-       {std::string("a b"), std::string("a/b"), std::string("ü"), std::string("a\n"),
-        std::string("a%"), std::string("a\0b", 3)}) {
+  for (const std::string& bad : {std::string("a b"), std::string("a/b"), std::string("ü"),
+                                 std::string("a\n"), std::string("a%"), std::string("a\0b", 3)}) {
     ExpectRefused({.kind = bad}, "kind", "[A-Za-z0-9_.:-]");
     ExpectRefused({.kind = "k", .queue = bad}, "queue", "[A-Za-z0-9_.:-]");
   }
@@ -61,8 +60,8 @@ TEST_P(Limits, JOB_12_PayloadsUpTo256KiB) {
 
 TEST_P(Limits, JOB_12_PayloadsAreJsonAndKeptAsTheyAre) {
   for (const char* payload :
-       {"null", "true", "-0", "18446744073709551615", "-9223372036854775808", "1.10", "\"\\u00e4\"", "[ 1 , 2 ]",
-        R"({"b":1,"a":{"c":[]}})", "\"\xc3\xbc\""}) {
+       {"null", "true", "-0", "18446744073709551615", "-9223372036854775808", "1.10", "\"\\u00e4\"",
+        "[ 1 , 2 ]", R"({"b":1,"a":{"c":[]}})", "\"\xc3\xbc\""}) {
     SCOPED_TRACE(payload);
     Job job = Push({.kind = "k", .payload = payload});
     EXPECT_EQ(Get(job.id).payload, payload);
@@ -94,8 +93,9 @@ TEST_P(Limits, JOB_12_JsonIsNestedAtMost64Deep) {
 
 TEST_P(Limits, JOB_12_ResultsUpTo1MiB) {
   Job job = ClaimThis(Push().id);
-  EXPECT_THAT(store().Complete({}, job.id, job.token, JsonOf(1024 * 1024 + 1)),
-              StatusIs(ErrorCode::kPayloadTooLarge, AllOf(HasSubstr("result"), HasSubstr("1048576"))));
+  EXPECT_THAT(
+      store().Complete({}, job.id, job.token, JsonOf(1024 * 1024 + 1)),
+      StatusIs(ErrorCode::kPayloadTooLarge, AllOf(HasSubstr("result"), HasSubstr("1048576"))));
   EXPECT_EQ(StateOf(job.id), JobState::kProcessing);
   ASSERT_THAT(store().Complete({}, job.id, job.token, JsonOf(1024 * 1024)), IsOk());
   EXPECT_EQ(Get(job.id).result, JsonOf(1024 * 1024));
@@ -149,7 +149,8 @@ TEST_P(Limits, JOB_12_RetryPolicies) {
 
 TEST_P(Limits, JOB_12_UniqueKeysTagsAndMetadata) {
   ExpectTaken({.kind = "k", .unique = UniqueKey{.key = std::string(256, 'u')}});
-  ExpectRefused({.kind = "k", .unique = UniqueKey{.key = std::string(257, 'u')}}, "unique.key", "256");
+  ExpectRefused({.kind = "k", .unique = UniqueKey{.key = std::string(257, 'u')}}, "unique.key",
+                "256");
   ExpectRefused({.kind = "k", .unique = UniqueKey{.key = ""}}, "unique.key", "256");
   ExpectRefused({.kind = "k", .unique = UniqueKey{.key = "\xff"}}, "unique.key", "UTF-8");
   ExpectTaken({.kind = "k", .tags = std::vector<std::string>(32, std::string(128, 't'))});
@@ -174,7 +175,8 @@ TEST_P(Limits, JOB_12_Claims) {
     EXPECT_THAT(store().Claim({}, std::move(request)),
                 StatusIs(kInvalid, AllOf(HasSubstr(thing), HasSubstr(limit))));
   };
-  EXPECT_THAT(store().Claim({}, {.worker = longest, .max = 1'000, .lease = milliseconds(100)}), IsOk());
+  EXPECT_THAT(store().Claim({}, {.worker = longest, .max = 1'000, .lease = milliseconds(100)}),
+              IsOk());
   EXPECT_THAT(store().Claim({}, {.worker = "w", .lease = hours(24)}), IsOk());
   refused({.worker = ""}, "worker", "128");
   refused({.worker = longest + "w"}, "worker", "128");
@@ -231,8 +233,7 @@ TEST_P(Limits, JOB_12_SettingsOfQueues) {
 
 TEST_P(Limits, JOB_12_BatchesAndKeys) {
   EXPECT_THAT(store().Commit({}, Batch{}), StatusIs(kInvalid, HasSubstr("operations")));
-  Batch batch{.operations = {EnqueueJob{{.kind = "k"}}},
-              .idempotency_key = std::string(256, 'i')};
+  Batch batch{.operations = {EnqueueJob{{.kind = "k"}}}, .idempotency_key = std::string(256, 'i')};
   EXPECT_THAT(store().Commit({}, batch),
               StatusIs(kInvalid, AllOf(HasSubstr("idempotency key"), HasSubstr("255"))));
   ExpectNothingStored();

@@ -51,9 +51,11 @@ TEST_P(Listing, JOB_1_EveryFilterIsPaged) {
     ids.push_back(Push({.kind = "k", .queue = "q", .priority = i % 3, .parent = parent}).id);
     Push({.kind = "noise", .queue = "other"});
   }
-  const std::vector<JobFilter> filters = {
-      {.queue = "q"}, {.kind = "k"}, {.parent = parent}, {.state = kPending, .queue = "q"},
-      {.queue = "q", .kind = "k"}};
+  const std::vector<JobFilter> filters = {{.queue = "q"},
+                                          {.kind = "k"},
+                                          {.parent = parent},
+                                          {.state = kPending, .queue = "q"},
+                                          {.queue = "q", .kind = "k"}};
   for (JobFilter filter : filters) {
     for (int limit : {1, 7, 24, 25, 26}) {
       filter.limit = limit;

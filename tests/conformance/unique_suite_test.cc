@@ -52,7 +52,8 @@ TEST_P(UniqueKeys, JOB_10_AConflictMayReturnTheHolder) {
 }
 
 TEST_P(UniqueKeys, JOB_10_AConflictMayReplaceThePayloadOfAWaitingHolder) {
-  for (std::optional<Duration> delay : {std::optional<Duration>(), std::optional<Duration>(hours(1))}) {
+  for (std::optional<Duration> delay :
+       {std::optional<Duration>(), std::optional<Duration>(hours(1))}) {
     JobSpec first = Spec(OnConflict::kReplace);
     first.delay = delay;
     JobId id = Push(first).id;

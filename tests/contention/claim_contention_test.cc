@@ -1,10 +1,10 @@
 // Many threads race for the same jobs: each is had by one at a time, and done once.
 #include <atomic>
-#include <mutex>
 #include <random>
 #include <set>
 #include <thread>
 
+#include "base/mutex.h"
 #include "testing/store_checks.h"
 #include "testing/store_suite.h"
 
@@ -79,7 +79,7 @@ TEST_P(ClaimContention, JOB_3_FiftyThreadsClaimTheNextJobAndOneWins) {
 TEST_P(ClaimContention, JOB_3_SixteenThreadsDrainTenThousandJobsEachOnce) {
   const int count = Scaled(traits().is_remote ? 2'000 : 10'000);
   std::vector<JobId> ids = PushMany(count);
-  std::mutex mutex;
+  base::Mutex mutex{base::LockRank::kMetrics};
   std::multiset<JobId> done;
   std::set<Token> tokens;
   std::atomic<Token> newest = 0;  // of the claims that have been answered
@@ -87,8 +87,8 @@ TEST_P(ClaimContention, JOB_3_SixteenThreadsDrainTenThousandJobsEachOnce) {
     std::mt19937 random(thread);
     while (true) {
       Token older = newest;
-      std::vector<Job> jobs = Claim({.worker = std::to_string(thread),
-                                     .max = std::uniform_int_distribution(1, 8)(random)});
+      std::vector<Job> jobs = Claim(
+          {.worker = std::to_string(thread), .max = std::uniform_int_distribution(1, 8)(random)});
       if (jobs.empty()) return;
       Token last = older;
       std::vector<Batch> finish;
@@ -103,7 +103,7 @@ TEST_P(ClaimContention, JOB_3_SixteenThreadsDrainTenThousandJobsEachOnce) {
       for (const Result<Receipt>& result : store().CommitMany({}, std::move(finish))) {
         EXPECT_THAT(result, IsOk());
       }
-      std::lock_guard lock(mutex);
+      base::MutexLock lock(mutex);
       for (const Job& job : jobs) {
         done.insert(job.id);
         EXPECT_TRUE(tokens.insert(job.token).second) << "a token was given twice";
@@ -119,7 +119,7 @@ TEST_P(ClaimContention, JOB_4_ProducersAndConsumersKeepPaceAndNothingIsLost) {
   const int count = Scaled(traits().is_remote ? 100 : 400);
   constexpr int kSide = 8;
   std::atomic<int> left = kSide * count;
-  std::mutex mutex;
+  base::Mutex mutex{base::LockRank::kMetrics};
   std::set<JobId> done;
   RunThreads(2 * kSide, [&](int thread) {
     if (thread < kSide) {
@@ -130,7 +130,7 @@ TEST_P(ClaimContention, JOB_4_ProducersAndConsumersKeepPaceAndNothingIsLost) {
       for (const Job& job : Claim({.max = 4, .wait = milliseconds(100)})) {
         EXPECT_THAT(store().Complete({}, job.id, job.token), IsOk());
         --left;
-        std::lock_guard lock(mutex);
+        base::MutexLock lock(mutex);
         EXPECT_TRUE(done.insert(job.id).second);
       }
     }
@@ -159,14 +159,14 @@ TEST_P(ClaimContention, JOB_10_AUniqueKeyChangesHandsWithoutEverBeingHeldTwice) 
 
 TEST_P(ClaimContention, IDEM_1_ManyDuplicatesOfManyRequestsExecuteOnceEach) {
   const int keys = Scaled(traits().is_remote ? 10 : 50, 2);
-  std::mutex mutex;
+  base::Mutex mutex{base::LockRank::kMetrics};
   std::map<int, std::set<JobId>> answers;
   RunThreads(16, [&](int) {
     for (int key = 0; key < keys; ++key) {
       Batch batch{.operations = {EnqueueJob{{.kind = "k", .payload = std::to_string(key)}}},
                   .idempotency_key = "key " + std::to_string(key)};
       JobId id = Must(store().Commit({}, std::move(batch))).results.at(0).job->id;
-      std::lock_guard lock(mutex);
+      base::MutexLock lock(mutex);
       answers[key].insert(id);
     }
   });

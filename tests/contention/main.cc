@@ -1,3 +1,4 @@
+// The contention tests, and the helper processes that some of them start.
 #include "contention/processes.h"
 #include "testing/helper_process.h"
 

@@ -7,7 +7,9 @@
 namespace holdfast::testing {
 namespace {
 
-std::unique_ptr<Store> Open(const std::string& file) { return Must(OpenStore("sqlite:" + file)); }
+std::unique_ptr<Store> Open(const std::string& file) {
+  return Must(OpenStore("sqlite:" + file));
+}
 
 }  // namespace
 

@@ -67,7 +67,8 @@ TEST_F(Processes, JOB_5_AProcessThatWasStoppedPastItsLeaseIsFenced) {
   words >> id >> token;
   stalled->Pause();
   stalled->WriteLine("go");
-  std::vector<Job> taken = Must(store_->Claim({}, {.worker = "successor", .wait = std::chrono::minutes(2)}));
+  std::vector<Job> taken =
+      Must(store_->Claim({}, {.worker = "successor", .wait = std::chrono::minutes(2)}));
   ASSERT_EQ(taken.size(), 1U);
   EXPECT_EQ(taken[0].id, id);
   EXPECT_GT(taken[0].token, token);
@@ -84,7 +85,8 @@ TEST_F(Processes, JOB_5_AProcessThatIsKilledLosesItsJobToAnother) {
   ASSERT_TRUE(killed->ReadLine().has_value());
   killed->Signal(SIGKILL);
   EXPECT_EQ(killed->Wait(), -SIGKILL);
-  std::vector<Job> taken = Must(store_->Claim({}, {.worker = "successor", .wait = std::chrono::minutes(2)}));
+  std::vector<Job> taken =
+      Must(store_->Claim({}, {.worker = "successor", .wait = std::chrono::minutes(2)}));
   ASSERT_EQ(taken.size(), 1U);
   EXPECT_EQ(taken[0].attempt, 2);
   EXPECT_EQ(taken[0].errors.at(0).message, "lease_expired");

@@ -1,13 +1,12 @@
-// Claims that wait: however pushes and claims interleave, no wake-up is lost and no job is handed to
-// a claim that has given up.
+// Claims that wait: however pushes and claims interleave, no wake-up is lost and no job is handed
+// to a claim that has given up.
 #include <atomic>
-#include <condition_variable>
 #include <latch>
-#include <mutex>
 #include <random>
 #include <set>
 #include <thread>
 
+#include "base/mutex.h"
 #include "testing/store_checks.h"
 #include "testing/store_suite.h"
 
@@ -107,8 +106,8 @@ TEST_P(Waiting, JOB_3_ClaimsForDifferentQueuesGetTheirOwn) {
   const std::vector<std::string> names = {"a", "b", "c"};
   std::vector<std::unique_ptr<Waiters>> waiters;
   for (const std::string& name : names) {
-    waiters.push_back(std::make_unique<Waiters>(
-        store(), 10, ClaimRequest{.queues = {name}, .wait = minutes(2)}));
+    waiters.push_back(
+        std::make_unique<Waiters>(store(), 10, ClaimRequest{.queues = {name}, .wait = minutes(2)}));
   }
   for (int i = 0; i < 10; ++i) {
     for (const std::string& name : names) Push({.kind = "k", .queue = name});
@@ -169,7 +168,7 @@ TEST_P(Waiting, CTX_1_ClaimsThatGiveUpTakeNothingWithThem) {
   const int claims = 20;
   for (int round = 0; round < Scaled(5); ++round) {
     std::vector<std::stop_source> sources(claims);
-    std::mutex mutex;
+    base::Mutex mutex{base::LockRank::kMetrics};
     std::set<JobId> got;
     {
       std::vector<std::jthread> threads;
@@ -180,7 +179,7 @@ TEST_P(Waiting, CTX_1_ClaimsThatGiveUpTakeNothingWithThem) {
           Result<std::vector<Job>> jobs =
               store().Claim(context, {.worker = "w", .lease = hours(1), .wait = milliseconds(200)});
           if (!jobs) return;
-          std::lock_guard lock(mutex);
+          base::MutexLock lock(mutex);
           for (const Job& job : *jobs) EXPECT_TRUE(got.insert(job.id).second);
         });
       }
@@ -199,19 +198,18 @@ class AsyncWaiting : public Waiting {};
 TEST_P(AsyncWaiting, JOB_3_AThousandClaimsWaitWithoutAThreadEach) {
   const int claims = Scaled(1'000);
   std::latch answered(claims);
-  std::mutex mutex;
+  base::Mutex mutex{base::LockRank::kMetrics};
   std::set<JobId> got;
   for (int i = 0; i < claims; ++i) {
-    store().ClaimAsync({}, {.worker = "w", .wait = minutes(2)},
-                       [&](Result<std::vector<Job>> jobs) {
-                         {
-                           std::lock_guard lock(mutex);
-                           for (const Job& job : Must(std::move(jobs))) {
-                             EXPECT_TRUE(got.insert(job.id).second);
-                           }
-                         }
-                         answered.count_down();
-                       });
+    store().ClaimAsync({}, {.worker = "w", .wait = minutes(2)}, [&](Result<std::vector<Job>> jobs) {
+      {
+        base::MutexLock lock(mutex);
+        for (const Job& job : Must(std::move(jobs))) {
+          EXPECT_TRUE(got.insert(job.id).second);
+        }
+      }
+      answered.count_down();
+    });
   }
   AwaitParked(claims);
   std::vector<Batch> batches;
@@ -222,7 +220,8 @@ TEST_P(AsyncWaiting, JOB_3_AThousandClaimsWaitWithoutAThreadEach) {
 }
 
 HOLDFAST_FOR_ALL_VARIANTS(Waiting);
-INSTANTIATE_TEST_SUITE_P(Stores, AsyncWaiting, ::testing::ValuesIn(EmbeddedVariants()), VariantName);
+INSTANTIATE_TEST_SUITE_P(Stores, AsyncWaiting, ::testing::ValuesIn(EmbeddedVariants()),
+                         VariantName);
 
 }  // namespace
 }  // namespace holdfast::testing

@@ -113,10 +113,12 @@ Result<void> JobTable::Prepare(Connection& connection) {
        "ORDER BY priority, run_at, id LIMIT ?"},
       {select_ready_queues_, "SELECT name FROM queues WHERE pending > 0 AND paused = 0"},
       {select_queue_names_, "SELECT name FROM queues"},
-      {insert_, fmt::format("INSERT INTO jobs ({}, ready_in, due_at, retained_as, held_unique_key) "
-                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-                            "?, ?, ?, ?, ?, ?, ?)",
-                            kJobColumns)},
+      {insert_,
+       fmt::format(
+           "INSERT INTO jobs ({}, ready_in, due_at, retained_as, held_unique_key) "
+           "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+           "?, ?, ?, ?, ?, ?, ?)",
+           kJobColumns)},
       // Statements name only what may change, so that indexes on the rest are left alone.
       {update_lease_,
        "UPDATE jobs SET lease_expires_at = ?1, due_at = ?1, cancel_requested = ?2, progress = ?3, "

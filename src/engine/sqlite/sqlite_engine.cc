@@ -95,9 +95,7 @@ Result<Opened> OpenFile(const std::string& path) {
   return opened;
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Engine>> OpenSqlite(const std::string& path, const StoreOptions& options) {
+Result<std::unique_ptr<Engine>> OpenEngine(const std::string& path, const StoreOptions& options) {
   const Clock& clock = options.clock != nullptr ? *options.clock : Clock::System();
   HF_ASSIGN_OR_RETURN(Opened opened, OpenFile(path));
   HF_ASSIGN_OR_RETURN(base::ClockAnchor anchor, LoadClockAnchor(*opened.connection, clock));
@@ -107,9 +105,26 @@ Result<std::unique_ptr<Engine>> OpenSqlite(const std::string& path, const StoreO
   return engine;
 }
 
+/// Whatever goes wrong with a file while it is opened, the message says which file.
+Error Naming(const std::string& path, Error error) {
+  if (error.message.find(path) == std::string::npos) {
+    error.message = fmt::format("cannot open {}: {}", path, error.message);
+  }
+  return error;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> OpenSqlite(const std::string& path, const StoreOptions& options) {
+  Result<std::unique_ptr<Engine>> engine = OpenEngine(path, options);
+  if (!engine) return std::unexpected(Naming(path, std::move(engine).error()));
+  return engine;
+}
+
 Result<SchemaVersions> MigrateSqlite(const std::string& path) {
-  HF_ASSIGN_OR_RETURN(Opened opened, OpenFile(path));
-  return opened.versions;
+  Result<Opened> opened = OpenFile(path);
+  if (!opened) return std::unexpected(Naming(path, std::move(opened).error()));
+  return opened->versions;
 }
 
 }  // namespace holdfast::engine

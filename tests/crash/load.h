@@ -1,0 +1,39 @@
+// The process that is killed: several threads that add, claim and finish jobs, and write down what
+// they are about to do and what they were promised.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "holdfast/holdfast.h"
+
+namespace holdfast::testing {
+
+/// FILE JOURNAL SEED NAME: works until it is killed. Prints "ready" when the store is open.
+int RunLoad(const std::vector<std::string>& arguments);
+
+/// What the journals of all killed processes say. A line is one write to a file, so it survives the
+/// process as soon as the write has returned.
+struct Journal {
+  struct Completion {
+    JobId id = 0;
+    Token token = 0;
+  };
+  std::set<std::string> intended;               // tags of jobs that may exist
+  std::map<std::string, JobId> enqueued;        // acknowledged
+  std::set<std::string> keyed;                  // those sent with an idempotency key: the tag
+  std::vector<std::pair<JobId, Token>> claims;  // acknowledged
+  std::map<JobId, std::set<Token>> completing;  // may be completed under
+  std::vector<Completion> completed;            // acknowledged
+
+  /// Adds the lines of a file.
+  void Read(const std::string& file);
+};
+
+/// The request that a keyed tag stands for: equal requests for equal tags.
+Batch KeyedEnqueue(const std::string& tag);
+
+}  // namespace holdfast::testing
