@@ -27,8 +27,8 @@ int main(int argc, char** argv) {
   }
 
   // This worker takes a job for 100 ms, then is paused for longer than that.
-  auto paused = (*store)->Claim(
-      {}, {.worker = "paused", .queues = {"sums"}, .lease = milliseconds(100)});
+  auto paused =
+      (*store)->Claim({}, {.worker = "paused", .queues = {"sums"}, .lease = milliseconds(100)});
   if (!paused) return Report(paused.error());
   std::this_thread::sleep_for(milliseconds(300));
 
@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
 
   // The paused worker wakes up. Its token is an old one: it can do no damage.
   auto late = (*store)->Complete({}, paused->front().id, paused->front().token, "-1");
-  std::cout << "the paused worker: " << (late ? "ACCEPTED" : InfoOf(late.error().code).name) << "\n";
+  std::cout << "the paused worker: " << (late ? "ACCEPTED" : InfoOf(late.error().code).name)
+            << "\n";
   return late ? 1 : 0;
 }

@@ -11,9 +11,10 @@ namespace {
 holdfast::Result<holdfast::Receipt> Pay(holdfast::Store& store, const std::string& order,
                                         const std::string& amount) {
   holdfast::Batch batch;
-  batch.operations.push_back(holdfast::EnqueueJob{
-      {.kind = "payment", .queue = "payments",
-       .payload = R"({"order":")" + order + R"(","amount":)" + amount + "}"}});
+  batch.operations.push_back(
+      holdfast::EnqueueJob{{.kind = "payment",
+                            .queue = "payments",
+                            .payload = R"({"order":")" + order + R"(","amount":)" + amount + "}"}});
   batch.idempotency_key = "pay-" + order;
   return store.Commit({}, std::move(batch));
 }
@@ -30,7 +31,8 @@ int main(int argc, char** argv) {
   auto again = Pay(**store, "1042", "1999");
   if (!first || !again) return 1;
   bool same = first->results[0].job->id == again->results[0].job->id;
-  std::cout << "asked twice: " << (same && again->replayed ? "one payment" : "TWO PAYMENTS") << "\n";
+  std::cout << "asked twice: " << (same && again->replayed ? "one payment" : "TWO PAYMENTS")
+            << "\n";
 
   // The same key for something else is a mistake, and is told.
   auto other = Pay(**store, "1042", "5");

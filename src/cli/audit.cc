@@ -15,16 +15,22 @@ struct AuditOptions {
 };
 
 void PrintEntries(const std::vector<AuditEntry>& entries) {
-  Table table({{"SEQ", true}, {"AT"}, {"ACTOR"}, {"OPERATION"}, {"TARGET"}, {"CHANGE"},
-               {"COUNT", true}, {"DETAILS"}});
+  Table table({{"SEQ", true},
+               {"AT"},
+               {"ACTOR"},
+               {"OPERATION"},
+               {"TARGET"},
+               {"CHANGE"},
+               {"COUNT", true},
+               {"DETAILS"}});
   for (const AuditEntry& entry : entries) {
     std::string change = entry.error.empty() ? "" : "refused: " + entry.error;
     if (!entry.old_status.empty() || !entry.new_status.empty()) {
       change += (change.empty() ? "" : " ") + entry.old_status + " -> " + entry.new_status;
     }
-    table.AddRow({std::to_string(entry.sequence), ShortTime(entry.at),
-                  Printable(entry.actor, 40), entry.operation, Printable(entry.target, 80),
-                  Printable(change), std::to_string(entry.count), Printable(entry.details, 80)});
+    table.AddRow({std::to_string(entry.sequence), ShortTime(entry.at), Printable(entry.actor, 40),
+                  entry.operation, Printable(entry.target, 80), Printable(change),
+                  std::to_string(entry.count), Printable(entry.details, 80)});
   }
   table.Print();
 }

@@ -1,5 +1,5 @@
-// holdfast bench claim and claim-by-id: what a claim costs with a short and with a long backlog, and
-// how quickly single jobs can be taken by their ids.
+// holdfast bench claim and claim-by-id: what a claim costs with a short and with a long backlog,
+// and how quickly single jobs can be taken by their ids.
 #include <fmt/format.h>
 
 #include <memory>
@@ -49,7 +49,8 @@ Result<Backlog> MeasureBacklog(const std::string& url, std::int64_t pending,
   HF_RETURN_IF_ERROR(FillQueue(*store, pending, options.payload));
   Backlog backlog;
   backlog.pending = pending;
-  // First the claims of one, of which the first few warm the caches; never more than half of it all.
+  // First the claims of one, of which the first few warm the caches; never more than half of it
+  // all.
   for (auto [max, samples] : {std::pair{1, &backlog.one}, std::pair{100, &backlog.hundred}}) {
     int warm_up = 20;
     auto most = static_cast<int>(std::min<std::int64_t>(options.claims, pending / 4 / max));
@@ -73,8 +74,12 @@ void PrintBacklogs(Backlog& few, Backlog& many, OutputFormat format) {
   double one = RatioOf(many.one, few.one);
   double hundred = RatioOf(many.hundred, few.hundred);
   if (format == OutputFormat::kTable) {
-    Table table({{"PENDING", true}, {"CLAIM 1: P50 MS", true}, {"P95 MS", true},
-                 {"CLAIM 100: P50 MS", true}, {"P95 MS", true}, {"MEMORY MIB", true}});
+    Table table({{"PENDING", true},
+                 {"CLAIM 1: P50 MS", true},
+                 {"P95 MS", true},
+                 {"CLAIM 100: P50 MS", true},
+                 {"P95 MS", true},
+                 {"MEMORY MIB", true}});
     for (Backlog* backlog : {&few, &many}) {
       table.AddRow({WithCommas(backlog->pending),
                     fmt::format("{:.3f}", backlog->one.Percentile(0.5) / 1000),
@@ -111,10 +116,10 @@ void PrintBacklogs(Backlog& few, Backlog& many, OutputFormat format) {
 
 Result<int> BenchClaim(Cli& cli, const ClaimOptions& options) {
   HF_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::Make(options.folder));
-  HF_ASSIGN_OR_RETURN(Backlog few, MeasureBacklog("sqlite:" + folder.path() + "/few.db",
-                                                  options.few, options));
-  HF_ASSIGN_OR_RETURN(Backlog many, MeasureBacklog("sqlite:" + folder.path() + "/many.db",
-                                                   options.many, options));
+  HF_ASSIGN_OR_RETURN(Backlog few,
+                      MeasureBacklog("sqlite:" + folder.path() + "/few.db", options.few, options));
+  HF_ASSIGN_OR_RETURN(
+      Backlog many, MeasureBacklog("sqlite:" + folder.path() + "/many.db", options.many, options));
   PrintBacklogs(few, many, cli.globals().output);
   return 0;
 }
@@ -142,8 +147,9 @@ Result<int> BenchClaimById(Cli& cli, const ClaimOptions& options) {
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   double rate = static_cast<double>(ids.size()) / seconds;
   if (cli.globals().output == OutputFormat::kJson) {
-    fmt::print("{{\"store\":\"{}\",\"claims\":{},\"seconds\":{:.6f},\"claims_per_second\":{:.0f}}}\n",
-               url, ids.size(), seconds, rate);
+    fmt::print(
+        "{{\"store\":\"{}\",\"claims\":{},\"seconds\":{:.6f},\"claims_per_second\":{:.0f}}}\n", url,
+        ids.size(), seconds, rate);
   } else {
     fmt::print("{}: {} claims by id a second, on one thread\n", url,
                WithCommas(static_cast<std::int64_t>(rate)));

@@ -45,11 +45,21 @@ class Budget {
   const SteadyTime end_;
 };
 
+template <typename Call>
+auto Timed(Samples& samples, Call call) {
+  auto start = std::chrono::steady_clock::now();
+  auto result = call();
+  samples.Add(std::chrono::steady_clock::now() - start);
+  return result;
+}
+
 /// Takes jobs through their life, `group` at a time, on one thread.
 class Cycler {
  public:
   Cycler(Store& store, int group, int payload_bytes, std::string queue)
-      : store_(store), group_(group), payload_(MakePayload(payload_bytes)),
+      : store_(store),
+        group_(group),
+        payload_(MakePayload(payload_bytes)),
         queue_(std::move(queue)) {}
 
   void Run(Budget& budget) {
@@ -79,8 +89,8 @@ class Cycler {
     auto claimed = Timed(claim_, [&] { return store_.Claim({}, request); });
     if (!claimed) return std::unexpected(claimed.error());
     if (static_cast<int>(claimed->size()) != jobs) {
-      return Fail(ErrorCode::kInternal, fmt::format("claimed {} of the {} jobs of {}",
-                                                    claimed->size(), jobs, queue_));
+      return Fail(ErrorCode::kInternal,
+                  fmt::format("claimed {} of the {} jobs of {}", claimed->size(), jobs, queue_));
     }
     Batch complete;
     for (const Job& job : *claimed) {
@@ -88,14 +98,6 @@ class Cycler {
     }
     HF_RETURN_IF_ERROR(Timed(complete_, [&] { return store_.Commit({}, std::move(complete)); }));
     return {};
-  }
-
-  template <typename Call>
-  static auto Timed(Samples& samples, Call call) {
-    auto start = std::chrono::steady_clock::now();
-    auto result = call();
-    samples.Add(std::chrono::steady_clock::now() - start);
-    return result;
   }
 
   Store& store_;
@@ -122,8 +124,7 @@ Result<CaseFigures> Measure(Store& store, const JobsOptions& options, int thread
   }
   CaseFigures figures;
   figures.name = name;
-  figures.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   Samples enqueue, claim, complete;
   for (const auto& cycler : cyclers) {
     if (cycler->error()) return std::unexpected(*cycler->error());
@@ -139,13 +140,18 @@ Result<CaseFigures> Measure(Store& store, const JobsOptions& options, int thread
 }
 
 void PrintTable(std::vector<CaseFigures>& cases) {
-  Table table({{"CASE"}, {"CALL"}, {"CALLS/S", true}, {"P50 MS", true}, {"P95 MS", true},
-               {"P99 MS", true}, {"MAX MS", true}});
+  Table table({{"CASE"},
+               {"CALL"},
+               {"CALLS/S", true},
+               {"P50 MS", true},
+               {"P95 MS", true},
+               {"P99 MS", true},
+               {"MAX MS", true}});
   for (CaseFigures& figures : cases) {
     for (CallFigures& call : figures.calls) {
       std::vector<std::string> row = {figures.name, call.name};
-      row.push_back(WithCommas(static_cast<std::int64_t>(
-          static_cast<double>(call.samples.count()) / std::max(figures.seconds, 1e-9))));
+      row.push_back(WithCommas(static_cast<std::int64_t>(static_cast<double>(call.samples.count()) /
+                                                         std::max(figures.seconds, 1e-9))));
       for (double part : {0.5, 0.95, 0.99, 1.0}) {
         row.push_back(fmt::format("{:.3f}", call.samples.Percentile(part) / 1000));
       }
@@ -157,10 +163,10 @@ void PrintTable(std::vector<CaseFigures>& cases) {
   Table summary({{"CASE"}, {"LIFE CYCLES/S", true}, {"RAW SQLITE/S", true}, {"RATIO", true}});
   for (const CaseFigures& figures : cases) {
     bool raw = figures.raw_per_second > 0;
-    summary.AddRow({figures.name, WithCommas(static_cast<std::int64_t>(figures.PerSecond())),
-                    raw ? WithCommas(static_cast<std::int64_t>(figures.raw_per_second)) : "-",
-                    raw ? fmt::format("{:.2f}", figures.PerSecond() / figures.raw_per_second)
-                        : "-"});
+    summary.AddRow(
+        {figures.name, WithCommas(static_cast<std::int64_t>(figures.PerSecond())),
+         raw ? WithCommas(static_cast<std::int64_t>(figures.raw_per_second)) : "-",
+         raw ? fmt::format("{:.2f}", figures.PerSecond() / figures.raw_per_second) : "-"});
   }
   summary.Print();
 }
@@ -230,14 +236,15 @@ Result<int> BenchJobs(Cli& cli, const JobsOptions& options) {
     return Fail(ErrorCode::kInvalidArgument, "--batch is at most 1000, the most a commit may hold");
   }
   HF_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::Make(options.folder));
-  std::string url = options.given_store ? cli.globals().store : "sqlite:" + folder.path() + "/jobs.db";
+  std::string url =
+      options.given_store ? cli.globals().store : "sqlite:" + folder.path() + "/jobs.db";
   std::vector<CaseFigures> cases;
   {
     HF_ASSIGN_OR_RETURN(Target target, OpenTarget(options, url));
-    HF_ASSIGN_OR_RETURN(CaseFigures batches,
-                        Measure(target.Use(), options, options.batch_threads, options.batch,
-                                fmt::format("batches of {}, {} threads", options.batch,
-                                            options.batch_threads)));
+    HF_ASSIGN_OR_RETURN(
+        CaseFigures batches,
+        Measure(target.Use(), options, options.batch_threads, options.batch,
+                fmt::format("batches of {}, {} threads", options.batch, options.batch_threads)));
     cases.push_back(std::move(batches));
     HF_ASSIGN_OR_RETURN(CaseFigures singles,
                         Measure(target.Use(), options, options.threads, 1,
@@ -245,8 +252,8 @@ Result<int> BenchJobs(Cli& cli, const JobsOptions& options) {
     cases.push_back(std::move(singles));
   }
   if (url.starts_with("sqlite:")) {
-    // In one run on one disk, so that the ratio means something. One-job calls of many threads share
-    // commits: about half of the threads are in one at a time.
+    // In one run on one disk, so that the ratio means something. One-job calls of many threads
+    // share commits: about half of the threads are in one at a time.
     Duration length = std::min(options.seconds, Duration(std::chrono::seconds(3)));
     int groups[] = {options.batch, std::max(1, options.threads / 2)};
     for (std::size_t i = 0; i < cases.size(); ++i) {

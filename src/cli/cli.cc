@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 
 #include "base/result.h"
 #include "wire/encode.h"
@@ -35,6 +36,14 @@ class ExamplesFirst final : public CLI::Formatter {
     return help;
   }
   std::string make_footer(const CLI::App*) const override { return {}; }
+  /// One line a command: its own help says the rest.
+  std::string make_subcommand(const CLI::App* command) const override {
+    std::string description = command->get_description();
+    std::stringstream out;
+    CLI::detail::format_help(out, command->get_display_name(true),
+                             description.substr(0, description.find('\n')), get_column_width());
+    return out.str();
+  }
 
  private:
   static std::string Indent(const std::string& text) {
@@ -73,9 +82,8 @@ bool AsksForJson(int argc, char** argv) {
 Result<std::int64_t> ParseNumber(std::string_view text, std::int64_t least, std::int64_t most) {
   auto value = base::ParseInteger(text);
   if (value && *value >= least && *value <= most) return *value;
-  return Fail(ErrorCode::kInvalidArgument,
-              fmt::format("'{}' is not a whole number from {} to {}", text.substr(0, 64), least,
-                          most));
+  return Fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a whole number from {} to {}",
+                                                       text.substr(0, 64), least, most));
 }
 
 Result<JobId> ParseId(std::string_view text) {
@@ -92,7 +100,7 @@ Cli::Cli() : root_("Holdfast keeps jobs that cannot be raced.", "holdfast") {
       "holdfast work --concurrency 4 -- ./send-email\n"
       "holdfast job list --state failed\n"
       "holdfast serve --listen 127.0.0.1:8420");
-  root_.require_subcommand(1);
+  root_.require_subcommand(0, 1);  // at least one: told by NothingChosen, in better words
   root_.fallthrough();
   globals_.actor = FirstOf({"USER", "LOGNAME"});
   AddGlobals();
@@ -105,8 +113,7 @@ void Cli::AddGlobals() {
       ->envname("HOLDFAST_STORE");
   AddChoice<OutputFormat, OutputFormat>(
       root_, "-o,--output", globals_.output,
-      {{"table", OutputFormat::kTable}, {"json", OutputFormat::kJson}},
-      "how answers are printed");
+      {{"table", OutputFormat::kTable}, {"json", OutputFormat::kJson}}, "how answers are printed");
   AddText(root_, "--actor", globals_.actor, "NAME",
           "who asks, for the audit trail; else $HOLDFAST_ACTOR, else the user")
       ->envname("HOLDFAST_ACTOR");
@@ -122,16 +129,14 @@ void Cli::AddGlobals() {
       {{"text", base::LogFormat::kText}, {"json", base::LogFormat::kJson}}, "how it is logged");
 }
 
-CLI::App& Cli::AddGroup(CLI::App& parent, const std::string& name,
-                        const std::string& description) {
+CLI::App& Cli::AddGroup(CLI::App& parent, const std::string& name, const std::string& description) {
   CLI::App* group = parent.add_subcommand(name, description);
-  group->require_subcommand(1);
+  group->require_subcommand(0, 1);
   return *group;
 }
 
-CLI::App& Cli::AddCommand(CLI::App& parent, const std::string& name,
-                          const std::string& description, const std::string& examples,
-                          Action action) {
+CLI::App& Cli::AddCommand(CLI::App& parent, const std::string& name, const std::string& description,
+                          const std::string& examples, Action action) {
   CLI::App* command = parent.add_subcommand(name, description);
   command->footer(examples);
   command->callback([this, command, action = std::move(action)] {
@@ -175,7 +180,20 @@ Result<int> Cli::ReadLine(int argc, char** argv) {
     }
     return Fail(ErrorCode::kInvalidArgument, message + " (see --help)");
   }
+  if (!chosen_) return NothingChosen();
   return chosen_();
+}
+
+std::unexpected<Error> Cli::NothingChosen() const {
+  const CLI::App* deepest = &root_;
+  while (!deepest->get_subcommands().empty()) deepest = deepest->get_subcommands().front();
+  std::vector<std::string> names;
+  for (const CLI::App* command : deepest->get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+  }
+  return Fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} needs a command: {} (see --help)", deepest->get_name(),
+                          fmt::join(names, ", ")));
 }
 
 int Cli::Report(const Error& error) const {
@@ -196,8 +214,8 @@ int Cli::Run(int argc, char** argv) {
   Result<int> done = ReadLine(argc, argv);
   if (!done) return Report(done.error());
   if (std::fflush(stdout) != 0) {
-    return Report({ErrorCode::kInternal,
-                   fmt::format("cannot write to stdout: {}", std::strerror(errno))});
+    return Report(
+        {ErrorCode::kInternal, fmt::format("cannot write to stdout: {}", std::strerror(errno))});
   }
   return *done;
 }

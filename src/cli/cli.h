@@ -45,9 +45,7 @@ class Cli {
   /// What stood behind "--".
   const std::vector<std::string>& command_line() const { return command_line_; }
   /// The words an option may take, for completion.
-  const std::map<const CLI::Option*, std::vector<std::string>>& choices() const {
-    return choices_;
-  }
+  const std::map<const CLI::Option*, std::vector<std::string>>& choices() const { return choices_; }
 
   /// Declares a group of commands ("job").
   CLI::App& AddGroup(CLI::App& parent, const std::string& name, const std::string& description);
@@ -96,6 +94,7 @@ class Cli {
  private:
   void AddGlobals();
   Result<int> ReadLine(int argc, char** argv);
+  std::unexpected<Error> NothingChosen() const;
   int Report(const Error& error) const;
 
   CLI::App root_;

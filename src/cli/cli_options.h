@@ -44,9 +44,9 @@ CLI::Option* Cli::AddNumber(CLI::App& command, const std::string& name, T& targe
                             std::int64_t least, const std::string& description) {
   auto parse = [least](const std::string& text) {
     constexpr bool kIsInt = std::is_same_v<T, int>;
-    return ParseNumber(text, least,
-                       kIsInt ? std::numeric_limits<int>::max()
-                              : std::numeric_limits<std::int64_t>::max());
+    return ParseNumber(
+        text, least,
+        kIsInt ? std::numeric_limits<int>::max() : std::numeric_limits<std::int64_t>::max());
   };
   return AddParsed(command, name, target, parse, "N", description);
 }
@@ -65,8 +65,7 @@ CLI::Option* Cli::AddChoice(CLI::App& command, const std::string& name, T& targe
     for (const auto& [word, value] : words) {
       if (word == text) return value;
     }
-    return Fail(ErrorCode::kInvalidArgument,
-                "'" + text.substr(0, 64) + "' is none of " + type);
+    return Fail(ErrorCode::kInvalidArgument, "'" + text.substr(0, 64) + "' is none of " + type);
   };
   CLI::Option* option = AddParsed(command, name, target, parse, type, description);
   choices_[option] = std::move(names);

@@ -16,7 +16,9 @@ std::vector<std::string> NamesOf(const CLI::Option& option) {
   return names;
 }
 
-bool IsNamed(const CLI::Option* option) { return option->nonpositional(); }
+bool IsNamed(const CLI::Option* option) {
+  return option->nonpositional();
+}
 
 /// Writes the cases of one command and of those below it. `path` is what was typed: "job push".
 class Script {
@@ -52,14 +54,13 @@ class Script {
     if (auto found = cli_.choices().find(&option); found != cli_.choices().end()) {
       values = fmt::format("values=\"{}\"", fmt::join(found->second, " "));
     } else {
-      values = option.get_type_name() == "FILE" || option.get_type_name() == "DIR"
-                   ? "values=FILES"
-                   : "values=ANY";
+      values = option.get_type_name() == "FILE" || option.get_type_name() == "DIR" ? "values=FILES"
+                                                                                   : "values=ANY";
     }
     for (const std::string& name : names) {
       // An option of the root is taken behind every command.
-      std::string pattern = path.empty() ? fmt::format("*\" {}\"", name)
-                                         : fmt::format("\"{} {}\"", path, name);
+      std::string pattern =
+          path.empty() ? fmt::format("*\" {}\"", name) : fmt::format("\"{} {}\"", path, name);
       (path.empty() ? root_values_ : values_) += fmt::format("    {}) {} ;;\n", pattern, values);
     }
   }
@@ -70,7 +71,8 @@ class Script {
   std::string root_values_;
 };
 
-constexpr const char* kBash = R"bash(# bash completion for holdfast; use it with: source <(holdfast completion bash)
+constexpr const char* kBash =
+    R"bash(# bash completion for holdfast; use it with: source <(holdfast completion bash)
 _holdfast_words() {{
   case "$1" in
 {words}    *) words="" commands="" ;;
@@ -128,8 +130,7 @@ Result<int> PrintBash(Cli& cli) {
   Script script(cli);
   script.Visit(cli.root(), "");
   fmt::print(fmt::runtime(kBash), fmt::arg("words", script.words()),
-             fmt::arg("values", script.values()),
-             fmt::arg("root_values", script.root_values()));
+             fmt::arg("values", script.values()), fmt::arg("root_values", script.root_values()));
   return 0;
 }
 

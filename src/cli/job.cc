@@ -90,8 +90,7 @@ Result<int> List(Cli& cli, const Options& options) {
                 std::make_move_iterator(page.end()));
     return {};
   };
-  HF_ASSIGN_OR_RETURN(std::string cursor,
-                      ForEachPage(cli, *store, options->filter, limit, keep));
+  HF_ASSIGN_OR_RETURN(std::string cursor, ForEachPage(cli, *store, options->filter, limit, keep));
   PrintJobList(jobs, "items", cursor, cli.globals().output, false);
   if (!cursor.empty() && cli.globals().output == OutputFormat::kTable) {
     fmt::print(stderr, "there are more: --limit N or --all\n");
@@ -101,8 +100,8 @@ Result<int> List(Cli& cli, const Options& options) {
 
 Result<int> ClaimOne(Cli& cli, Store& store, const Options& options) {
   HF_ASSIGN_OR_RETURN(std::optional<Job> job,
-                      store.ClaimById(cli.MakeContext(), *options->claim_id,
-                                      options->claim.worker, options->claim.lease));
+                      store.ClaimById(cli.MakeContext(), *options->claim_id, options->claim.worker,
+                                      options->claim.lease));
   if (cli.globals().output == OutputFormat::kTable) {
     if (job) {
       PrintJobs({*job}, true);
@@ -217,14 +216,17 @@ Result<int> Retry(Cli& cli, const Options& options) {
   if (cli.globals().output == OutputFormat::kJson) {
     fmt::print("{{\"retried\":{},\"refused\":{}}}\n", tally.retried, tally.refused);
   } else {
-    fmt::print("{} jobs will be tried again\n", tally.retried);
+    fmt::print("{} {} will be tried again\n", WithCommas(tally.retried),
+               tally.retried == 1 ? "job" : "jobs");
   }
   // With --all, a job that somebody else retried or deleted meanwhile is no failure of ours.
   if (tally.first && !options->all) return std::unexpected(*tally.first);
   return 0;
 }
 
-bool IsFinished(JobState state) { return !kLiveStates.Has(state); }
+bool IsFinished(JobState state) {
+  return !kLiveStates.Has(state);
+}
 
 void PrintWatched(const Job& job, OutputFormat format) {
   if (format == OutputFormat::kJson) {
@@ -315,26 +317,25 @@ void AddWorkerCommands(Cli& cli, CLI::App& job, const Options& options) {
   cli.AddDuration(claim, "--wait", options->claim.wait, "wait so long for a first one (0s)");
   cli.AddText(claim, "-w,--worker", options->claim.worker, "NAME", "who will work");
 
-  CLI::App& complete = cli.AddCommand(
-      job, "complete", "Reports a claimed job as done.",
-      "holdfast job complete 7 --token 12 '{\"sent\":true}'",
-      OnOneJob(cli, [options](Store& store, const Context& context) {
-        return store.Complete(context, options->id, options->token, options->result);
-      }));
+  CLI::App& complete =
+      cli.AddCommand(job, "complete", "Reports a claimed job as done.",
+                     "holdfast job complete 7 --token 12 '{\"sent\":true}'",
+                     OnOneJob(cli, [options](Store& store, const Context& context) {
+                       return store.Complete(context, options->id, options->token, options->result);
+                     }));
   AddId(cli, complete, options);
   cli.AddText(complete, "RESULT", options->result, "", "JSON, at most 1 MiB");
   cli.AddParsed(complete, "-t,--token", options->token, &ParseToken, "TOKEN", "of your claim")
       ->required();
 
-  CLI::App& fail = cli.AddCommand(
-      job, "fail", "Reports that an attempt at a claimed job failed.",
-      "holdfast job fail 7 --token 12 'mailbox full' --retry-in 10m\n"
-      "holdfast job fail 7 --token 12 'no such user' --permanent",
-      OnOneJob(cli, [options](Store& store, const Context& context) {
-        options->failure.id = options->id;
-        options->failure.token = options->token;
-        return store.FailAttempt(context, options->failure);
-      }));
+  CLI::App& fail = cli.AddCommand(job, "fail", "Reports that an attempt at a claimed job failed.",
+                                  "holdfast job fail 7 --token 12 'mailbox full' --retry-in 10m\n"
+                                  "holdfast job fail 7 --token 12 'no such user' --permanent",
+                                  OnOneJob(cli, [options](Store& store, const Context& context) {
+                                    options->failure.id = options->id;
+                                    options->failure.token = options->token;
+                                    return store.FailAttempt(context, options->failure);
+                                  }));
   AddId(cli, fail, options);
   cli.AddText(fail, "ERROR", options->failure.error, "", "what went wrong")->required();
   cli.AddParsed(fail, "-t,--token", options->token, &ParseToken, "TOKEN", "of your claim")
@@ -360,9 +361,9 @@ void AddOperatorCommands(Cli& cli, CLI::App& job, const Options& options) {
   retry.add_flag("-a,--all", options->all, "every job the filter finds");
   AddFilter(cli, retry, options);
 
-  CLI::App& remove = cli.AddCommand(job, "delete", "Removes a job that nobody is working on.",
-                                    "holdfast job delete 7",
-                                    [&cli, options] { return Delete(cli, options); });
+  CLI::App& remove =
+      cli.AddCommand(job, "delete", "Removes a job that nobody is working on.",
+                     "holdfast job delete 7", [&cli, options] { return Delete(cli, options); });
   AddId(cli, remove, options);
 }
 

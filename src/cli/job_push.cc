@@ -1,8 +1,8 @@
 // holdfast job push: one job from the command line, or one for each line of a file or of stdin.
 //
-// A file is checked as a whole before anything is stored. What comes through a pipe cannot be: there,
-// everything in front of a bad line is stored and nothing from it on. Either way the last word on
-// stderr says exactly what was stored.
+// A file is checked as a whole before anything is stored. What comes through a pipe cannot be:
+// there, everything in front of a bad line is stored and nothing from it on. Either way the last
+// word on stderr says exactly what was stored.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -22,8 +22,8 @@
 namespace holdfast::cli {
 namespace {
 
-constexpr std::size_t kGroup = 500;                  // lines to one commit
-constexpr std::size_t kMaxPayload = 256 * 1024;      // JOB-12
+constexpr std::size_t kGroup = 500;                   // lines to one commit
+constexpr std::size_t kMaxPayload = 256 * 1024;       // JOB-12
 constexpr std::size_t kMaxLine = kMaxPayload + 4096;  // room for white space around it
 
 struct PushOptions {
@@ -54,6 +54,11 @@ Result<void> CheckLine(const Line& line) {
   auto valid = wire::ValidateJson("payload", line.payload, wire::JsonShape::kAny);
   if (!valid) return std::unexpected(AtLine(line.number, valid.error()));
   return {};
+}
+
+/// "1 job", "1,234 jobs".
+std::string CountOf(const std::vector<JobId>& ids) {
+  return WithCommas(static_cast<std::int64_t>(ids.size())) + (ids.size() == 1 ? " job" : " jobs");
 }
 
 /// Splits what a file descriptor gives into lines.
@@ -135,8 +140,7 @@ class LineReader {
 /// Pushes lines in groups and knows what became of them.
 class LinePusher {
  public:
-  LinePusher(Cli& cli, Store& store, const PushOptions& options,
-             std::optional<std::int64_t> total)
+  LinePusher(Cli& cli, Store& store, const PushOptions& options, std::optional<std::int64_t> total)
       : cli_(cli), store_(store), options_(options), progress_("pushing", total) {}
 
   /// Errors: those of the first line that was refused.
@@ -168,15 +172,13 @@ class LinePusher {
 
   /// What was stored, for people who must go on from there.
   std::string Account() const {
-    std::string text = fmt::format("{} jobs were stored", ids_.size());
+    std::string text = CountOf(ids_) + (ids_.size() == 1 ? " was stored" : " were stored");
     if (last_line_ > 0) text += fmt::format(", from lines up to {}", last_line_);
     if (!refused_.empty()) {
       std::size_t shown = std::min<std::size_t>(refused_.size(), 10);
-      text += fmt::format(" except {}{}",
-                          fmt::join(refused_.begin(), refused_.begin() + shown, ", "),
-                          refused_.size() > shown
-                              ? fmt::format(" and {} more", refused_.size() - shown)
-                              : "");
+      text += fmt::format(
+          " except {}{}", fmt::join(refused_.begin(), refused_.begin() + shown, ", "),
+          refused_.size() > shown ? fmt::format(" and {} more", refused_.size() - shown) : "");
     }
     if (unknown_) text += "; the lines excepted may have been stored or not";
     return text + "; nothing after that";
@@ -274,8 +276,7 @@ Result<std::int64_t> CheckFile(int fd) {
 
 void PrintPushed(const std::vector<JobId>& ids, const PushOptions& options, OutputFormat format) {
   if (format == OutputFormat::kTable) {
-    fmt::print("{} jobs of kind {} in queue {}\n", WithCommas(static_cast<std::int64_t>(ids.size())),
-               options.spec.kind, options.spec.queue);
+    fmt::print("{} of kind {} in queue {}\n", CountOf(ids), options.spec.kind, options.spec.queue);
     return;
   }
   base::JsonWriter json;
@@ -339,8 +340,7 @@ Result<int> Push(Cli& cli, PushOptions& options, bool has_payload) {
       return Fail(ErrorCode::kInvalidArgument,
                   "--unique-key names one job: it cannot be used with --file or --stdin");
     }
-    options.spec.unique =
-        UniqueKey{.key = options.unique_key, .on_conflict = options.on_conflict};
+    options.spec.unique = UniqueKey{.key = options.unique_key, .on_conflict = options.on_conflict};
   }
   return many ? PushLines(cli, options) : PushOne(cli, options);
 }

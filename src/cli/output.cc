@@ -37,12 +37,18 @@ bool UseColour() {
 
 const char* ColourOf(JobState state) {
   switch (state) {
-    case JobState::kScheduled: return "\x1b[36m";
-    case JobState::kPending: return "\x1b[34m";
-    case JobState::kProcessing: return "\x1b[33m";
-    case JobState::kCompleted: return "\x1b[32m";
-    case JobState::kFailed: return "\x1b[31m";
-    case JobState::kCancelled: return "\x1b[90m";
+    case JobState::kScheduled:
+      return "\x1b[36m";
+    case JobState::kPending:
+      return "\x1b[34m";
+    case JobState::kProcessing:
+      return "\x1b[33m";
+    case JobState::kCompleted:
+      return "\x1b[32m";
+    case JobState::kFailed:
+      return "\x1b[31m";
+    case JobState::kCancelled:
+      return "\x1b[90m";
   }
   return "";
 }
@@ -116,8 +122,7 @@ std::string Printable(std::string_view text, std::size_t most) {
     bool begins_character = (c & 0xC0) != 0x80;
     if (begins_character && ++characters > most) return out + "...";
     // U+0080 to U+009F are control characters, too: in UTF-8, C2 80 to C2 9F.
-    bool is_c1 = c == 0xC2 && i + 1 < text.size() &&
-                 static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    bool is_c1 = c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
     if (is_c1) ++i;
     if (c < 0x20 || c == 0x7F || is_c1) {
       out += c == '\n' || c == '\t' ? ' ' : '?';
@@ -192,9 +197,9 @@ void PrintJob(const Job& job, OutputFormat format) {
 }
 
 void PrintJobs(const std::vector<Job>& jobs, bool with_tokens) {
-  std::vector<Column> columns = {{"ID", true},      {"STATE"},         {"QUEUE"},  {"KIND"},
-                                 {"PRIO", true},    {"ATTEMPT", true}, {"CREATED"}, {"DUE"},
-                                 {"FINISHED"},      {"WORKER"}};
+  std::vector<Column> columns = {{"ID", true},   {"STATE"},         {"QUEUE"},   {"KIND"},
+                                 {"PRIO", true}, {"ATTEMPT", true}, {"CREATED"}, {"DUE"},
+                                 {"FINISHED"},   {"WORKER"}};
   if (with_tokens) columns.insert(columns.begin() + 1, {"TOKEN", true});
   Table table(std::move(columns));
   for (const Job& job : jobs) {

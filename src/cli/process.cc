@@ -5,10 +5,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+extern "C" {
+#include <sys/pidfd.h>  // glibc 2.36 forgets that C++ may include it
+}
 
 #include <algorithm>
 #include <cerrno>
@@ -140,9 +142,9 @@ Result<void> Child::Start() {
 
   std::vector<std::string> argv = spec_.command;
   std::vector<std::string> environment = spec_.environment;
-  Prepared prepared{spec_.program.c_str(), Pointers(argv),     {},
-                    getpid(),              in.read.get(),      out.write.get(),
-                    err.write.get(),       report.write.get()};
+  Prepared prepared{
+      spec_.program.c_str(), Pointers(argv),    {}, getpid(), in.read.get(), out.write.get(),
+      err.write.get(),       report.write.get()};
   for (char** variable = environ; *variable != nullptr; ++variable) {
     if (!IsReplaced(*variable, environment)) prepared.envp.push_back(*variable);
   }
@@ -213,8 +215,8 @@ bool Child::Drain(Fd& fd, bool is_error) {
 
 int Child::TimeoutUntil(SteadyTime deadline) const {
   if (deadline == SteadyTime::max()) return -1;
-  auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline -
-                                                           std::chrono::steady_clock::now());
+  auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
   return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000));
 }
 
@@ -296,8 +298,7 @@ Result<std::string> FindProgram(const std::string& name) {
               fmt::format("cannot run '{}': there is no such program on the PATH", name));
 }
 
-Result<ChildResult> RunChild(const ChildSpec& spec, std::stop_token stop,
-                             std::stop_token at_once) {
+Result<ChildResult> RunChild(const ChildSpec& spec, std::stop_token stop, std::stop_token at_once) {
   Child child(spec);
   HF_RETURN_IF_ERROR(child.Start());
   return child.Run(std::move(stop), std::move(at_once));

@@ -32,16 +32,16 @@ struct ChildSpec {
 
 struct ChildResult {
   int exit_code = 0;
-  int signal = 0;             ///< that ended it; 0: it exited by itself
-  std::string output;         ///< what it wrote to stdout
+  int signal = 0;                ///< that ended it; 0: it exited by itself
+  std::string output;            ///< what it wrote to stdout
   bool output_too_long = false;  ///< it wrote more than max_output, and was killed for that
-  std::string error_tail;     ///< the end of what it wrote to stderr, which was passed on
-  bool was_stopped = false;   ///< `stop` or `at_once` fired before it ended
+  std::string error_tail;        ///< the end of what it wrote to stderr, which was passed on
+  bool was_stopped = false;      ///< `stop` or `at_once` fired before it ended
 };
 
 /// Blocks until the command ended, and with it all of its process group. `stop` asks it to end,
-/// `at_once` makes it. Errors: unavailable (no process could be made), invalid_argument (the program
-/// cannot be run).
+/// `at_once` makes it. Errors: unavailable (no process could be made), invalid_argument (the
+/// program cannot be run).
 ///
 /// Threads: any, each with its own command.
 Result<ChildResult> RunChild(const ChildSpec& spec, std::stop_token stop, std::stop_token at_once);

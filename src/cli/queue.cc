@@ -109,8 +109,7 @@ void AddSetCommand(Cli& cli, CLI::App& group, const std::shared_ptr<SetQueue>& c
                                            "audit entries for claims and finishes, too");
   cli.AddDuration(set, "--retain-completed", change->retain_completed,
                   "how long completed and cancelled jobs are kept");
-  cli.AddDuration(set, "--retain-failed", change->retain_failed,
-                  "how long failed jobs are kept");
+  cli.AddDuration(set, "--retain-failed", change->retain_failed, "how long failed jobs are kept");
 }
 
 }  // namespace
@@ -127,12 +126,12 @@ void AddQueueCommands(Cli& cli) {
   };
   for (const Verb& verb : {Verb{"pause", "Stops claims from a queue; survives restarts.", true},
                            Verb{"resume", "Lets a paused queue go on.", false}}) {
-    CLI::App& command = cli.AddCommand(
-        group, verb.name, verb.description, fmt::format("holdfast queue {} mail", verb.name),
-        [&cli, change, paused = verb.paused] {
-          change->paused = paused;
-          return Set(cli, *change);
-        });
+    CLI::App& command = cli.AddCommand(group, verb.name, verb.description,
+                                       fmt::format("holdfast queue {} mail", verb.name),
+                                       [&cli, change, paused = verb.paused] {
+                                         change->paused = paused;
+                                         return Set(cli, *change);
+                                       });
     cli.AddText(command, "QUEUE", change->name, "", "the queue")->required();
   }
   AddSetCommand(cli, group, change);

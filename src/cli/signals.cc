@@ -25,7 +25,9 @@ StopSignals::StopSignals() {
   HF_CHECK(fd_ >= 0);
 }
 
-StopSignals::~StopSignals() { close(fd_); }
+StopSignals::~StopSignals() {
+  close(fd_);
+}
 
 std::optional<int> StopSignals::WaitFor(int timeout_ms, int wake_fd) {
   pollfd fds[] = {{fd_, POLLIN, 0}, {wake_fd, POLLIN, 0}};

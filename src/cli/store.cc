@@ -21,8 +21,8 @@ Result<std::int64_t> SchemaOf(const std::string& path) {
   struct stat status {};
   if (stat(path.c_str(), &status) != 0 || status.st_size == 0) return 0;
   if (S_ISDIR(status.st_mode)) return 0;  // OpenStore has the words for it
-  HF_ASSIGN_OR_RETURN(auto connection, engine::Connection::Open(
-                                           path, engine::Connection::Mode::kReadOnly));
+  HF_ASSIGN_OR_RETURN(auto connection,
+                      engine::Connection::Open(path, engine::Connection::Mode::kReadOnly));
   return connection->QueryInteger("PRAGMA user_version");
 }
 

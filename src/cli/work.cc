@@ -37,7 +37,7 @@ Result<std::optional<std::string>> ResultOf(std::string output) {
   if (output.empty()) return std::nullopt;
   if (!wire::ValidateJson("stdout", output, wire::JsonShape::kAny)) {
     std::string text;
-    base::AppendJsonString(text, base::CutUtf8(output, output.size()));
+    base::AppendJsonString(text, base::CutUtf8(output, 2 * rules::kResultBytes));
     output = std::move(text);
   }
   if (output.size() > rules::kResultBytes) {
@@ -57,28 +57,13 @@ std::string WithTail(std::string what, std::string_view tail) {
   return what + ": " + base::CutUtf8(tail, room);
 }
 
-/// What becomes of an attempt whose command was told to end.
-Outcome OutcomeOfStopped(StopReason reason, const ChildResult& child, Duration timeout) {
-  switch (reason) {
-    case StopReason::kTimeout:
-      return Failed{WithTail("the command ran longer than " + base::FormatDuration(timeout),
-                             child.error_tail)};
-    case StopReason::kCancelled:
-      return Failed{WithTail("the job was cancelled", child.error_tail)};
-    case StopReason::kLeaseLost:
-    case StopReason::kShutdown:
-    case StopReason::kNone: break;
-  }
-  return Released{};  // the work is somebody else's now, and no attempt is used up
-}
-
 Outcome OutcomeOf(const ChildResult& child) {
   if (child.output_too_long) {
     return Failed{.error = "the command wrote more than 1 MiB to stdout", .permanent = true};
   }
   if (child.signal != 0) {
-    return Failed{WithTail("the command was killed by " + SignalName(child.signal),
-                           child.error_tail)};
+    return Failed{
+        WithTail("the command was killed by " + SignalName(child.signal), child.error_tail)};
   }
   if (child.exit_code == 0) {
     auto result = ResultOf(child.output);
@@ -94,8 +79,8 @@ Outcome OutcomeOf(const ChildResult& child) {
 /// Runs the command for one attempt.
 class CommandHandler {
  public:
-  CommandHandler(const WorkOptions& options, std::vector<std::string> command,
-                 std::string program, std::string store_url, std::stop_token at_once)
+  CommandHandler(const WorkOptions& options, std::vector<std::string> command, std::string program,
+                 std::string store_url, std::stop_token at_once)
       : options_(options),
         command_(std::move(command)),
         program_(std::move(program)),
@@ -114,9 +99,8 @@ class CommandHandler {
     auto child = RunChild(spec, attempt.stop(), at_once_);
     if (!child) return Failed{child.error().message};
     bool ended_well = child->exit_code == 0 && child->signal == 0;
-    if (child->was_stopped && !ended_well) {
-      return OutcomeOfStopped(attempt.stop_reason(), *child, options_.pool.timeout);
-    }
+    // The pool knows why it was told to end, and what that means for the job.
+    if (child->was_stopped && !ended_well) return Released{};
     return OutcomeOf(*child);
   }
 
@@ -153,8 +137,8 @@ std::vector<JobFilter> FiltersOf(const WorkOptions& options) {
   return filters;
 }
 
-/// Whether nothing is ready and nothing is ours. Ready jobs are looked for first: one that this pool
-/// claims after that look is then seen as ours.
+/// Whether nothing is ready and nothing is ours. Ready jobs are looked for first: one that this
+/// pool claims after that look is then seen as ours.
 Result<bool> IsDrained(const Context& context, Store& store, const WorkOptions& options,
                        const std::string& worker) {
   for (JobFilter filter : FiltersOf(options)) {
@@ -249,7 +233,8 @@ void AddWorkCommand(Cli& cli) {
       "Runs a command for each job, several at a time.\n\n"
       "The command gets the payload on stdin and HOLDFAST_JOB_ID, HOLDFAST_TOKEN,\n"
       "HOLDFAST_ATTEMPT, HOLDFAST_KIND, HOLDFAST_QUEUE, HOLDFAST_WORKER and HOLDFAST_STORE in its\n"
-      "environment. What it writes to stdout is the result. Exit code 0 completes the job, 75 tries\n"
+      "environment. What it writes to stdout is the result. Exit code 0 completes the job, 75 "
+      "tries\n"
       "again later, 65 fails it for good, anything else is a failed attempt.\n\n"
       "SIGTERM or SIGINT stops taking jobs and waits for those that run (--grace); then they get\n"
       "SIGTERM, and what they leave is given back. A second signal does that at once.\n",

@@ -53,7 +53,7 @@ void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimReque
   for (JobId id : candidates) {
     JobRow* row = rows.FindJob(id);
     if (ClaimOne(rows, row, request.worker, request.lease, origin)) {
-      rows.outcomes().push_back({.job = row});
+      rows.outcomes().push_back({.job = row, .is_for_holder = true});
     }
   }
 }

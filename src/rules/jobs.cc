@@ -179,7 +179,7 @@ bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
 Result<OperationOutcome> ApplyOperation(Rows& rows, const ClaimJob& op, const Origin& origin) {
   JobRow* row = rows.FindJob(op.id);
   if (!ClaimOne(rows, row, op.worker, op.lease, origin)) return OperationOutcome{};
-  return OperationOutcome{.job = row};
+  return OperationOutcome{.job = row, .is_for_holder = true};
 }
 
 Result<OperationOutcome> ApplyOperation(Rows& rows, const CancelJob& op, const Origin& origin) {

@@ -34,7 +34,7 @@ OperationOutcome GiveBack(Rows& rows, JobRow& row, JobState to, std::string_view
   --job.attempt;
   Move(rows, row, job.cancel_requested ? JobState::kCancelled : to, origin.now);
   AuditJob(rows, row, operation, JobState::kProcessing, false, origin);
-  return {.job = &row};
+  return {.job = &row, .is_for_holder = true};
 }
 
 }  // namespace
@@ -92,7 +92,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const CompleteJob& op, const
   Move(rows, *row, JobState::kCompleted, origin.now);
   if (row->job->unique_key.empty()) rows.LimitExtent(*row, was_untouched, Extent::kFinish);
   AuditJob(rows, *row, "job.complete", JobState::kProcessing, false, origin);
-  return OperationOutcome{.job = row};
+  return OperationOutcome{.job = row, .is_for_holder = true};
 }
 
 Result<OperationOutcome> ApplyOperation(Rows& rows, const FailJob& op, const Origin& origin) {
@@ -109,7 +109,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const FailJob& op, const Ori
   }
   Move(rows, *row, to, origin.now);
   AuditJob(rows, *row, "job.fail", JobState::kProcessing, false, origin);
-  return OperationOutcome{.job = row};
+  return OperationOutcome{.job = row, .is_for_holder = true};
 }
 
 Result<OperationOutcome> ApplyOperation(Rows& rows, const ReleaseJob& op, const Origin& origin) {
@@ -129,7 +129,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const RenewJob& op, const Or
   rows.Edit(*row).lease_expires_at = origin.now + op.lease;
   rows.LimitExtent(*row, was_untouched, Extent::kLease);
   rows.NoteDue(origin.now + op.lease);
-  return OperationOutcome{.job = row};
+  return OperationOutcome{.job = row, .is_for_holder = true};
 }
 
 Result<OperationOutcome> ApplyOperation(Rows& rows, const ProgressJob& op, const Origin&) {
@@ -139,7 +139,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const ProgressJob& op, const
   job.progress = op.progress;
   job.message = op.message;
   rows.LimitExtent(*row, was_untouched, Extent::kLease);
-  return OperationOutcome{.job = row};
+  return OperationOutcome{.job = row, .is_for_holder = true};
 }
 
 }  // namespace holdfast::rules

@@ -156,6 +156,7 @@ Receipt Rows::TakeReceipt(bool move_jobs) {
     } else {
       result.job = *outcome.job->job;
     }
+    if (!outcome.is_for_holder) result.job->token = 0;  // a token is for its claimer alone
   }
   return receipt;
 }

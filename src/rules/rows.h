@@ -76,6 +76,8 @@ struct QueueRow {
 struct OperationOutcome {
   JobRow* job = nullptr;
   bool existing = false;
+  /// Whoever asked holds the job's token: it is no secret to them.
+  bool is_for_holder = false;
   const QueueRow* queue = nullptr;
 };
 

@@ -49,13 +49,14 @@ CommitRecord Recorder::BeginCommit(const Context& context, const std::vector<Bat
   record.tags.reserve(operations);
   for (const Batch& batch : batches) {
     for (const Operation& operation : batch.operations) {
-      JobId id = std::visit(
-          [](const auto& op) -> JobId {
-            if constexpr (requires { op.id; }) return op.id;
-            return 0;
+      OperationTag& tag = record.tags.emplace_back();
+      tag.index = static_cast<std::uint8_t>(operation.index());
+      std::visit(
+          [&tag](const auto& op) {
+            if constexpr (requires { op.id; }) tag.id = op.id;
+            if constexpr (requires { op.token; }) tag.token = op.token;
           },
           operation);
-      record.tags.push_back({.index = static_cast<std::uint8_t>(operation.index()), .id = id});
     }
     record.tags.back().is_last_of_batch = true;
   }
@@ -184,6 +185,7 @@ void Recorder::RecordRefusal(const CommitRecord& record, Tags tags, const Error&
     const OperationTag& tag = tags[static_cast<std::size_t>(index)];
     entry.operation = NameOfIndex(tag.index);
     if (tag.id != 0) entry.target = fmt::format("job/{}", tag.id);
+    entry.token = tag.token;
   }
   RefusalKey key{entry.actor, entry.operation, entry.target, entry.error};
   base::MutexLock lock(mutex_);

@@ -42,8 +42,7 @@ TEST_F(BadInput, JobsThatBreakALimitAreNotStored) {
   ExpectRefused({"job", "push", "a", "--run-at", "tomorrow"}, 2, "invalid_argument", "tomorrow");
   ExpectRefused({"job", "push", "a", "--priority", "10"}, 2, "invalid_argument", "priority");
   ExpectRefused({"job", "push", "a", "--priority", "x"}, 2, "invalid_argument", "priority");
-  ExpectRefused({"job", "push", "a", "--max-attempts", "0"}, 2, "invalid_argument",
-                "max-attempts");
+  ExpectRefused({"job", "push", "a", "--max-attempts", "0"}, 2, "invalid_argument", "max-attempts");
   ExpectRefused({"job", "push", "a", "--metadata", "[]"}, 2, "invalid_argument", "metadata");
   ExpectRefused({"job", "push", "a", "--on-conflict", "return"}, 2, "invalid_argument",
                 "--unique-key");
@@ -79,7 +78,9 @@ TEST_F(BadInput, WhatDoesNotExistIsNotFound) {
 
 TEST_F(BadInput, UnknownCommandsAndOptionsAreNamed) {
   ExpectRefused({"frobnicate"}, 2, "invalid_argument", "frobnicate");
-  ExpectRefused({"job"}, 2, "invalid_argument", "subcommand");
+  ExpectRefused({"job", "frobnicate"}, 2, "invalid_argument", "frobnicate");
+  ExpectRefused({"job"}, 2, "invalid_argument", "job needs a command: push, get");
+  ExpectRefused({}, 2, "invalid_argument", "holdfast needs a command: job");
   ExpectRefused({"queue", "set", "mail", "--max-weight", "3"}, 2, "invalid_argument",
                 "--max-weight");
   ExpectRefused({"queue", "set", "mail", "--max-pending", "-1"}, 2, "invalid_argument", "-1");
@@ -88,7 +89,7 @@ TEST_F(BadInput, UnknownCommandsAndOptionsAreNamed) {
   ExpectRefused({"job", "list", "--state", "done"}, 2, "invalid_argument", "done");
   ExpectRefused({"job", "list", "--limit", "0"}, 2, "invalid_argument", "limit");
   ExpectRefused({"job", "claim", "--lease", "1ms"}, 2, "invalid_argument", "lease");
-  ExpectRefused({"job", "claim", "--max", "1001"}, 2, "invalid_argument", "1,000");
+  ExpectRefused({"job", "claim", "--max", "1001"}, 2, "invalid_argument", "1000");
   ExpectRefused({"work"}, 2, "invalid_argument", "-- CMD");
   ExpectRefused({"work", "--", "no-such-program-anywhere"}, 2, "invalid_argument",
                 "no-such-program-anywhere");
@@ -110,9 +111,10 @@ TEST_F(BadInput, StoresThatCannotBeOpenedSayWhy) {
   EXPECT_THAT(directory.err, HasSubstr("directory"));
   set_store("sqlite:" + folder_.File("missing/jobs.db"));
   ExpectRefused({"job", "list"}, 7, "unavailable", "missing");
-  set_store("sqlite:" + folder_.Write("text", "this is not a database, but a text of some length\n"
-                                              "that nobody should ever overwrite with a schema"));
-  ExpectRefused({"job", "list"}, 1, "corrupt", "text");
+  set_store("sqlite:" + folder_.Write("text",
+                                      "this is not a database, but a text of some length\n"
+                                      "that nobody should ever overwrite with a schema"));
+  ExpectRefused({"job", "list"}, 1, "corrupt", "not a database");
   set_store("http://127.0.0.1:1");
   ExpectRefused({"job", "list"}, 7, "unavailable", "127.0.0.1:1");
   ExpectRefused({"work", "--", "true"}, 7, "unavailable", "127.0.0.1:1");
@@ -133,9 +135,9 @@ TEST_F(BadInput, AFileWithOneBadLineStoresNothing) {
   std::string file = folder_.Write("lines", lines);
   ExpectRefused({"job", "push", "a", "--file", file}, 2, "invalid_argument", "line 1100");
   ExpectJobs(0);
-  ExpectRefused({"job", "push", "a", "--file", folder_.File("none")}, 2, "invalid_argument", "none");
-  ExpectRefused({"job", "push", "a", "--file", folder_.path()}, 2, "invalid_argument",
-                "directory");
+  ExpectRefused({"job", "push", "a", "--file", folder_.File("none")}, 2, "invalid_argument",
+                "none");
+  ExpectRefused({"job", "push", "a", "--file", folder_.path()}, 2, "invalid_argument", "directory");
   ExpectRefused({"job", "push", "a", "1", "--file", file}, 2, "invalid_argument", "--file");
 }
 
@@ -143,12 +145,12 @@ TEST_F(BadInput, FromAPipeEverythingBeforeTheBadLineIsStored) {
   std::string lines;
   for (int i = 1; i <= 1200; ++i) lines += i == 1100 ? "{oops\n" : std::to_string(i) + "\n";
   std::string file = folder_.Write("lines", lines);
-  std::string program = "cat " + file + " | " HOLDFAST_BINARY " --store " + store() +
-                        " job push a --stdin";
+  std::string program =
+      "cat " + file + " | " HOLDFAST_BINARY " --store " + store() + " job push a --stdin";
   Ended ended = Process({"sh", "-c", program}).Wait();
   EXPECT_EQ(ended.exit_code, 2);
   EXPECT_THAT(ended.err, HasSubstr("line 1100"));
-  EXPECT_THAT(ended.err, HasSubstr("1099 jobs were stored, from lines up to 1099"));
+  EXPECT_THAT(ended.err, HasSubstr("1,099 jobs were stored, from lines up to 1099"));
   ExpectJobs(1099);
 }
 

@@ -82,8 +82,8 @@ TEST_F(Cli, ClaimByIdAnswersWhetherItWasClaimed) {
   EXPECT_EQ(claimed.At("/claimed"), "true");
   EXPECT_EQ(Json(Holdfast({"-o", "json", "job", "claim", id}).out).At("/claimed"), "false");
   EXPECT_EQ(Json(Holdfast({"-o", "json", "job", "claim", "77"}).out).At("/claimed"), "false");
-  Ended done = Holdfast({"-o", "json", "job", "complete", id, "--token",
-                         claimed.At("/job/token"), R"({"sum":3})"});
+  Ended done = Holdfast(
+      {"-o", "json", "job", "complete", id, "--token", claimed.At("/job/token"), R"({"sum":3})"});
   EXPECT_EQ(Json(done.out).At("/state"), "completed");
   EXPECT_EQ(JobField(id, "/result/sum"), "3");
 }
@@ -92,16 +92,17 @@ TEST_F(Cli, ListFiltersAndPages) {
   for (int i = 0; i < 3; ++i) Push({"a", "--queue", "one"});
   Push({"b", "--queue", "two"});
   EXPECT_EQ(Json(Holdfast({"-o", "json", "job", "list"}).out).SizeOf("/items"), 4U);
-  EXPECT_EQ(Json(Holdfast({"-o", "json", "job", "list", "-k", "a", "-q", "one"}).out)
-                .SizeOf("/items"), 3U);
+  EXPECT_EQ(
+      Json(Holdfast({"-o", "json", "job", "list", "-k", "a", "-q", "one"}).out).SizeOf("/items"),
+      3U);
   Json page(Holdfast({"-o", "json", "job", "list", "--limit", "2"}).out);
   EXPECT_EQ(page.SizeOf("/items"), 2U);
   EXPECT_NE(page.At("/next_cursor"), "(none)");
   Ended table = Holdfast({"job", "list", "--limit", "2"});
   EXPECT_THAT(table.out, StartsWith("ID  STATE"));
   EXPECT_THAT(table.err, HasSubstr("there are more"));
-  EXPECT_EQ(Json(Holdfast({"-o", "json", "job", "list", "--state", "failed"}).out)
-                .SizeOf("/items"), 0U);
+  EXPECT_EQ(Json(Holdfast({"-o", "json", "job", "list", "--state", "failed"}).out).SizeOf("/items"),
+            0U);
 }
 
 TEST_F(Cli, ChildrenAreListedByTheirParent) {
@@ -152,8 +153,8 @@ TEST_F(Cli, QueuesArePausedAndLimited) {
   EXPECT_EQ(Holdfast({"queue", "pause", "mail"}).exit_code, 0);
   EXPECT_THAT(Holdfast({"job", "claim"}).out, HasSubstr("no job is ready"));
   EXPECT_EQ(Holdfast({"queue", "resume", "mail"}).exit_code, 0);
-  Ended set = Holdfast({"-o", "json", "queue", "set", "mail", "--max-pending", "1", "--audit",
-                        "on", "--retain-failed", "30d"});
+  Ended set = Holdfast({"-o", "json", "queue", "set", "mail", "--max-pending", "1", "--audit", "on",
+                        "--retain-failed", "30d"});
   EXPECT_EQ(Json(set.out).At("/max_pending"), "1") << set.err;
   EXPECT_EQ(Json(set.out).At("/audit"), "true");
   Ended full = Holdfast({"job", "push", "a", "--queue", "mail"});
@@ -173,8 +174,8 @@ TEST_F(Cli, TheAuditTrailNamesTheActor) {
   Json list(Holdfast({"-o", "json", "audit", "list", "--target", "job/" + id}).out);
   EXPECT_EQ(list.At("/items/0/operation"), "job.cancel");
   EXPECT_EQ(list.At("/items/0/actor"), "ada");
-  EXPECT_EQ(Json(Holdfast({"-o", "json", "audit", "list", "--actor", "bob"}).out)
-                .SizeOf("/items"), 0U);
+  EXPECT_EQ(Json(Holdfast({"-o", "json", "audit", "list", "--actor", "bob"}).out).SizeOf("/items"),
+            0U);
 }
 
 TEST_F(Cli, EmbeddedStoresAreForThisProcessAlone) {
@@ -208,8 +209,9 @@ TEST_F(Cli, CompletionKnowsEveryCommand) {
   EXPECT_EQ(script.exit_code, 0);
   std::string file = folder_.Write("completion", script.out);
   auto complete = [&](const std::string& words, int at) {
-    std::string program = "source " + file + "; COMP_WORDS=(" + words + "); COMP_CWORD=" +
-                          std::to_string(at) + "; _holdfast; echo ${COMPREPLY[*]}";
+    std::string program = "source " + file + "; COMP_WORDS=(" + words +
+                          "); COMP_CWORD=" + std::to_string(at) +
+                          "; _holdfast; echo ${COMPREPLY[*]}";
     return Process({"bash", "-c", program}).Wait().out;
   };
   EXPECT_EQ(complete("holdfast qu", 1), "queue\n");

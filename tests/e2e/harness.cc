@@ -1,6 +1,7 @@
 #include "e2e/harness.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/stat.h>
@@ -34,7 +35,7 @@ std::vector<std::string> EnvironmentOf(const Environment& more) {
     // Nothing of whoever runs the tests may change what they see.
     if (!more.contains(name) && !name.starts_with("HOLDFAST_")) texts.push_back(text);
   }
-  for (const auto& [name, value] : more) texts.push_back(name + "=" + value);
+  for (const auto& [name, value] : more) texts.push_back(fmt::format("{}={}", name, value));
   return texts;
 }
 
@@ -50,8 +51,7 @@ Folder::~Folder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-std::string Folder::Write(const std::string& name, const std::string& text,
-                          bool executable) const {
+std::string Folder::Write(const std::string& name, const std::string& text, bool executable) const {
   std::ofstream(File(name)) << text;
   if (executable) chmod(File(name).c_str(), 0755);
   return File(name);
@@ -102,7 +102,9 @@ bool Process::Reap(bool block) {
   return reaped_;
 }
 
-bool Process::IsRunning() { return !Reap(false); }
+bool Process::IsRunning() {
+  return !Reap(false);
+}
 
 Ended Process::Wait(std::chrono::seconds most) {
   auto deadline = std::chrono::steady_clock::now() + most;
@@ -121,8 +123,12 @@ Ended Process::Wait(std::chrono::seconds most) {
   return ended;
 }
 
-std::string Process::out() const { return ReadAll(files_.File("out")); }
-std::string Process::err() const { return ReadAll(files_.File("err")); }
+std::string Process::out() const {
+  return ReadAll(files_.File("out"));
+}
+std::string Process::err() const {
+  return ReadAll(files_.File("err"));
+}
 
 std::string Process::LineAfter(const std::string& prefix) {
   std::string found;
@@ -153,17 +159,33 @@ Json::Json(const std::string& text) {
   EXPECT_EQ(error, simdjson::SUCCESS) << "not JSON: " << text;
 }
 
-std::string Json::At(const std::string& pointer) const {
-  simdjson::dom::element value;
-  if (root_.at_pointer(pointer).get(value) != simdjson::SUCCESS) return "(none)";
-  std::string_view text;
-  if (value.get(text) == simdjson::SUCCESS) return std::string(text);
-  return simdjson::minify(value);
+std::optional<simdjson::dom::element> Json::Find(std::string_view pointer) const {
+  simdjson::dom::element value = root_;
+  while (!pointer.empty()) {
+    pointer.remove_prefix(1);  // the slash
+    std::string name(pointer.substr(0, pointer.find('/')));
+    pointer.remove_prefix(name.size());
+    simdjson::dom::element next;
+    auto error =
+        value.is_array() ? value.at(std::stoul(name)).get(next) : value.at_key(name).get(next);
+    if (error != simdjson::SUCCESS) return std::nullopt;
+    value = next;
+  }
+  return value;
 }
 
-std::size_t Json::SizeOf(const std::string& pointer) const {
+std::string Json::At(std::string_view pointer) const {
+  auto value = Find(pointer);
+  if (!value) return "(none)";
+  std::string_view text;
+  if (value->get(text) == simdjson::SUCCESS) return std::string(text);
+  return simdjson::minify(*value);
+}
+
+std::size_t Json::SizeOf(std::string_view pointer) const {
+  auto value = Find(pointer);
   simdjson::dom::array array;
-  if (root_.at_pointer(pointer).get(array) != simdjson::SUCCESS) return 0;
+  if (!value || value->get(array) != simdjson::SUCCESS) return 0;
   return array.size();
 }
 

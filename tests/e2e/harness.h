@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace holdfast::e2e {
@@ -33,7 +34,8 @@ class Folder {
   const std::string& path() const { return path_; }
   std::string File(const std::string& name) const { return path_ + "/" + name; }
   /// Writes a file and returns its path.
-  std::string Write(const std::string& name, const std::string& text, bool executable = false) const;
+  std::string Write(const std::string& name, const std::string& text,
+                    bool executable = false) const;
 
  private:
   std::string path_;
@@ -78,10 +80,12 @@ class Json {
   explicit Json(const std::string& text);
   /// The value at a JSON pointer, as text: a string's own, otherwise minified JSON. "(none)": there
   /// is none.
-  std::string At(const std::string& pointer) const;
-  std::size_t SizeOf(const std::string& pointer) const;
+  std::string At(std::string_view pointer) const;
+  std::size_t SizeOf(std::string_view pointer) const;
 
  private:
+  std::optional<simdjson::dom::element> Find(std::string_view pointer) const;
+
   simdjson::dom::parser parser_;
   simdjson::dom::element root_;
 };

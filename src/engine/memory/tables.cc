@@ -87,7 +87,9 @@ void Tables::Persist(rules::Rows& rows) {
     if (row.change == rules::Change::kInserted || row.change == rules::Change::kUpdated) {
       Index(*row.job);
     } else if (row.change == rules::Change::kDeleted) {
-      jobs.erase(row.job->id);
+      // The answer may still show the job as an earlier operation of the batch left it.
+      auto node = jobs.extract(row.job->id);
+      if (!node.empty()) row.job = rows.Own(std::move(node.mapped()));
     }
   }
   for (AuditEntry& entry : rows.audit()) audit.push_back(std::move(entry));

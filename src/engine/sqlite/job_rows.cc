@@ -113,8 +113,8 @@ Result<void> JobTable::Prepare(Connection& connection) {
        "ORDER BY priority, run_at, id LIMIT ?"},
       {select_ready_queues_, "SELECT name FROM queues WHERE pending > 0 AND paused = 0"},
       {select_queue_names_, "SELECT name FROM queues"},
-      {insert_, fmt::format("INSERT INTO jobs ({}, ready_in, due_at, held_unique_key) VALUES "
-                            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+      {insert_, fmt::format("INSERT INTO jobs ({}, ready_in, due_at, retained_as, held_unique_key) "
+                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
                             "?, ?, ?, ?, ?, ?, ?)",
                             kJobColumns)},
       // Statements name only what may change, so that indexes on the rest are left alone.
@@ -207,16 +207,25 @@ Result<Queue*> JobTable::LoadQueue(std::string_view name) {
 }
 
 Result<void> JobTable::Persist(rules::Rows& rows) {
-  // First every unique key that is given up, then every one that is taken.
+  // First every unique key that is given up, then every one that is taken: a batch may hand one
+  // over, and the constraint looks at every statement.
+  auto takes_key = [](const rules::JobRow& row) {
+    return row.change == rules::Change::kUpdated && !row.before.holds_unique_key &&
+           rules::HoldsUniqueKey(*row.job);
+  };
   for (const rules::JobRow& row : rows.jobs()) {
     if (row.change == rules::Change::kDeleted) {
       HF_RETURN_IF_ERROR(delete_.Bind(row.job->id).Run());
-    } else if (row.change == rules::Change::kUpdated) {
+    } else if (row.change == rules::Change::kUpdated && !takes_key(row)) {
       HF_RETURN_IF_ERROR(Update(row));
     }
   }
   for (const rules::JobRow& row : rows.jobs()) {
-    if (row.change == rules::Change::kInserted) HF_RETURN_IF_ERROR(Insert(*row.job));
+    if (takes_key(row)) {
+      HF_RETURN_IF_ERROR(Update(row));
+    } else if (row.change == rules::Change::kInserted) {
+      HF_RETURN_IF_ERROR(Insert(*row.job));
+    }
   }
   for (const rules::QueueRow& row : rows.queues()) {
     if (row.change == rules::Change::kNone) continue;
@@ -229,6 +238,8 @@ Result<void> JobTable::Persist(rules::Rows& rows) {
 Result<void> JobTable::Insert(const Job& job) {
   std::string tags = job.tags.empty() ? "" : wire::EncodeTags(job.tags);
   std::string retry = job.retry ? wire::EncodeRetry(*job.retry) : "";
+  // Later operations of its own batch may have claimed it, or ended it.
+  std::string errors = job.errors.empty() ? "" : wire::EncodeErrors(job.errors);
   return insert_.Bind(job.id)
       .Bind(job.queue)
       .Bind(job.kind)
@@ -238,26 +249,27 @@ Result<void> JobTable::Insert(const Job& job) {
       .Bind(std::int64_t{job.attempt})
       .Bind(std::int64_t{job.max_attempts})
       .Bind(job.token)
-      .BindNull()  // worker
-      .BindNull()  // lease_expires_at
-      .Bind(std::int64_t{0})
-      .Bind(std::int64_t{0})
+      .BindOrNull(job.worker)
+      .Bind(job.lease_expires_at)
+      .Bind(std::int64_t{job.lease_expiries})
+      .Bind(std::int64_t{job.cancel_requested})
       .Bind(job.created_at)
-      .BindNull()  // started_at
-      .BindNull()  // finished_at
+      .Bind(job.started_at)
+      .Bind(job.finished_at)
       .BindOrNull(job.unique_key)
       .Bind(std::int64_t{job.unique_states.bits()})
       .Bind(job.parent)
-      .BindNull()  // progress
-      .BindNull()  // message
+      .Bind(job.progress)
+      .BindOrNull(job.message)
       .BindOrNull(tags)
       .BindOrNull(job.metadata == "{}" ? std::string_view() : job.metadata)
-      .BindNull()  // errors
+      .BindOrNull(errors)
       .BindOrNull(retry)
-      .BindNull()  // result
+      .Bind(job.result)
       .Bind(job.payload)
       .BindOrNull(ReadyIn(job))
       .Bind(DueAt(job))
+      .BindOrNull(RetainedAs(job.state))
       .BindOrNull(HeldUniqueKey(job))
       .Run();
 }

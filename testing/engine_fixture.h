@@ -1,0 +1,66 @@
+// The stores that the suites run against: the memory and sqlite engines, each embedded and behind a
+// real HTTP server in this process. Suites branch on traits, never on a name.
+#pragma once
+
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "holdfast/holdfast.h"
+#include "testing/environment.h"
+#include "testing/fake_clock.h"
+
+namespace holdfast::testing {
+
+/// One way to have a store. `traits` are those of the store that the test calls.
+struct Variant {
+  std::string name;  ///< for the names of tests only
+  engine::Traits traits;
+};
+inline void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
+
+const std::vector<Variant>& AllVariants();
+/// Those without a server between.
+const std::vector<Variant>& EmbeddedVariants();
+
+/// A fresh store of a variant, under a clock that only the test moves, without maintenance of its
+/// own.
+class EngineFixture {
+ public:
+  explicit EngineFixture(const Variant& variant);
+  ~EngineFixture();
+
+  /// The store under test.
+  Store& store() { return *store_; }
+  /// The store that owns the engine: the same one, unless a server is in between.
+  Store& backing() { return *backing_; }
+  FakeClock& clock() { return clock_; }
+  const engine::Traits& traits() const { return variant_.traits; }
+  /// The database; only where the store survives its process.
+  std::string file() const { return dir_.File("store.db"); }
+
+  /// Closes and opens again what survives it (traits().survives_process_kill).
+  void Reopen();
+
+  /// Time passes, then maintenance runs until it has nothing left to do.
+  MaintainReport Pass(Duration time);
+
+ private:
+  struct Server;
+
+  void Open();
+
+  const Variant variant_;
+  // What these suites check does not depend on how long an fsync takes; tests/crash uses disks.
+  TempDir dir_{TempDir::Where::kMemory};
+  FakeClock clock_;
+  std::unique_ptr<Store> owned_;      // of the engine
+  std::unique_ptr<Server> server_;    // over owned_
+  std::unique_ptr<Store> client_;     // of server_
+  Store* backing_ = nullptr;
+  Store* store_ = nullptr;
+};
+
+}  // namespace holdfast::testing

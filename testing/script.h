@@ -1,0 +1,55 @@
+// Random scripts of operations: everything a store can be asked, with ids, tokens and keys that are
+// mostly right and sometimes wrong.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "holdfast/holdfast.h"
+
+namespace holdfast::testing {
+
+/// Makes up the next request from what the answers so far have told. Equal seeds and equal answers
+/// make equal scripts.
+class ScriptWriter {
+ public:
+  explicit ScriptWriter(std::uint64_t seed) : random_(seed) {}
+
+  /// 0 to `bound` - 1.
+  int Below(int bound) { return static_cast<int>(random_() % static_cast<std::uint64_t>(bound)); }
+  bool OneIn(int chances) { return Below(chances) == 0; }
+  template <typename T>
+  const T& Pick(const std::vector<T>& values) {
+    return values[static_cast<std::size_t>(Below(static_cast<int>(values.size())))];
+  }
+
+  Batch MakeBatch();
+  ClaimRequest MakeClaim();
+  JobFilter MakeJobFilter();
+  AuditFilter MakeAuditFilter();
+  JobId MakeId();
+  Context MakeContext();
+  Duration MakePause();
+
+  /// What an answer tells: new ids, new tokens.
+  void Learn(const Job& job);
+  void Learn(const Receipt& receipt);
+
+ private:
+  Operation MakeOperation();
+  Operation MakeReport(JobId id, Token token);
+  JobSpec MakeSpec();
+  SetQueue MakeSetQueue();
+  Token MakeToken(JobId id);
+  std::string MakeText();
+
+  std::mt19937_64 random_;
+  JobId last_id_ = 0;
+  std::map<JobId, std::vector<Token>> tokens_;
+  std::vector<Batch> keyed_;  // batches with a key, to be sent again
+};
+
+}  // namespace holdfast::testing

@@ -1,0 +1,164 @@
+// The memory engine is the specification: whatever it answers to a random script, the others answer
+// too, Result by Result and job by job. What survives its process is reopened in the middle.
+#include "testing/script.h"
+#include "testing/store_suite.h"
+#include "wire/encode.h"
+
+namespace holdfast::testing {
+namespace {
+
+constexpr int kScripts = 200;
+constexpr int kSteps = 100;
+
+/// Times that were measured, not decided.
+AuditPage WithoutMeasurements(AuditPage page) {
+  for (AuditEntry& entry : page.items) {
+    entry.lock_wait = {};
+    entry.commit = {};
+  }
+  return page;
+}
+
+std::string ShowReceipt(const Result<Receipt>& receipt) {
+  if (!receipt) return ::testing::PrintToString(receipt.error());
+  return (receipt->replayed ? "replayed " : "") + wire::ToText(wire::WriteReceipt, *receipt);
+}
+
+bool AreEqual(const Receipt& a, const Receipt& b) {
+  return a.results == b.results && a.replayed == b.replayed;
+}
+
+/// Runs one script on two stores at once.
+class Duel {
+ public:
+  Duel(const Variant& specification, const Variant& subject, std::uint64_t seed)
+      : specification_(specification), subject_(subject), script_(seed) {}
+
+  void Step() {
+    switch (script_.Below(12)) {
+      case 0:
+      case 1:
+        return Claim();
+      case 2:
+        return Pass();
+      case 3:
+        return Read();
+      case 4:
+        return CommitMany();
+      case 5:
+        Pass();  // refusals that are not yet in the trail go with the process
+        if (script_.OneIn(5) && subject_.traits().survives_process_kill) subject_.Reopen();
+        return CompareWhole();
+      default:
+        return Commit();
+    }
+  }
+
+  /// Every job, queue and audit entry.
+  void CompareWhole() {
+    JobFilter jobs{.limit = 1'000};
+    EXPECT_EQ(Must(specification_.store().ListJobs({}, jobs)).items,
+              Must(subject_.store().ListJobs({}, jobs)).items);
+    EXPECT_EQ(Must(specification_.store().ListQueues({})), Must(subject_.store().ListQueues({})));
+    AuditFilter audit;
+    audit.limit = 1'000;
+    EXPECT_EQ(WithoutMeasurements(Must(specification_.store().ListAudit({}, audit))).items,
+              WithoutMeasurements(Must(subject_.store().ListAudit({}, audit))).items);
+  }
+
+ private:
+  void Commit() {
+    Context context = script_.MakeContext();
+    Batch batch = script_.MakeBatch();
+    SCOPED_TRACE(wire::ToText(wire::WriteBatch, batch));
+    CompareReceipts(specification_.store().Commit(context, batch),
+                    subject_.store().Commit(context, batch));
+  }
+
+  void CommitMany() {
+    Context context = script_.MakeContext();
+    std::vector<Batch> batches;
+    std::string trace;
+    for (int i = 2 + script_.Below(3); i > 0; --i) {
+      batches.push_back(script_.MakeBatch());
+      trace += wire::ToText(wire::WriteBatch, batches.back()) + "\n";
+    }
+    SCOPED_TRACE(trace);
+    auto expected = specification_.store().CommitMany(context, batches);
+    auto actual = subject_.store().CommitMany(context, batches);
+    ASSERT_EQ(expected.size(), actual.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) CompareReceipts(expected[i], actual[i]);
+  }
+
+  void CompareReceipts(const Result<Receipt>& expected, const Result<Receipt>& actual) {
+    bool same = expected.has_value() == actual.has_value();
+    if (same) same = expected ? AreEqual(*expected, *actual) : expected.error() == actual.error();
+    EXPECT_TRUE(same) << "expected " << ShowReceipt(expected) << "\ngot      "
+                      << ShowReceipt(actual);
+    if (expected) script_.Learn(*expected);
+  }
+
+  void Claim() {
+    ClaimRequest request = script_.MakeClaim();
+    Context context = script_.MakeContext();
+    Result<std::vector<Job>> expected = specification_.store().Claim(context, request);
+    EXPECT_EQ(Must(expected), Must(subject_.store().Claim(context, request)));
+    for (const Job& job : *expected) script_.Learn(job);
+  }
+
+  void Pass() {
+    Duration pause = script_.MakePause();
+    specification_.clock().Advance(pause);
+    subject_.clock().Advance(pause);
+    MaintainReport expected = Must(specification_.backing().Maintain({}));
+    MaintainReport actual = Must(subject_.backing().Maintain({}));
+    EXPECT_EQ(expected.promoted, actual.promoted);
+    EXPECT_EQ(expected.expired, actual.expired);
+    EXPECT_EQ(expected.pruned, actual.pruned);
+    EXPECT_EQ(expected.more, actual.more);
+    CompareWhole();
+  }
+
+  void Read() {
+    JobId id = script_.MakeId();
+    EXPECT_EQ(Must(specification_.store().GetJob({}, id)), Must(subject_.store().GetJob({}, id)));
+    JobFilter jobs = script_.MakeJobFilter();
+    JobPage expected = Must(specification_.store().ListJobs({}, jobs));
+    JobPage actual = Must(subject_.store().ListJobs({}, jobs));
+    EXPECT_EQ(expected.items, actual.items);
+    EXPECT_EQ(expected.next_cursor, actual.next_cursor);
+    AuditFilter audit = script_.MakeAuditFilter();
+    AuditPage expected_audit = Must(specification_.store().ListAudit({}, audit));
+    AuditPage actual_audit = Must(subject_.store().ListAudit({}, audit));
+    EXPECT_EQ(WithoutMeasurements(expected_audit).items, WithoutMeasurements(actual_audit).items);
+    EXPECT_EQ(expected_audit.next_cursor, actual_audit.next_cursor);
+  }
+
+  EngineFixture specification_;
+  EngineFixture subject_;
+  ScriptWriter script_;
+};
+
+class Differential : public ::testing::TestWithParam<Variant> {};
+
+TEST_P(Differential, RandomScriptsAreAnsweredAsTheSpecificationAnswersThem) {
+  const std::uint64_t seed = PrintedSeed();
+  const int scripts = Scaled(GetParam().traits.is_remote ? kScripts / 10 : kScripts, 3);
+  for (int i = 0; i < scripts; ++i) {
+    Duel duel(AllVariants().front(), GetParam(), seed + i);
+    for (int step = 0; step < kSteps; ++step) {
+      SCOPED_TRACE("step " + std::to_string(step));
+      duel.Step();
+      ASSERT_FALSE(HasFailure()) << "replay with HOLDFAST_SEED=" << seed + i;
+    }
+    duel.CompareWhole();
+    ASSERT_FALSE(HasFailure()) << "replay with HOLDFAST_SEED=" << seed + i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, Differential,
+                         ::testing::ValuesIn(AllVariants().begin() + 1, AllVariants().end()),
+                         VariantName);
+
+}  // namespace
+}  // namespace holdfast::testing

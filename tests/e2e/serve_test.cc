@@ -1,0 +1,94 @@
+// holdfast serve, and the commands against it: a server must look like a file.
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <memory>
+
+#include "e2e/harness.h"
+
+namespace holdfast::e2e {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Serve : public CliTest {
+ protected:
+  void SetUp() override {
+    server_ = std::make_unique<Process>(Command({"serve", "--listen", "127.0.0.1:0"}));
+    set_store(server_->LineAfter("listening on "));
+  }
+  std::unique_ptr<Process> server_;
+};
+
+TEST_F(Serve, CommandsAgainstAServerDoWhatTheyDoOnAFile) {
+  std::string id = Push({"email", R"({"n":12345678901234567890})", "--queue", "mail"});
+  Json claimed(Holdfast({"-o", "json", "job", "claim", "--wait", "5s"}).out);
+  EXPECT_EQ(claimed.At("/jobs/0/id"), id);
+  EXPECT_EQ(claimed.At("/jobs/0/payload/n"), "12345678901234567890");
+  EXPECT_EQ(
+      Holdfast({"job", "complete", id, "--token", claimed.At("/jobs/0/token"), "7"}).exit_code, 0);
+  EXPECT_EQ(JobField(id, "/result"), "7");
+  EXPECT_EQ(Holdfast({"job", "get", "99"}).exit_code, 3);
+  EXPECT_EQ(Holdfast({"job", "push", "no spaces"}).exit_code, 2);
+  EXPECT_EQ(Holdfast({"job", "cancel", id}).exit_code, 5);
+  EXPECT_EQ(Holdfast({"queue", "set", "mail", "--max-pending", "0"}).exit_code, 0);
+  Ended full = Holdfast({"job", "push", "email", "--queue", "mail"});
+  EXPECT_EQ(full.exit_code, 8) << full.err;
+  EXPECT_EQ(Holdfast({"--actor", "ada", "queue", "pause", "mail"}).exit_code, 0);
+  Json audit(Holdfast({"-o", "json", "audit", "list", "--actor", "ada"}).out);
+  EXPECT_EQ(audit.At("/items/0/operation"), "queue.set");
+  EXPECT_EQ(Holdfast({"migrate"}).exit_code, 2);
+  EXPECT_EQ(Holdfast({"serve"}).exit_code, 2) << "a server of a server";
+}
+
+TEST_F(Serve, ManyLinesArePushedAndWorkedThroughTheServer) {
+  std::string lines;
+  for (int i = 1; i <= 600; ++i) lines += std::to_string(i) + "\n";
+  Ended pushed = Holdfast({"job", "push", "square", "--stdin"}, lines);
+  ASSERT_EQ(pushed.exit_code, 0) << pushed.err;
+  EXPECT_EQ(pushed.out, "600 jobs of kind square in queue default\n");
+  Ended worked = Holdfast({"work", "--drain", "-c", "4", "--log-level", "warning", "--", "cat"});
+  EXPECT_EQ(worked.exit_code, 0) << worked.err;
+  EXPECT_THAT(worked.out, HasSubstr("600 claimed, 600 completed, 0 failed"));
+}
+
+TEST_F(Serve, SigtermAnswersWaitingClaimsAndEnds) {
+  Process claim(Command({"job", "claim", "--wait", "60s"}));
+  ASSERT_TRUE(Eventually([&] {
+    return Process({"curl", "-s", store() + "/v1/stats"}).Wait().out.find("\"waiting_claims\":1") !=
+           std::string::npos;
+  }));
+  server_->Signal(SIGTERM);
+  Ended server = server_->Wait();
+  EXPECT_EQ(server.exit_code, 0);
+  EXPECT_THAT(server.err, HasSubstr("server_stopping"));
+  EXPECT_THAT(server.err, HasSubstr("server_stopped"));
+  EXPECT_FALSE(claim.Wait().exit_code == -1);
+}
+
+TEST_F(Serve, WhatWasAcknowledgedSurvivesSigkill) {
+  std::string id = Push({"a", "1"});
+  server_->Signal(SIGKILL);
+  EXPECT_EQ(server_->Wait().signal, SIGKILL);
+  EXPECT_EQ(Holdfast({"job", "get", id}).exit_code, 7) << "nobody is there";
+  set_store("sqlite:" + folder_.File("jobs.db"));
+  EXPECT_EQ(JobField(id, "/payload"), "1");
+}
+
+TEST_F(Serve, ATakenAddressIsSaidSo) {
+  std::string address = store().substr(std::string("http://").size());
+  Ended second =
+      Process({HOLDFAST_BINARY, "serve", "--listen", address, "--store", "memory:"}).Wait();
+  EXPECT_EQ(second.exit_code, 7);
+  EXPECT_THAT(second.err, HasSubstr(address));
+}
+
+TEST_F(Serve, TheCurlSessionRuns) {
+  Ended ended = Process({HOLDFAST_SOURCE_DIR "/examples/http.sh", store()}).Wait();
+  EXPECT_EQ(ended.exit_code, 0) << ended.out << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr(R"("result":{"sent":true})"));
+  EXPECT_THAT(ended.out, HasSubstr("prioritty"));
+}
+
+}  // namespace
+}  // namespace holdfast::e2e
