@@ -17,16 +17,18 @@ constexpr const char* kPragmas =
     "PRAGMA cache_size=-16384; PRAGMA wal_autocheckpoint=4096";
 constexpr const char* kInsert =
     "INSERT INTO jobs (id, queue, kind, state, priority, run_at, attempt, max_attempts, token,"
-    " lease_expiries, cancel_requested, created_at, unique_states, payload)"
-    " VALUES (?1, 'default', 'bench', 'pending', 4, ?2, 0, 25, 0, 0, 0, ?2, 0, ?3)";
+    " lease_expiries, cancel_requested, created_at, unique_states, payload, ready_in)"
+    " VALUES (?1, 'default', 'bench', 'pending', 4, ?2, 0, 25, 0, 0, 0, ?2, 0, ?3, 'default')";
 constexpr const char* kSelect =
-    "SELECT id, payload FROM jobs WHERE state = 'pending' AND queue = 'default'"
+    "SELECT id, payload FROM jobs WHERE ready_in = 'default'"
     " ORDER BY priority, run_at, id LIMIT ?1";
 constexpr const char* kClaim =
-    "UPDATE jobs SET state = 'processing', attempt = attempt + 1, token = ?2, worker = 'bench',"
-    " lease_expires_at = ?3, started_at = ?3 WHERE id = ?1 AND state = 'pending'";
+    "UPDATE jobs SET state = 'processing', ready_in = NULL, attempt = attempt + 1, token = ?2,"
+    " worker = 'bench', lease_expires_at = ?3, due_at = ?3, started_at = ?3"
+    " WHERE id = ?1 AND state = 'pending'";
 constexpr const char* kComplete =
-    "UPDATE jobs SET state = 'completed', lease_expires_at = NULL, finished_at = ?3"
+    "UPDATE jobs SET state = 'completed', lease_expires_at = NULL, due_at = NULL,"
+    " retained_as = 'completed', finished_at = ?3"
     " WHERE id = ?1 AND token = ?2 AND state = 'processing'";
 
 struct CloseDatabase {

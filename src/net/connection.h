@@ -18,7 +18,8 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
 
-class ResponseParser;
+template <bool kIsRequest>
+class MessageParser;
 
 /// Threads: one at a time; Cancel from any.
 class Connection {
@@ -61,7 +62,7 @@ class Connection {
   Result<void> Write(std::string_view text, SteadyTime deadline, Outcome& outcome);
   Result<HttpResponse> Read(bool is_head, std::size_t max_answer_bytes, SteadyTime deadline,
                             Outcome& outcome);
-  Result<void> Fill(ResponseParser& parser, SteadyTime deadline, Outcome& outcome);
+  Result<void> Fill(MessageParser<false>& parser, SteadyTime deadline, Outcome& outcome);
 
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};

@@ -92,7 +92,7 @@ class WorkerPools : public ::testing::TestWithParam<Variant> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Stores, WorkerPools, ::testing::ValuesIn(AllVariants()),
-                         [](const auto& test) { return test.param.name; });
+                         [](const auto& variant) { return variant.param.name; });
 
 TEST_P(WorkerPools, RunEachOfManyPendingJobsOnceWithSixteenHandlers) {
   const std::vector<JobId> ids = PushMany(Scaled(2000, 200));

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <regex>
 
 #include "e2e/harness.h"
 
@@ -186,6 +187,28 @@ TEST_F(BadInput, AFullQueueSaysWhichLinesWereStored) {
   EXPECT_THAT(full.err, HasSubstr("2 jobs were stored"));
   EXPECT_THAT(full.err, HasSubstr("except 3, 4"));
   ExpectJobs(2);
+}
+
+/// A file that may not grow is what a full disk looks like from inside one process.
+TEST_F(BadInput, AFullDiskIsSaidSoAndLosesNothing) {
+  std::string lines;
+  for (int i = 0; i < 20'000; ++i) lines += "\"" + std::string(300, 'x') + "\"\n";
+  std::string file = folder_.Write("lines", lines);
+  Ended full = Process({"bash", "-c",
+                        "trap '' XFSZ; ulimit -f 3000; exec " HOLDFAST_BINARY " --store " +
+                            store() + " job push a --file " + file})
+                   .Wait();
+  EXPECT_EQ(full.exit_code, 7) << full.err;
+  std::smatch stored;
+  ASSERT_TRUE(std::regex_search(full.err, stored, std::regex("([0-9,]+) jobs were stored")))
+      << full.err;
+  std::string digits = std::regex_replace(stored[1].str(), std::regex(","), "");
+  Ended list = Holdfast({"-o", "json", "queue", "list"});
+  ASSERT_EQ(list.exit_code, 0) << list.err;
+  long there = std::stol(Json(list.out).At("/items/0/counts/pending"));
+  EXPECT_GE(there, std::stol(digits));
+  EXPECT_LE(there, std::stol(digits) + 500) << "at most one group is in doubt";
+  Push({"a"});
 }
 
 TEST_F(BadInput, AnAnswerThatCannotBeWrittenIsAnError) {

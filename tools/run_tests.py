@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Everything that must hold before a change is done, stage by stage:
+
+tidy      who may use whom, sizes, banned constructs, documents
+release   the release build with warnings as errors, and every test there is
+asan      unit, conformance and contention tests under the address and UB sanitizers
+tsan      the same under the thread sanitizer
+tsa       clang's thread-safety analysis of the whole library and binary
+
+The last line is "N passed, N failed" over all stages. A stage that does not build is one failure;
+the others run all the same.
+
+    tools/run_tests.py [STAGE...]
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+JOBS = str(os.cpu_count() or 2)
+SANITIZED = "^(unit|conformance|contention)$"
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+
+class Failed(Exception):
+    """A step failed, which counts as one failure of its stage."""
+
+
+def run(*command):
+    if subprocess.run(command, cwd=ROOT).returncode != 0:
+        raise Failed(" ".join(command))
+
+
+def build(preset, targets=()):
+    configure = subprocess.run(["cmake", "--preset", preset], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if configure.returncode != 0:
+        print(configure.stdout)
+        raise Failed(f"cmake --preset {preset}")
+    # A terminal gets ninja's one line of progress; a log gets warnings and errors alone.
+    quiet = [] if sys.stdout.isatty() else ["--quiet"]
+    run("ninja", "-C", f"build/{preset}", "-j", JOBS, *quiet, *targets)
+
+
+def ctest(preset, *arguments, wrapper=()):
+    """Runs tests and returns how many passed and failed."""
+    report = ROOT / "build" / preset / "tests.xml"
+    report.unlink(missing_ok=True)
+    subprocess.run([*wrapper, "ctest", "--test-dir", f"build/{preset}", "-j", JOBS, "--progress",
+                    "--output-on-failure", "--output-junit", str(report), *arguments],
+                   cwd=ROOT, env=os.environ | SANITIZER_OPTIONS)
+    if not report.exists():
+        raise Failed(f"ctest wrote no {report.name}")
+    cases = list(xml.etree.ElementTree.parse(report).getroot().iter("testcase"))
+    passed = sum(case.get("status") == "run" for case in cases)
+    # A test that said it does not apply here; one that could not be started has failed.
+    skipped = sum("SKIP" in node.get("message", "") for case in cases
+                  for node in case.findall("skipped"))
+    failed = len(cases) - passed - skipped
+    if passed == 0:
+        raise Failed(f"no test passed in {preset}")
+    return passed, failed
+
+
+def tidy():
+    run("tools/tidy.py", "--self-test")
+    run("tools/tidy.py")
+    return 2, 0
+
+
+def release():
+    build("release")
+    return ctest("release", "-LE", "tidy")
+
+
+def asan():
+    build("asan", ["sanitized"])
+    return ctest("asan", "-L", SANITIZED)
+
+
+def tsan():
+    build("tsan", ["sanitized"])
+    # The thread sanitizer of g++ 12 cannot cope with the widest randomisation of addresses.
+    fixed = ["setarch", "--addr-no-randomize"]
+    can_fix = subprocess.run([*fixed, "true"], stderr=subprocess.DEVNULL).returncode == 0
+    return ctest("tsan", "-L", SANITIZED, wrapper=fixed if can_fix else ())
+
+
+def tsa():
+    build("tsa")
+    return 1, 0
+
+
+STAGES = {stage.__name__: stage for stage in (tidy, release, asan, tsan, tsa)}
+
+
+def main(names):
+    if unknown := [name for name in names if name not in STAGES]:
+        print(f"there is no stage {', '.join(unknown)}; there are {', '.join(STAGES)}")
+        return 2
+    total_passed, total_failed, summary = 0, 0, []
+    for name in names or STAGES:
+        print(f"\n==== {name} " + "=" * (74 - len(name)), flush=True)
+        start = time.monotonic()
+        try:
+            passed, failed = STAGES[name]()
+        except Failed as failure:
+            print(f"failed: {failure}")
+            passed, failed = 0, 1
+        total_passed += passed
+        total_failed += failed
+        seconds = time.monotonic() - start
+        summary.append(f"{name:<9} {passed:>5} passed {failed:>4} failed {seconds:>6.0f} s")
+        print(f"---- {summary[-1]}", flush=True)
+    print("\n==== all " + "=" * 71)
+    print("\n".join(summary))
+    print(f"{total_passed} passed, {total_failed} failed")
+    return 1 if total_failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
