@@ -64,9 +64,10 @@ class HF_CAPABILITY("mutex") Mutex {
     PushRank(rank_);
     mutex_.lock();
   }
+  // Nothing of the object is touched once it is unlocked: whoever gets it next may destroy it.
   void Unlock() HF_RELEASE() {
-    mutex_.unlock();
     PopRank(rank_);
+    mutex_.unlock();
   }
 
  private:
@@ -98,16 +99,16 @@ class HF_CAPABILITY("shared mutex") SharedMutex {
     mutex_.lock();
   }
   void Unlock() HF_RELEASE() {
-    mutex_.unlock();
     PopRank(rank_);
+    mutex_.unlock();
   }
   void LockShared() HF_ACQUIRE_SHARED() {
     PushRank(rank_);
     mutex_.lock_shared();
   }
   void UnlockShared() HF_TSA(release_shared_capability()) {
-    mutex_.unlock_shared();
     PopRank(rank_);
+    mutex_.unlock_shared();
   }
 
  private:

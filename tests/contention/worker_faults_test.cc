@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "engine/memory/memory_engine.h"
@@ -12,6 +10,7 @@
 #include "testing/faulty_engine.h"
 #include "testing/matchers.h"
 #include "testing/recording_log.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -50,10 +49,7 @@ class WorkerFaults : public ::testing::Test {
     pool.Handle("work", [&](Attempt& attempt) -> Outcome {
       Must(store_->Set({}, {.name = "default", .paused = true}));  // nobody takes it again
       engine_->Set(fault);
-      std::mutex mutex;
-      std::condition_variable_any changed;
-      std::unique_lock lock(mutex);
-      changed.wait(lock, attempt.stop(), [] { return false; });
+      WaitForStop(attempt.stop());
       reason = attempt.stop_reason();
       fired = steady_clock::now();
       return Completed{};
@@ -93,11 +89,7 @@ TEST_F(WorkerFaults, KeepTheLeaseWhenRenewalsFailForAWhile) {
     while (engine_->faults() < 2) std::this_thread::yield();
     engine_->Set(Fault::kNone);
     // Longer than the first lease: a later renewal must have got through.
-    std::mutex mutex;
-    std::condition_variable_any changed;
-    std::unique_lock lock(mutex);
-    changed.wait_for(lock, attempt.stop(), seconds(2), [] { return false; });
-    stopped = attempt.stop().stop_requested();
+    stopped = WaitForStop(attempt.stop(), seconds(2));
     return Completed{};
   });
   Job job = Push();

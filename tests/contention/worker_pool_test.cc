@@ -3,15 +3,16 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <condition_variable>
+#include <latch>
 #include <map>
-#include <mutex>
 #include <thread>
 
+#include "base/mutex.h"
 #include "holdfast/worker.h"
 #include "testing/engine_fixture.h"
 #include "testing/matchers.h"
 #include "testing/recording_log.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -23,11 +24,8 @@ using std::chrono::seconds;
 using ::testing::HasSubstr;
 
 /// What a handler that never finishes by itself does: waits until it is told to end.
-StopReason WaitForStop(Attempt& attempt) {
-  std::mutex mutex;
-  std::condition_variable_any changed;
-  std::unique_lock lock(mutex);
-  changed.wait(lock, attempt.stop(), [] { return false; });
+StopReason ReasonToEnd(Attempt& attempt) {
+  WaitForStop(attempt.stop());
   return attempt.stop_reason();
 }
 
@@ -35,17 +33,17 @@ StopReason WaitForStop(Attempt& attempt) {
 class Runs {
  public:
   void Add(JobId id) {
-    std::lock_guard lock(mutex_);
+    base::MutexLock lock(mutex_);
     ++runs_[id];
   }
   std::map<JobId, int> Get() const {
-    std::lock_guard lock(mutex_);
+    base::MutexLock lock(mutex_);
     return runs_;
   }
 
  private:
-  mutable std::mutex mutex_;
-  std::map<JobId, int> runs_;
+  mutable base::Mutex mutex_{base::LockRank::kLog};
+  std::map<JobId, int> runs_ HF_GUARDED_BY(mutex_);
 };
 
 class WorkerPools : public ::testing::TestWithParam<Variant> {
@@ -172,7 +170,7 @@ TEST_P(WorkerPools, JOB_9_EndTheHandlerOfACancelledJobAndTheJobEndsCancelled) {
   WorkerPool pool(store(), options);
   std::atomic<StopReason> reason = StopReason::kNone;
   pool.Handle("work", [&](Attempt& attempt) -> Outcome {
-    reason = WaitForStop(attempt);
+    reason = ReasonToEnd(attempt);
     return Failed{.error = "interrupted"};
   });
   Must(pool.Start());
@@ -209,7 +207,7 @@ TEST_P(WorkerPools, JOB_5_EndTheHandlerWhoseLeaseWasLostAndReportNothing) {
   WorkerPool pool(store(), options);
   std::atomic<StopReason> reason = StopReason::kNone;
   pool.Handle("work", [&](Attempt& attempt) -> Outcome {
-    reason = WaitForStop(attempt);
+    reason = ReasonToEnd(attempt);
     return Completed{R"("from the grave")"};
   });
   Must(pool.Start());
@@ -297,7 +295,7 @@ TEST_P(WorkerPools, FailTheAttemptThatIsOutOfTime) {
   Job job = RunOne(
       options,
       [&](Attempt& attempt) -> Outcome {
-        reason = WaitForStop(attempt);
+        reason = ReasonToEnd(attempt);
         return Completed{};
       },
       "job_retried");
@@ -313,7 +311,7 @@ TEST_P(WorkerPools, JOB_8_GiveBackWhatDoesNotEndInTimeAndUseUpNoAttempt) {
   std::atomic<StopReason> reason = StopReason::kNone;
   WorkerPool pool(store(), options);
   pool.Handle("work", [&](Attempt& attempt) -> Outcome {
-    reason = WaitForStop(attempt);
+    reason = ReasonToEnd(attempt);
     return Failed{.error = "interrupted", .permanent = true};
   });
   Must(pool.Start());
@@ -334,7 +332,7 @@ TEST_P(WorkerPools, KeepTheCompletionOfAHandlerThatWasToldToEnd) {
   options.grace = Duration::zero();
   WorkerPool pool(store(), options);
   pool.Handle("work", [&](Attempt& attempt) -> Outcome {
-    WaitForStop(attempt);
+    ReasonToEnd(attempt);
     return Completed{R"("done all the same")"};
   });
   Must(pool.Start());
@@ -345,13 +343,10 @@ TEST_P(WorkerPools, KeepTheCompletionOfAHandlerThatWasToldToEnd) {
 }
 
 TEST_P(WorkerPools, LetHandlersFinishWithinTheGracePeriod) {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool may_finish = false;
+  std::latch may_finish(1);
   WorkerPool pool(store(), Options());
   pool.Handle("work", [&](Attempt& attempt) -> Outcome {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return may_finish; });
+    may_finish.wait();
     EXPECT_FALSE(attempt.stop().stop_requested());
     return Completed{};
   });
@@ -359,11 +354,7 @@ TEST_P(WorkerPools, LetHandlersFinishWithinTheGracePeriod) {
   Job job = Push();
   ASSERT_TRUE(log_.WaitFor("job_started", 1));
   std::jthread stopper([&] { pool.Stop(); });
-  {
-    std::lock_guard lock(mutex);
-    may_finish = true;
-    changed.notify_all();
-  }
+  may_finish.count_down();
   pool.Stop();  // waits for the other one
   EXPECT_EQ(Get(job.id).state, JobState::kCompleted);
   EXPECT_EQ(pool.stats().running, 0);
