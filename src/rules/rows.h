@@ -53,9 +53,9 @@ enum class Change : std::uint8_t { kNone, kUpdated, kInserted, kDeleted };
 
 /// How much of an updated row differs: engines write no more than that.
 enum class Extent : std::uint8_t {
-  kWhole,  // anything but payload and what is fixed at enqueue
-  kClaim,  // what a claim of a pending job changes
-  kLease,  // lease_expires_at, cancel_requested, progress, message
+  kWhole,   // anything but payload and what is fixed at enqueue
+  kClaim,   // what a claim of a pending job changes
+  kLease,   // lease_expires_at, cancel_requested, progress, message
   kFinish,  // state, lease_expires_at, lease_expiries, finished_at, result; no unique key
 };
 
