@@ -19,7 +19,7 @@ enum class Fault {
 };
 
 /// Everything but Commit is the engine's own. Threads: any.
-class FaultyEngine final : public engine::Engine {
+class FaultyEngine : public engine::Engine {
  public:
   explicit FaultyEngine(std::unique_ptr<engine::Engine> engine) : engine_(std::move(engine)) {}
 
