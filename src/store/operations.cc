@@ -5,20 +5,18 @@
 namespace holdfast {
 namespace {
 
-Result<OperationResult> CommitOne(Store& store, const Context& context, Operation operation) {
+Result<Receipt> CommitOne(Store& store, const Context& context, Operation operation) {
   Batch batch;
   batch.operations.push_back(std::move(operation));
   Result<Receipt> receipt = store.Commit(context, std::move(batch));
-  if (!receipt) {
-    receipt.error().detail.operation.reset();  // there is only one
-    return std::unexpected(std::move(receipt).error());
-  }
-  return std::move(receipt->results.front());
+  if (!receipt) receipt.error().detail.operation.reset();  // there is only one
+  return receipt;
 }
 
 Result<Job> CommitForJob(Store& store, const Context& context, Operation operation) {
-  HF_ASSIGN_OR_RETURN(OperationResult result, CommitOne(store, context, std::move(operation)));
-  return *std::move(result.job);
+  Result<Receipt> receipt = CommitOne(store, context, std::move(operation));
+  if (!receipt) return std::unexpected(std::move(receipt).error());
+  return *std::move(receipt->results.front().job);
 }
 
 }  // namespace
@@ -29,9 +27,9 @@ Result<Job> Store::Enqueue(const Context& context, JobSpec spec) {
 
 Result<std::optional<Job>> Store::ClaimById(const Context& context, JobId id, std::string worker,
                                             Duration lease) {
-  HF_ASSIGN_OR_RETURN(OperationResult result,
-                      CommitOne(*this, context, ClaimJob{id, std::move(worker), lease}));
-  return std::move(result.job);
+  Result<Receipt> receipt = CommitOne(*this, context, ClaimJob{id, std::move(worker), lease});
+  if (!receipt) return std::unexpected(std::move(receipt).error());
+  return std::move(receipt->results.front().job);
 }
 
 Result<Job> Store::Complete(const Context& context, JobId id, Token token,
@@ -73,8 +71,8 @@ Result<void> Store::Delete(const Context& context, JobId id) {
 }
 
 Result<Queue> Store::Set(const Context& context, SetQueue change) {
-  HF_ASSIGN_OR_RETURN(OperationResult result, CommitOne(*this, context, std::move(change)));
-  return *std::move(result.queue);
+  HF_ASSIGN_OR_RETURN(Receipt receipt, CommitOne(*this, context, std::move(change)));
+  return *std::move(receipt.results.front().queue);
 }
 
 }  // namespace holdfast

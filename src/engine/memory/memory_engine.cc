@@ -37,7 +37,7 @@ class MemoryEngine final : public Engine {
       return done(std::move(answers));
     }
     Change change;
-    const SteadyTime called = std::chrono::steady_clock::now();
+    const Time called = clock_.Now();
     {
       WriterLock lock(mutex_);
       rules::Origin origin = MakeOrigin(context, called);
@@ -53,7 +53,7 @@ class MemoryEngine final : public Engine {
     }
     std::vector<Job> jobs;
     Change change;
-    const SteadyTime called = std::chrono::steady_clock::now();
+    const Time called = clock_.Now();
     {
       WriterLock lock(mutex_);
       std::vector<JobId> ids = tables_.FindClaimable(request.queues, request.max);
@@ -138,7 +138,7 @@ class MemoryEngine final : public Engine {
     Change change;
     {
       WriterLock lock(mutex_);
-      rules::Origin origin = MakeOrigin(context, std::chrono::steady_clock::now());
+      rules::Origin origin = MakeOrigin(context, clock_.Now());
       ExpireLeases(request.limit, origin, result, change);
       PromoteDue(request.limit, origin, result, change);
       Prune(request.limit, origin.now, result.report);
@@ -177,12 +177,12 @@ class MemoryEngine final : public Engine {
            (!filter.until || entry.at < *filter.until);
   }
 
-  rules::Origin MakeOrigin(const Context& context, SteadyTime called) const {
-    auto waited = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - called);
-    return {.now = clock_.Now(),
+  rules::Origin MakeOrigin(const Context& context, Time called) const {
+    const Time now = clock_.Now();
+    return {.now = now,
             .actor = context.actor,
             .correlation_id = context.correlation_id,
-            .lock_wait = waited};
+            .lock_wait = now - called};
   }
 
   Result<Receipt> CommitOne(const Batch& batch, const rules::Origin& origin, Change& change)
