@@ -45,7 +45,7 @@ def build(preset, targets=()):
     if configure.returncode != 0:
         print(configure.stdout)
         raise Failed(f"cmake --preset {preset}")
-    # A terminal gets ninja's one line of progress; a log gets warnings and errors alone.
+    # A terminal gets one line of progress; a log gets warnings, errors and failures alone.
     quiet = [] if sys.stdout.isatty() else ["--quiet"]
     run("ninja", "-C", f"build/{preset}", "-j", JOBS, *quiet, *targets)
 
@@ -54,12 +54,16 @@ def ctest(preset, *arguments, wrapper=()):
     """Runs tests and returns how many passed and failed."""
     report = ROOT / "build" / preset / "tests.xml"
     report.unlink(missing_ok=True)
-    subprocess.run([*wrapper, "ctest", "--test-dir", f"build/{preset}", "-j", JOBS, "--progress",
-                    "--output-on-failure", "--output-junit", str(report), *arguments],
+    show = ["--progress"] if sys.stdout.isatty() else ["--quiet"]
+    subprocess.run([*wrapper, "ctest", "--test-dir", f"build/{preset}", "-j", JOBS, *show,
+                    "--output-junit", str(report), *arguments],
                    cwd=ROOT, env=os.environ | SANITIZER_OPTIONS)
     if not report.exists():
         raise Failed(f"ctest wrote no {report.name}")
     cases = list(xml.etree.ElementTree.parse(report).getroot().iter("testcase"))
+    for case in cases:
+        if case.get("status") == "fail":
+            print(f"\n{case.get('name')} failed:\n{case.findtext('system-out')}")
     passed = sum(case.get("status") == "run" for case in cases)
     # A test that said it does not apply here; one that could not be started has failed.
     skipped = sum("SKIP" in node.get("message", "") for case in cases
