@@ -219,6 +219,7 @@ Result<T> Understood(Result<T> decoded) {
 }
 
 Result<std::optional<Job>> HttpEngine::GetJob(const Context& context, JobId id) {
+  if (id <= 0) return std::nullopt;  // no such path: no job ever has this id
   auto text = Get(context, fmt::format("/v1/jobs/{}", id));
   if (!text && text.error().code == ErrorCode::kNotFound) return std::nullopt;
   if (!text) return std::unexpected(std::move(text).error());

@@ -51,13 +51,14 @@ Result<void> Transaction::Begin() {
                .last_token = select_counters_.Integer(1),
                .last_audit = select_counters_.Integer(2)};
   select_counters_.Reset();
-  counters_at_begin_ = counters_;
+  changes_at_begin_ = sqlite3_total_changes64(connection_->handle());
   return {};
 }
 
 Result<void> Transaction::Finish(Time now) {
   HF_RETURN_IF_ERROR(jobs_.Flush());
-  if (counters_ == counters_at_begin_) return {};
+  // With every change the time is noted, too: after a restart of the machine it must not go back.
+  if (sqlite3_total_changes64(connection_->handle()) == changes_at_begin_) return {};
   return update_counters_.Bind(counters_.last_job)
       .Bind(counters_.last_token)
       .Bind(counters_.last_audit)

@@ -21,7 +21,7 @@ class Transaction {
 
   /// After BEGIN: reads the counters anew.
   Result<void> Begin();
-  /// Before COMMIT: writes counters and queues.
+  /// Before COMMIT: writes queues and, if anything changed, the counters and the time.
   Result<void> Finish(Time now);
 
   /// One batch in a savepoint of its own.
@@ -53,7 +53,7 @@ class Transaction {
   rules::Rows rows_;         // of the batch at hand
   rules::TouchedKeys keys_;  // likewise
   rules::Counters counters_;
-  rules::Counters counters_at_begin_;
+  std::int64_t changes_at_begin_ = 0;  // rows this connection has ever changed
   Change change_;
 
   Statement select_counters_, update_counters_;
