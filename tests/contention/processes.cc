@@ -26,7 +26,9 @@ int RunDrainer(const std::vector<std::string>& arguments) {
 }
 
 int RunHolder(const std::vector<std::string>& arguments) {
-  std::unique_ptr<Store> store = Open(arguments.at(0));
+  // Without maintenance, so that it is never stopped within a transaction: whoever is, keeps all
+  // other processes from writing for as long.
+  std::unique_ptr<Store> store = Must(OpenStore("sqlite:" + arguments.at(0), {.maintain = false}));
   std::vector<Job> jobs = Must(store->Claim(
       {}, {.worker = "holder", .lease = std::chrono::milliseconds(std::stoi(arguments.at(1)))}));
   std::cout << jobs.at(0).id << ' ' << jobs.at(0).token << std::endl;

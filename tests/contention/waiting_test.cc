@@ -137,14 +137,12 @@ TEST_P(Waiting, JOB_11_APlaceUnderTheLimitWakesOneClaimAfterAnother) {
   Must(store().Set({}, {.name = "default", .max_running = std::optional<std::int64_t>(1)}));
   constexpr int kJobs = 20;
   for (int i = 0; i < kJobs; ++i) Push();
-  std::atomic<int> running = 0;
   std::vector<std::jthread> threads;
   for (int i = 0; i < kJobs; ++i) {
     threads.emplace_back([&] {
       std::vector<Job> jobs = Claim({.wait = minutes(2)});
       ASSERT_EQ(jobs.size(), 1U);
-      EXPECT_EQ(++running, 1);
-      --running;
+      EXPECT_EQ(CountOf(kProcessing), 1);
       Must(store().Complete({}, jobs[0].id, jobs[0].token));
     });
   }
