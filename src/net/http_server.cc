@@ -50,7 +50,8 @@ Result<void> HttpServer::Impl::Start() {
     if (auto listening = Listen(); !listening) return listening;
     pause_.emplace(loops_.front()->io);
     Accept();
-    for (const auto& loop : loops_) loop->Start();
+    // The first loop accepts, so it begins when the others are there to be given connections.
+    for (auto loop = loops_.rbegin(); loop != loops_.rend(); ++loop) (*loop)->Start();
   } catch (const std::exception& error) {
     return Fail(ErrorCode::kUnavailable, std::string("the server cannot start: ") + error.what());
   }

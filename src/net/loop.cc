@@ -43,7 +43,7 @@ Duration TickOf(const ServerOptions& options) {
 
 ServerState::Admission ServerState::Admit() {
   base::MutexLock lock(mutex_);
-  if (stopping_) return Admission::kDrop;
+  if (is_stopping_) return Admission::kDrop;
   ++stats_.accepted;
   if (static_cast<std::size_t>(stats_.connections) < options.max_connections) {
     ++stats_.connections;
@@ -59,7 +59,7 @@ void ServerState::Release(Admission admission) {
   base::MutexLock lock(mutex_);
   if (admission == Admission::kServe) --stats_.connections;
   if (admission == Admission::kRefuse) --refusing_;
-  if (stopping_ && IsAllClosed()) changed_.NotifyAll();
+  if (is_stopping_ && IsAllClosed()) changed_.NotifyAll();
 }
 
 ServerStats ServerState::stats() const {
@@ -71,7 +71,7 @@ bool ServerState::BeginStop(SteadyTime drain_until) {
   base::MutexLock lock(mutex_);
   drain_until_ = std::min(drain_until_, drain_until);
   changed_.NotifyAll();
-  return !std::exchange(stopping_, true);
+  return !is_stopping_.exchange(true);
 }
 
 void ServerState::AwaitDrained() {
@@ -103,8 +103,12 @@ void Loop::Start() {
 }
 
 void Loop::Stop() {
-  io.stop();
-  if (thread_.joinable()) thread_.join();
+  if (!thread_.joinable()) return;
+  asio::post(io, [this] {
+    ending_ = true;
+    ticker_.cancel();
+  });
+  thread_.join();
 }
 
 void Loop::Tick() {
@@ -117,20 +121,20 @@ void Loop::Tick() {
   }
   for (const auto& session : late) session->OnDeadline();
   ticker_.expires_after(TickOf(state->options));
-  ticker_.async_wait([this](error_code ec) {
-    if (!ec) Tick();
+  ticker_.async_wait([this](error_code) {
+    // Not the error but the flag: the timer may have expired just before it was cancelled.
+    if (!ending_) Tick();
   });
 }
 
 void Loop::Adopt(tcp::socket socket, ServerState::Admission admission) {
-  if (draining_) return state->Release(admission);
+  if (state->is_stopping()) return state->Release(admission);
   auto session = std::make_shared<Session>(*this, std::move(socket), admission);
   sessions_.insert(session);
   session->Start();
 }
 
 void Loop::Drain() {
-  draining_ = true;
   auto sessions = sessions_;
   for (const auto& session : sessions) session->Drain();
 }

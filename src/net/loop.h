@@ -4,6 +4,7 @@
 // sessions need neither locks nor strands.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -40,6 +41,8 @@ class ServerState {
 
   ServerStats stats() const;
 
+  /// Whether answers close their connections: on every loop from the same moment.
+  bool is_stopping() const { return is_stopping_; }
   /// From now on nothing is admitted. False if that was so already.
   bool BeginStop(SteadyTime drain_until);
   /// Waits until every connection is closed or the drain's time is over.
@@ -56,7 +59,7 @@ class ServerState {
   base::CondVar changed_;
   ServerStats stats_ HF_GUARDED_BY(mutex_);
   int refusing_ HF_GUARDED_BY(mutex_) = 0;  // connections that are being told 503
-  bool stopping_ HF_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> is_stopping_ = false;   // set under the mutex
   bool stopped_ HF_GUARDED_BY(mutex_) = false;
   SteadyTime drain_until_ HF_GUARDED_BY(mutex_) = SteadyTime::max();
 };
@@ -69,16 +72,17 @@ class Loop : public std::enable_shared_from_this<Loop> {
       : state(std::move(server_state)), ticker_(io) {}
 
   void Start();
-  /// Ends the thread. What is left in the io_context goes with the loop.
+  /// Runs what is still to be run, with every connection closed, and ends the thread. Nothing may
+  /// be left behind: an accept that is under way holds a socket of another loop, and which of the
+  /// two loops is destroyed first is for the last Responder to decide.
   void Stop();
 
   // The rest is called on the loop's thread only.
   void Adopt(tcp::socket socket, ServerState::Admission admission);
-  /// Closes idle sessions; the others close after their answers.
+  /// Closes idle sessions; the others see is_stopping and close after their answers.
   void Drain();
   void CloseAll();
   void Forget(const std::shared_ptr<Session>& session) { sessions_.erase(session); }
-  bool is_draining() const { return draining_; }
   /// "Sun, 06 Nov 1994 08:49:37 GMT", at most a tick old.
   const std::string& date() const { return date_; }
 
@@ -92,7 +96,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
   asio::steady_timer ticker_;
   std::unordered_set<std::shared_ptr<Session>> sessions_;
   std::string date_;
-  bool draining_ = false;
+  bool ending_ = false;
   std::thread thread_;
 };
 

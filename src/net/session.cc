@@ -230,7 +230,7 @@ bool Session::SendContinue() {
 }
 
 void Session::Dispatch() {
-  keep_alive_ = parser_->keep_alive() && !loop_.is_draining();
+  keep_alive_ = parser_->keep_alive() && !loop_.state->is_stopping();
   is_http_1_0_ = parser_->is_http_1_0;
   HttpRequest request = std::move(parser_->message);
   parser_.reset();
@@ -260,7 +260,7 @@ void Session::Refuse(int status, std::string_view reason) {
 
 void Session::Write(HttpResponse response) {
   gone_ = std::stop_source(std::nostopstate);
-  keep_alive_ = keep_alive_ && !loop_.is_draining();
+  keep_alive_ = keep_alive_ && !loop_.state->is_stopping();
   out_body_ = std::move(response.body);
   out_header_ = "HTTP/1.1 " + std::to_string(response.status) + " ";
   out_header_ += http::obsolete_reason(static_cast<http::status>(response.status));
@@ -288,7 +288,7 @@ void Session::OnWritten(error_code ec) {
   if (phase_ == Phase::kClosed) return;
   if (ec) return Close();
   if (refused_ && !peer_closed_) return Linger();
-  if (!keep_alive_ || loop_.is_draining()) return in_.size() > 0 ? Linger() : Close();
+  if (!keep_alive_ || loop_.state->is_stopping()) return in_.size() > 0 ? Linger() : Close();
   // One answer can be large; ten thousand idle connections must not keep ten thousand of those.
   std::string().swap(out_body_);
   if (in_.size() > 0) return BeginRequest();

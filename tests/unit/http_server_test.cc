@@ -429,6 +429,22 @@ TEST(HttpServer, StopClosesWhatIsLeftAfterTheGrace) {
   parked.at(0).respond({.body = "to nobody"});  // and the server is gone for good
 }
 
+TEST(HttpServer, AnswersMayComeWhileTheServerIsDestroyed) {
+  for (int round = 0; round < 20; ++round) {
+    auto server = std::make_unique<TestServer>(net::ServerOptions{.threads = 3});
+    std::vector<RawPeer> peers;
+    for (int i = 0; i < 6; ++i) {
+      peers.push_back(RawPeer::ConnectTo(server->port()));
+      ASSERT_TRUE(peers.back().Send(Get("/wait")));
+    }
+    auto parked = server->handler.TakeParked(peers.size());
+    std::jthread answering([&parked] {
+      for (Parked& request : parked) request.respond({.body = "late"});
+    });
+    server.reset();
+  }
+}
+
 TEST(HttpServer, StopsWithoutHavingStarted) {
   TestHandler handler;
   net::HttpServer server({.port = 0}, handler);
