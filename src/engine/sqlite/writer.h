@@ -72,6 +72,7 @@ class Writer {
   void Submit(Work work);
   void Run();
   bool TakeGroup(Group& group);
+  void AwaitCompany() HF_REQUIRES(mutex_);
   void RunGroup(Group& group);
   Result<void> RunTransaction(Group& group);
   Result<void> Begin(Group& group);
@@ -89,14 +90,17 @@ class Writer {
   const base::EngineClock clock_;
   ChangeListener* listener_ = nullptr;
   Transaction transaction_;
-  Time now_;  // of the group at hand
+  Time now_;                      // of the group at hand
+  std::size_t last_callers_ = 0;  // in the group before
+  Duration last_took_{};          // from its BEGIN until it was durable
   std::thread thread_;
 
   mutable base::Mutex mutex_{base::LockRank::kEngine};
   base::CondVar arrived_;
   std::deque<Work> queue_ HF_GUARDED_BY(mutex_);
   bool is_stopping_ HF_GUARDED_BY(mutex_) = false;
-  bool is_idle_ HF_GUARDED_BY(mutex_) = false;
+  /// How many must be queued to wake the writer; 0 while it is busy.
+  std::size_t wake_at_ HF_GUARDED_BY(mutex_) = 0;
   std::optional<Error> fatal_ HF_GUARDED_BY(mutex_);
 };
 
