@@ -72,8 +72,11 @@ SteadyTime Maintainer::MaintainIfDue(SteadyTime now) {
   }
   if (!options_.maintain) return now + kPeriod;
   if (!is_due) return next_maintenance_;
-  // Before the look, so that a change during it is not missed.
-  planned_us_ = INT64_MAX;
+  // Before the look, so that a change during it is not missed. What comes due after a period needs
+  // no wake-up: otherwise each claim's lease would start the next round while this one is under
+  // way.
+  Result<Time> began = engine_.Now();
+  planned_us_ = began ? (*began + kPeriod).time_since_epoch().count() : INT64_MAX;
   Result<engine::MaintainResult> result = Maintain(Context());
   if (!result) return next_maintenance_ = now + kPauseAfterError;
   Duration pause = kPeriod;

@@ -30,7 +30,8 @@ Result<void> Transaction::Prepare(Connection& connection) {
       {select_old_audit_, "SELECT sequence, at FROM audit ORDER BY sequence LIMIT ?"},
       {delete_audit_, "DELETE FROM audit WHERE sequence <= ?"},
       {select_due_, "SELECT id FROM jobs WHERE due_at <= ? ORDER BY due_at LIMIT ?"},
-      {min_due_, "SELECT min(due_at) FROM jobs"},
+      // The condition lets SQLite use the partial index; without it this reads the whole table.
+      {min_due_, "SELECT min(due_at) FROM jobs WHERE due_at IS NOT NULL"},
       {select_retained_,
        "SELECT id FROM jobs WHERE retained_as = ? AND queue = ? AND state = ? AND finished_at <= ? "
        "ORDER BY finished_at LIMIT ?"},
