@@ -5,11 +5,13 @@
 // changed, makes it durable, then answers. It knows no rule of its own.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/answer.h"
 #include "holdfast/store.h"
 
 namespace holdfast::engine {
@@ -61,6 +63,18 @@ class Engine {
   /// `done` runs when the outcome is durable: inline, or on the engine's thread.
   /// Batches were validated by the store.
   virtual void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) = 0;
+
+  /// As Commit with this one batch, blocking until the outcome is durable. For an engine whose
+  /// commits are done when the call returns: without a completion, an answer to wait for and
+  /// vectors of one, a claim on the memory engine needs half the instructions.
+  virtual Result<Receipt> CommitAndWait(const Context& context, Batch batch) {
+    auto answer = std::make_shared<base::Answer<std::vector<Result<Receipt>>>>();
+    std::vector<Batch> batches;
+    batches.push_back(std::move(batch));
+    Commit(context, std::move(batches),
+           [answer](std::vector<Result<Receipt>> answers) { answer->Set(std::move(answers)); });
+    return std::move(answer->Take().front());
+  }
 
   /// Takes the next jobs in the order of JOB-3. Never waits behind a row that somebody else holds,
   /// and never for a job to arrive (unless is_remote).

@@ -39,7 +39,7 @@ bool TellsSomething(ErrorCode code) {
 
 }  // namespace
 
-CommitRecord Recorder::BeginCommit(const Context& context, const std::vector<Batch>& batches) {
+CommitRecord Recorder::BeginCommit(const Context& context, std::span<const Batch> batches) {
   CommitRecord record;
   record.actor = context.actor;
   record.correlation_id = context.correlation_id;
@@ -63,7 +63,7 @@ CommitRecord Recorder::BeginCommit(const Context& context, const std::vector<Bat
   return record;
 }
 
-void Recorder::EndCommit(const CommitRecord& record, const std::vector<Result<Receipt>>& answers) {
+void Recorder::EndCommit(const CommitRecord& record, std::span<const Result<Receipt>> answers) {
   if (metrics_ != nullptr) {
     metrics_->Observe(
         Histogram::kCommitSeconds,

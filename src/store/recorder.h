@@ -37,8 +37,8 @@ class Recorder {
   Recorder(const StoreOptions& options, bool keeps_refusals)
       : log_(options.log), metrics_(options.metrics), keeps_refusals_(keeps_refusals) {}
 
-  CommitRecord BeginCommit(const Context& context, const std::vector<Batch>& batches);
-  void EndCommit(const CommitRecord& record, const std::vector<Result<Receipt>>& answers);
+  CommitRecord BeginCommit(const Context& context, std::span<const Batch> batches);
+  void EndCommit(const CommitRecord& record, std::span<const Result<Receipt>> answers);
   void RecordClaim(const std::vector<Job>& jobs);
   void RecordExpiry(const Job& job);
 

@@ -89,6 +89,15 @@ class Store::Impl {
                 });
   }
 
+  Result<Receipt> CommitAndWait(const Context& context, Batch batch) {
+    HF_RETURN_IF_ERROR(rules::Validate(context));
+    HF_RETURN_IF_ERROR(ValidateBatch(batch));
+    store::CommitRecord record = recorder_.BeginCommit(context, {&batch, 1});
+    Result<Receipt> answer = engine_->CommitAndWait(context, std::move(batch));
+    recorder_.EndCommit(record, {&answer, 1});
+    return answer;
+  }
+
   void Claim(const Context& context, ClaimRequest request, ClaimDone done) {
     Result<void> valid = rules::Validate(context);
     if (valid) valid = rules::Validate(request);
@@ -152,9 +161,7 @@ std::vector<Result<Receipt>> Store::CommitMany(const Context& context, std::vect
 }
 
 Result<Receipt> Store::Commit(const Context& context, Batch batch) {
-  std::vector<Batch> batches;
-  batches.push_back(std::move(batch));
-  return std::move(CommitMany(context, std::move(batches)).front());
+  return impl_->CommitAndWait(context, std::move(batch));
 }
 
 void Store::ClaimAsync(const Context& context, ClaimRequest request, ClaimDone done) {

@@ -47,6 +47,18 @@ class MemoryEngine final : public Engine {
     done(std::move(answers));
   }
 
+  Result<Receipt> CommitAndWait(const Context& context, Batch batch) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    Change change;
+    const Time called = clock_.Now();
+    Result<Receipt> answer = [&] {
+      WriterLock lock(mutex_);
+      return CommitOne(batch, MakeOrigin(context, called), change);
+    }();
+    Notify(change);
+    return answer;
+  }
+
   void Claim(const Context& context, ClaimRequest request, ClaimDone done) override {
     if (Result<void> alive = context.Check(); !alive) {
       return done(std::unexpected(std::move(alive).error()));
