@@ -40,6 +40,14 @@ std::string_view HeldUniqueKey(const Job& job) {
   return rules::HoldsUniqueKey(job) ? std::string_view(job.unique_key) : std::string_view();
 }
 
+/// Binds ready_in, due_at, retained_as and held_unique_key, in this order.
+Statement& BindIndexColumns(Statement& statement, const Job& job) {
+  return statement.BindOrNull(ReadyIn(job))
+      .Bind(DueAt(job))
+      .BindOrNull(RetainedAs(job.state))
+      .BindOrNull(HeldUniqueKey(job));
+}
+
 }  // namespace
 
 std::string_view RetainedAs(JobState state) {
@@ -242,7 +250,7 @@ Result<void> JobTable::Insert(const Job& job) {
   std::string retry = job.retry ? wire::EncodeRetry(*job.retry) : "";
   // Later operations of its own batch may have claimed it, or ended it.
   std::string errors = job.errors.empty() ? "" : wire::EncodeErrors(job.errors);
-  return insert_.Bind(job.id)
+  insert_.Bind(job.id)
       .Bind(job.queue)
       .Bind(job.kind)
       .Bind(NameOf(job.state))
@@ -268,12 +276,8 @@ Result<void> JobTable::Insert(const Job& job) {
       .BindOrNull(errors)
       .BindOrNull(retry)
       .Bind(job.result)
-      .Bind(job.payload)
-      .BindOrNull(ReadyIn(job))
-      .Bind(DueAt(job))
-      .BindOrNull(RetainedAs(job.state))
-      .BindOrNull(HeldUniqueKey(job))
-      .Run();
+      .Bind(job.payload);
+  return BindIndexColumns(insert_, job).Run();
 }
 
 Result<void> JobTable::Update(const rules::JobRow& row) {
@@ -325,7 +329,7 @@ Result<void> JobTable::UpdateFinished(const Job& job) {
 
 Result<void> JobTable::UpdateWhole(const Job& job) {
   std::string errors = job.errors.empty() ? "" : wire::EncodeErrors(job.errors);
-  return update_whole_.Bind(NameOf(job.state))
+  update_whole_.Bind(NameOf(job.state))
       .Bind(job.run_at)
       .Bind(std::int64_t{job.attempt})
       .Bind(job.token)
@@ -338,13 +342,8 @@ Result<void> JobTable::UpdateWhole(const Job& job) {
       .Bind(job.progress)
       .BindOrNull(job.message)
       .BindOrNull(errors)
-      .Bind(job.result)
-      .BindOrNull(ReadyIn(job))
-      .Bind(DueAt(job))
-      .BindOrNull(RetainedAs(job.state))
-      .BindOrNull(HeldUniqueKey(job))
-      .Bind(job.id)
-      .Run();
+      .Bind(job.result);
+  return BindIndexColumns(update_whole_, job).Bind(job.id).Run();
 }
 
 Result<void> JobTable::CountPruned(std::string_view queue, JobState state, std::int64_t count) {
