@@ -1,5 +1,6 @@
 // holdfast serve: a store for programs on other machines and in other languages.
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -49,12 +50,22 @@ Result<void> ParseListen(const std::string& text, net::ServerOptions& server) {
   return {};
 }
 
+/// A connection needs a descriptor, and the usual soft limit of 1,024 is less than the connections
+/// that the server takes. If it cannot be raised, the server refuses connections a little earlier.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 Result<int> Serve(Cli& cli, ServeOptions& options) {
   HF_RETURN_IF_ERROR(ParseListen(options.listen, options.server));
   if (cli.globals().store.starts_with("http:")) {
     return Fail(ErrorCode::kInvalidArgument,
                 cli.globals().store + " is a server already: name the store that it should keep");
   }
+  RaiseDescriptorLimit();
   StopSignals signals;
   LogSink& log = cli.Log(LogLevel::kInfo);
   api::Metrics metrics;
