@@ -16,9 +16,11 @@ struct AuditEntry {
   Time at;
   std::string actor;
   std::string operation;  ///< "job.cancel", "queue.set"
-  std::string target;     ///< "job/7", "queue/default"
+  std::string target;     ///< "job/7", "queue/default", "ticket/T-1", "kind/ticket"
   std::string old_status;
   std::string new_status;
+  std::int64_t old_version = 0;  ///< of a record or kind; 0: it did not exist before
+  std::int64_t new_version = 0;  ///< of a record or kind; 0: it does not exist any more
   Token token = 0;
   Duration lock_wait{};  ///< between the call and the start of its commit
   Duration commit{};     ///< from the start of the commit until this entry was written
@@ -37,7 +39,9 @@ struct AuditFilter {
   std::string operation;  ///< empty: any
   std::optional<Time> since;
   std::optional<Time> until;
-  int limit = 100;  ///< 1-1,000
+  std::optional<Duration> min_lock_wait;  ///< those that waited that long, or longer
+  std::optional<bool> refused;            ///< only refusals, or only what was done
+  int limit = 100;                        ///< 1-1,000
   std::string cursor;
 };
 

@@ -10,8 +10,10 @@
 #include <variant>
 #include <vector>
 
+#include "holdfast/boxed.h"
 #include "holdfast/job.h"
 #include "holdfast/queue.h"
+#include "holdfast/record.h"
 
 namespace holdfast {
 
@@ -99,8 +101,119 @@ struct SetQueue {
   std::optional<Duration> retain_failed;
 };
 
-using Operation = std::variant<EnqueueJob, ClaimJob, CompleteJob, FailJob, ReleaseJob, SnoozeJob,
-                               RenewJob, ProgressJob, CancelJob, RetryJob, DeleteJob, SetQueue>;
+/// The record an operation changes, and what must be true of it.
+///
+/// Errors of every operation on a record: not_found (the record, or its kind was never declared),
+/// version_mismatch, rule_violation (a rule of its kind, named in the detail, or `parent` is not
+/// its parent), invalid_transition, capacity_full, already_exists (a unique key, with the record
+/// that holds it), invalid_argument (the edit does not fit the data). Rules are checked after the
+/// edit.
+struct RecordTarget {
+  std::string kind;
+  std::string id;
+  std::optional<std::int64_t> version{};  ///< the version it must have (REC-1)
+  std::optional<RecordKey> parent{};      ///< the parent it must have (REC-6)
+};
+
+/// "record.create": adds a record, at version 1.
+struct CreateRecord {
+  std::string kind;
+  std::string id;                     ///< empty: a new number of the store's choosing
+  std::string data = "{}";            ///< a JSON object, at most 1 MiB, at most 64 deep
+  std::string status{};               ///< empty: the first of the kind's initial states
+  std::optional<RecordKey> parent{};  ///< must exist
+  /// For migrations: any declared state will do, capacity and the parent's conditions are not
+  /// looked at. Audited.
+  bool force = false;
+};
+
+/// "record.replace": the data becomes this.
+struct ReplaceRecord : RecordTarget {
+  std::string data;  ///< a JSON object
+};
+
+/// "record.merge": a JSON merge patch (RFC 7396).
+struct MergeRecord : RecordTarget {
+  std::string patch;  ///< a JSON object
+};
+
+/// "record.patch": a JSON Patch (RFC 6902). A `test` that fails is a rule_violation.
+struct PatchRecord : RecordTarget {
+  std::string patch;  ///< a JSON array
+};
+
+/// "record.increment": adds to the number at a JSON pointer. Integers stay exact to 64 bits;
+/// overflow is refused. A number that is missing is not taken for 0.
+struct IncrementRecord : RecordTarget {
+  std::string path;
+  std::variant<std::int64_t, double> by = std::int64_t{1};
+};
+
+/// "record.append": adds to the end of the array at a JSON pointer.
+struct AppendRecord : RecordTarget {
+  std::string path;
+  std::string value;                         ///< JSON text
+  std::optional<std::int64_t> max_length{};  ///< then only so many are kept, the newest
+};
+
+/// "record.transition": changes the status (REC-4), and the data with it.
+struct TransitionRecord : RecordTarget {
+  std::string to;
+  std::string data = "{}";  ///< a merge patch; what the transition requires must be in it
+  /// For migrations: any declared state can be reached, and nothing is required. Audited.
+  bool force = false;
+};
+
+/// "record.action": runs an action that the kind declares (REC-8), as one change.
+struct RunAction : RecordTarget {
+  std::string action;
+  std::string params = "{}";  ///< a JSON object
+};
+
+/// "record.delete": removes the record. rule_violation while it has children or reservations.
+struct DeleteRecord : RecordTarget {};
+
+/// "kind.apply": declares a kind, or changes its rules (REC-9). Equal rules change nothing. Records
+/// that would break the new rules are reported (rule_violation with `violations`), and nothing is
+/// changed.
+struct ApplyKind {
+  std::string name;
+  std::string rules;                      ///< JSON text, see docs/rules.md
+  std::optional<std::int64_t> version{};  ///< the version the rules must have; 0: none
+  /// Applies them all the same. Records stay as they are, and must obey from their next change on.
+  /// Two records with one unique key are refused even so.
+  bool force = false;
+};
+
+/// "transfer": moves an amount from a number of one record to the same number of another (REC-7),
+/// both integers, under the bounds of both kinds.
+struct MakeTransfer {
+  RecordKey from;
+  RecordKey to;  ///< another record
+  std::string path;
+  std::int64_t amount = 0;  ///< 1 or more
+  /// Only reserve it: it counts as gone from `from`, and comes to `to` with transfer.post.
+  bool pending = false;
+  std::optional<Duration> timeout{};  ///< of a pending one: then it is given up. None: never
+};
+
+/// "transfer.post": moves a pending amount, or a part of it; the rest is free again.
+/// Errors: not_found, invalid_transition (it is not pending any more), rule_violation (a bound).
+struct PostTransfer {
+  TransferId id = 0;
+  std::optional<std::int64_t> amount{};  ///< 1 to the amount of the transfer. None: all of it
+};
+
+/// "transfer.void": gives a pending transfer up. Errors: not_found, invalid_transition.
+struct VoidTransfer {
+  TransferId id = 0;
+};
+
+using Operation =
+    std::variant<EnqueueJob, ClaimJob, CompleteJob, FailJob, ReleaseJob, SnoozeJob, RenewJob,
+                 ProgressJob, CancelJob, RetryJob, DeleteJob, SetQueue, CreateRecord, ReplaceRecord,
+                 MergeRecord, PatchRecord, IncrementRecord, AppendRecord, TransitionRecord,
+                 RunAction, DeleteRecord, ApplyKind, MakeTransfer, PostTransfer, VoidTransfer>;
 
 /// The operation's name: "job.enqueue".
 std::string_view NameOf(const Operation& operation);
@@ -111,7 +224,18 @@ struct JobGuard {
   Token token = 0;
 };
 
-using Guard = std::variant<JobGuard>;
+/// Holds if the record is at this version. Otherwise version_mismatch, or not_found.
+struct VersionGuard {
+  RecordKey record;
+  std::int64_t version = 0;
+};
+
+/// Holds if there is no such record. Otherwise already_exists.
+struct AbsentGuard {
+  RecordKey record;
+};
+
+using Guard = std::variant<JobGuard, VersionGuard, AbsentGuard>;
 
 /// The unit of atomicity. At most 1,000 operations and 100 guards.
 struct Batch {
@@ -129,7 +253,13 @@ struct OperationResult {
   /// job.enqueue found a job with the same unique key, and this is that job.
   bool existing = false;
   /// The queue after queue.set.
-  std::optional<Queue> queue;
+  Boxed<Queue> queue;
+  /// The record after the commit; nothing if it is gone.
+  std::optional<Record> record;
+  /// The kind after kind.apply; `existing` if its rules were these already.
+  Boxed<Kind> kind;
+  /// The transfer after transfer, transfer.post and transfer.void.
+  Boxed<Transfer> transfer;
 
   bool operator==(const OperationResult&) const = default;
 };

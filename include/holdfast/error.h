@@ -86,8 +86,11 @@ struct ErrorDetail {
   std::optional<std::int64_t> expected;   ///< version_mismatch: the version the caller named
   std::optional<std::int64_t> current;    ///< version_mismatch: the version there is
   std::optional<Duration> retry_after;    ///< busy, queue_full, rate_limited, shutting_down
-  std::string rule;                       ///< rule_violation, capacity_full: the rule's name
-  std::vector<std::string> cycle;         ///< deadlock: the owners, in order
+  std::string rule;    ///< rule_violation, capacity_full, already_exists: "bounds /balance"
+  std::string record;  ///< the record at fault, or the one that holds a unique key: "ticket/T-1"
+  /// kind.apply: what is wrong with which record. At most 100; the message says how many there are.
+  std::vector<std::string> violations;
+  std::vector<std::string> cycle;  ///< deadlock: the owners, in order
 
   bool operator==(const ErrorDetail&) const = default;
 };
@@ -107,6 +110,10 @@ using Result = std::expected<T, Error>;
 /// `return Fail(ErrorCode::kNotFound, "job 7 does not exist");`
 [[nodiscard]] inline std::unexpected<Error> Fail(ErrorCode code, std::string message,
                                                  ErrorDetail detail = {}) {
+  // It may quote what somebody sent, and is one line all the same: messages go to logs.
+  for (char& c : message) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+  }
   return std::unexpected<Error>(Error{code, std::move(message), std::move(detail)});
 }
 

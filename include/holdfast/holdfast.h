@@ -9,6 +9,7 @@
 #include "holdfast/log.h"      // IWYU pragma: export
 #include "holdfast/metrics.h"  // IWYU pragma: export
 #include "holdfast/queue.h"    // IWYU pragma: export
+#include "holdfast/record.h"   // IWYU pragma: export
 #include "holdfast/retry.h"    // IWYU pragma: export
 #include "holdfast/store.h"    // IWYU pragma: export
 #include "holdfast/time.h"     // IWYU pragma: export

@@ -20,6 +20,14 @@ struct RetryPolicy {
   bool jitter = true;
 };
 
+/// For Store::UpdateWith: three times, after 0.1 s, 0.2 s and 0.4 s.
+inline constexpr RetryPolicy kUpdatePolicy{.name = "UPDATE",
+                                           .retries = 3,
+                                           .initial = std::chrono::milliseconds(100),
+                                           .factor = 2,
+                                           .max = std::chrono::seconds(1),
+                                           .jitter = true};
+
 /// DEFAULT, AGGRESSIVE, CONSERVATIVE, DATABASE_OPERATION or LOCK_ACQUISITION.
 /// Errors: invalid_argument for any other name; the message lists them.
 Result<RetryPolicy> FindRetryPolicy(std::string_view name);

@@ -19,6 +19,8 @@
 #include "holdfast/log.h"
 #include "holdfast/metrics.h"
 #include "holdfast/queue.h"
+#include "holdfast/record.h"
+#include "holdfast/retry.h"
 
 namespace holdfast {
 
@@ -45,6 +47,7 @@ struct MaintainReport {
   std::int64_t promoted = 0;  ///< scheduled jobs that came due
   std::int64_t expired = 0;   ///< leases that ran out
   std::int64_t pruned = 0;    ///< finished jobs, idempotency keys and audit entries past retention
+  std::int64_t lapsed = 0;    ///< timed statuses and pending transfers whose time was up
   bool more = false;          ///< a bound was hit: there is more to do now
 };
 
@@ -121,6 +124,44 @@ class Store {
   Result<Job> Cancel(const Context& context, JobId id);
   Result<Job> Retry(const Context& context, JobId id);
   Result<void> Delete(const Context& context, JobId id);
+
+  /// The operations on records (REC-1 to REC-8), one call each: see batch.h for what they do and
+  /// for their errors. The answer is the record as it is after the change.
+  Result<Record> Create(const Context& context, CreateRecord create);
+  Result<Record> Replace(const Context& context, ReplaceRecord replace);
+  Result<Record> Merge(const Context& context, MergeRecord merge);
+  Result<Record> Patch(const Context& context, PatchRecord patch);
+  Result<Record> Increment(const Context& context, IncrementRecord increment);
+  Result<Record> Append(const Context& context, AppendRecord append);
+  Result<Record> Transition(const Context& context, TransitionRecord transition);
+  Result<Record> Run(const Context& context, RunAction action);
+  Result<void> Delete(const Context& context, DeleteRecord deletion);
+
+  /// Reads the record, calls `change` with it, and commits what it returns (the new data, JSON
+  /// text) under a guard on the version it has seen. If somebody else was faster it does so again,
+  /// by `policy`. `change` runs on this thread, under no lock, perhaps several times; its error
+  /// ends the call. Errors: not_found, version_mismatch (after the last retry), those of
+  /// record.replace.
+  using RecordChange = std::function<Result<std::string>(const Record& record)>;
+  Result<Record> UpdateWith(const Context& context, const RecordKey& key,
+                            const RecordChange& change, const RetryPolicy& policy = kUpdatePolicy);
+
+  /// Declares a kind, or changes its rules (REC-9).
+  Result<Kind> Apply(const Context& context, ApplyKind kind);
+
+  /// Transfers (REC-7).
+  Result<Transfer> Make(const Context& context, MakeTransfer transfer);
+  Result<Transfer> Post(const Context& context, PostTransfer post);
+  Result<Transfer> Void(const Context& context, VoidTransfer giving_up);
+
+  Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key);
+  /// A page of the records of one kind. Errors: not_found (the kind is not declared).
+  Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter);
+  Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name);
+  Result<std::vector<Kind>> ListKinds(const Context& context);
+  Result<std::optional<Transfer>> GetTransfer(const Context& context, TransferId id);
+  /// A page of transfers: the pending ones of a record are what its number is reserved for.
+  Result<TransferPage> ListTransfers(const Context& context, const TransferFilter& filter);
 
   /// Reads: a consistent snapshot that no crash can take back, never behind a writer.
   Result<std::optional<Job>> GetJob(const Context& context, JobId id);
