@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/mutex.h"
+#include "base/utf8.h"
 
 namespace holdfast {
 namespace {
@@ -47,8 +48,8 @@ Result<RetryPolicy> FindRetryPolicy(std::string_view name) {
     known += known.empty() ? "" : ", ";
     known += policy.name;
   }
-  return Fail(ErrorCode::kInvalidArgument,
-              fmt::format("there is no retry policy '{}' (known: {})", name.substr(0, 64), known));
+  return Fail(ErrorCode::kInvalidArgument, fmt::format("there is no retry policy '{}' (known: {})",
+                                                       base::CutUtf8(name, 64), known));
 }
 
 Duration DelayOf(const RetryPolicy& policy, int retry, Random& random) {

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/utf8.h"
+
 namespace holdfast::base {
 namespace {
 
@@ -114,7 +116,7 @@ Result<Time> ParseTime(std::string_view text) {
   if (auto time = TryParseTime(text)) return *time;
   return Fail(
       ErrorCode::kInvalidArgument,
-      fmt::format("'{}' is not an RFC 3339 time such as 2026-11-23T08:15:30Z", text.substr(0, 64)));
+      fmt::format("'{}' is not an RFC 3339 time such as 2026-11-23T08:15:30Z", CutUtf8(text, 64)));
 }
 
 std::string FormatDuration(Duration duration) {
@@ -132,7 +134,7 @@ Result<Duration> ParseDuration(std::string_view text) {
     return Fail(ErrorCode::kInvalidArgument,
                 fmt::format("'{}' is not a duration such as 30s, 250ms or 1h (units: us, ms, s, m, "
                             "h, d; at most 10000d)",
-                            text.substr(0, 64)));
+                            CutUtf8(text, 64)));
   };
   std::size_t length = text.find_first_not_of("0123456789.");
   if (length == 0 || length == std::string_view::npos) return bad();
