@@ -4,6 +4,10 @@
 #include <fmt/format.h>
 
 #include "rules/jobs.h"
+#include "rules/limits.h"
+#include "rules/load.h"
+#include "rules/record_rows.h"
+#include "rules/records.h"
 
 namespace holdfast::rules {
 namespace {
@@ -17,19 +21,37 @@ struct Visitor {
   }
 };
 
-Result<void> CheckGuard(Rows& rows, const JobGuard& guard) {
+Result<void> CheckGuard(Rows& rows, const JobGuard& guard, const Origin&) {
   Result<JobRow*> row = FindLeased(rows, guard.id, guard.token);
   if (row) return {};
   // Whatever the reason, the attempt that the caller relies on is not going on.
   return Fail(ErrorCode::kFenced, row.error().message);
 }
 
+/// A thousand changes of one large record would answer with it a thousand times.
+Result<void> CheckAnswer(Rows& rows) {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < rows.outcomes().size(); ++i) {
+    const RecordRow* row = rows.outcomes()[i].record;
+    if (row != nullptr && row->exists) bytes += row->record.text.size();
+    if (bytes <= kAnswerBytes) continue;
+    return Fail(ErrorCode::kPayloadTooLarge,
+                fmt::format("the answer would hold more than {} bytes of records: make the batch "
+                            "smaller",
+                            kAnswerBytes),
+                {.operation = static_cast<std::int64_t>(i)});
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
+  constexpr int kAtGuards = -2;
+  rows.records().current_operation = kAtGuards;
   for (std::size_t i = 0; i < batch.guards.size(); ++i) {
-    Result<void> holds =
-        std::visit([&](const auto& guard) { return CheckGuard(rows, guard); }, batch.guards[i]);
+    Result<void> holds = std::visit(
+        [&](const auto& guard) { return CheckGuard(rows, guard, origin); }, batch.guards[i]);
     if (!holds) {
       holds.error().detail.guard = static_cast<std::int64_t>(i);
       return holds;
@@ -38,6 +60,7 @@ Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
   Visitor apply{rows, origin};
   rows.outcomes().reserve(batch.operations.size());
   for (std::size_t i = 0; i < batch.operations.size(); ++i) {
+    rows.records().current_operation = static_cast<int>(i);
     Result<OperationOutcome> outcome = std::visit(apply, batch.operations[i]);
     if (!outcome) {
       outcome.error().detail.operation = static_cast<std::int64_t>(i);
@@ -45,7 +68,11 @@ Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
     }
     rows.outcomes().push_back(*outcome);
   }
-  return {};
+  return CheckAnswer(rows);
+}
+
+bool NeedsUndo(const Batch& batch) {
+  return batch.operations.size() > 1 || std::holds_alternative<RunAction>(batch.operations.front());
 }
 
 void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimRequest& request,

@@ -39,6 +39,13 @@ void ExpireLease(Rows& rows, JobRow& row, const Origin& origin);
 /// A scheduled job came due.
 void Promote(Rows& rows, JobRow& row);
 
+/// Ends the timed statuses and pending transfers among the rows whose time is up: how many.
+std::int64_t LapseDue(Rows& rows, const Origin& origin);
+
+/// Whether the batch may have changed live rows when an operation of it is refused: one operation
+/// on a job checks everything before it changes anything.
+bool NeedsUndo(const Batch& batch);
+
 /// Finished jobs of this state that finished before this instant are to be pruned (JOB-13).
 Time PruneBefore(const Queue& queue, JobState state, Time now);
 

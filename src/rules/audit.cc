@@ -14,10 +14,13 @@ void WriteAudit(Rows& rows, const Origin& origin, AuditNote note) {
   entry.target = std::move(note.target);
   entry.old_status = note.old_status;
   entry.new_status = note.new_status;
+  entry.old_version = note.old_version;
+  entry.new_version = note.new_version;
   entry.token = note.token;
   entry.lock_wait = origin.lock_wait;
   entry.correlation_id = origin.correlation_id;
   entry.details = std::move(note.details);
+  entry.error = note.error;
 }
 
 void AuditJob(Rows& rows, const JobRow& row, std::string_view operation, JobState from, bool always,

@@ -35,8 +35,11 @@ struct AuditNote {
   std::string target;
   std::string_view old_status;
   std::string_view new_status;
+  std::int64_t old_version = 0;
+  std::int64_t new_version = 0;
   Token token = 0;
   std::string details;
+  std::string_view error{};  // the code of a refusal
 };
 void WriteAudit(Rows& rows, const Origin& origin, AuditNote note);
 

@@ -20,6 +20,18 @@ inline constexpr std::size_t kErrorBytes = 4 * 1024;  // kept of a failure; the 
 inline constexpr std::size_t kTags = 32;
 inline constexpr std::size_t kErrorsKept = 10;
 
+// Records.
+inline constexpr std::size_t kDataBytes = 1024 * 1024;
+inline constexpr std::size_t kRulesBytes = 256 * 1024;
+inline constexpr std::size_t kRecordKeyBytes = 4 * 1024;  // of a unique key, as JSON
+inline constexpr std::size_t kPatchOperations = 1000;
+inline constexpr std::size_t kPatchBurden = 8 * kDataBytes;    // moved, copied and tested
+inline constexpr std::size_t kAnswerBytes = 64 * 1024 * 1024;  // of records, to one batch
+inline constexpr int kActionChildren = 10'000;
+inline constexpr std::size_t kViolationsListed = 100;
+inline constexpr std::size_t kDetailsBytes = 16 * 1024;  // of an audit entry
+inline constexpr std::int64_t kArrayLength = 1'000'000;  // what an append may be capped at
+
 // Batches, pages and claims.
 inline constexpr std::size_t kOperations = 1000;
 inline constexpr std::size_t kGuards = 100;
@@ -39,6 +51,7 @@ inline constexpr Duration kRetainMax = kDelayMax;
 
 // Retention of what is not a job.
 inline constexpr Duration kIdempotencyRetention = std::chrono::hours(24);
+inline constexpr Duration kTransferRetention = std::chrono::hours(24) * 90;
 inline constexpr Duration kAuditRetention = std::chrono::hours(24) * 90;
 
 }  // namespace holdfast::rules

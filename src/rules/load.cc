@@ -14,7 +14,11 @@ struct Collector {
     if (spec.unique) keys.unique_keys.emplace_back(spec.kind, spec.unique->key);
   }
   void operator()(const SetQueue& operation) { keys.queues.push_back(operation.name); }
-  void operator()(const auto& operation) { keys.jobs.push_back(operation.id); }
+  template <OnJob T>
+  void operator()(const T& operation) {
+    keys.jobs.push_back(operation.id);
+  }
+  void operator()(const auto&) {}  // records: see record_load.cc
 };
 
 }  // namespace

@@ -27,6 +27,30 @@ struct TouchedKeys {
   }
 };
 
+/// Whether the batch has anything to do with records, kinds or transfers.
+bool TouchesRecords(const Batch& batch);
+
+/// Parses the JSON that came with the operations, before anything else is done with the batch.
+/// Errors: invalid_argument, with the operation at fault.
+Result<void> ReadArguments(const Batch& batch, Rows& rows);
+
+class RecordLoader;
+
+/// After ReadArguments: loads what the batch touches of these, adding to `keys` what its actions
+/// enqueue.
+/// Errors: invalid_argument (rules that are none), those of the loader.
+Result<void> LoadRecordRows(const Batch& batch, RecordLoader& loader, TouchedKeys& keys,
+                            Rows& rows);
+
+/// For maintenance: these records and transfers, with what ending them touches.
+Result<void> LoadDueRows(const std::vector<RecordKey>& records,
+                         const std::vector<TransferId>& transfers, RecordLoader& loader,
+                         TouchedKeys& keys, Rows& rows);
+
+/// After Apply: whether every unique key is still held by one record only (REC-3). Errors:
+/// already_exists, whose detail names the holder and the operation; those of the loader.
+Result<void> CheckUniqueKeys(Rows& rows, RecordLoader& loader);
+
 /// Fills `keys` with what `batch` names: sorted, without repetitions.
 void FindTouchedKeys(const Batch& batch, TouchedKeys& keys);
 
@@ -38,14 +62,17 @@ void SortUnique(std::vector<T>& values) {
   values.erase(repeated.begin(), repeated.end());
 }
 
-/// Loads what `batch` touches through `loader`, which has
+/// After ReadArguments: loads what `batch` touches through `loader`, which has
 ///   Result<Job*> LoadJob(JobId), Result<Job*> LoadUnique(kind, key), Result<Queue*>
 ///   LoadQueue(name)
-/// each giving nullptr for what does not exist.
+/// each giving nullptr for what does not exist, and through `records`.
+/// Errors: invalid_argument (rules that are none), those of the loaders.
 template <typename Loader>
-Result<void> LoadRows(const Batch& batch, Loader& loader, TouchedKeys& keys, Rows& rows) {
+Result<void> LoadRows(const Batch& batch, Loader& loader, RecordLoader& records, TouchedKeys& keys,
+                      Rows& rows) {
   keys.Clear();
   FindTouchedKeys(batch, keys);
+  if (TouchesRecords(batch)) HF_RETURN_IF_ERROR(LoadRecordRows(batch, records, keys, rows));
   for (JobId id : keys.jobs) {
     HF_ASSIGN_OR_RETURN(Job * job, loader.LoadJob(id));
     if (job != nullptr) rows.AddJob(job);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "rules/record_rows.h"
 
 namespace holdfast::rules {
 namespace {
@@ -18,7 +19,11 @@ std::string UniqueName(std::string_view kind, std::string_view key) {
 
 }  // namespace
 
+Rows::Rows() : records_(std::make_unique<RecordRows>()) {}
+Rows::~Rows() = default;
+
 void Rows::Clear(bool keep_undo) {
+  if (!records_->IsEmpty()) records_->Clear();
   jobs_.clear();
   queues_.clear();
   owned_jobs_.clear();
@@ -146,6 +151,11 @@ Receipt Rows::TakeReceipt(bool move_jobs) {
     OperationResult& result = receipt.results.emplace_back();
     result.existing = outcome.existing;
     if (outcome.queue != nullptr) result.queue = *outcome.queue->queue;
+    if (outcome.record != nullptr && outcome.record->exists) {
+      result.record = ToRecord(outcome.record->record);
+    }
+    if (outcome.kind != nullptr) result.kind = *outcome.kind->kind;
+    if (outcome.transfer != nullptr) result.transfer = outcome.transfer->transfer;
     if (outcome.job == nullptr) continue;
     // Two operations on one job: only the last of them may take it.
     bool is_last =

@@ -5,6 +5,7 @@
 // engines see what changed and know nothing of why.
 #pragma once
 
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,8 @@ struct Counters {
   JobId last_job = 0;
   Token last_token = 0;
   std::int64_t last_audit = 0;
+  std::int64_t last_record = 0;  // of the ids that the store chose
+  TransferId last_transfer = 0;
 
   bool operator==(const Counters&) const = default;
 };
@@ -72,6 +75,18 @@ struct QueueRow {
   Change change = Change::kNone;
 };
 
+/// An operation or guard that names one job by its id.
+template <typename T>
+concept OnJob = requires(T operation) {
+  { operation.id } -> std::same_as<JobId&>;
+}
+&&!std::same_as<T, PostTransfer> && !std::same_as<T, VoidTransfer>;
+
+class RecordRows;
+struct RecordRow;
+struct KindRow;
+struct TransferRow;
+
 /// What one operation did, by reference to the rows.
 struct OperationOutcome {
   JobRow* job = nullptr;
@@ -79,11 +94,17 @@ struct OperationOutcome {
   /// Whoever asked holds the job's token: it is no secret to them.
   bool is_for_holder = false;
   const QueueRow* queue = nullptr;
+  const RecordRow* record = nullptr;
+  const KindRow* kind = nullptr;
+  const TransferRow* transfer = nullptr;
 };
 
 /// One batch at a time; reused for the next after Clear. Confined to one thread.
 class Rows {
  public:
+  Rows();
+  ~Rows();
+
   /// Forgets everything. With `keep_undo`, Undo can take back what the rules did to live rows.
   void Clear(bool keep_undo);
 
@@ -128,6 +149,7 @@ class Rows {
   Receipt TakeReceipt(bool move_jobs);
 
   std::vector<JobRow>& jobs() { return jobs_; }
+  RecordRows& records() { return *records_; }
   std::vector<QueueRow>& queues() { return queues_; }
   std::vector<AuditEntry>& audit() { return audit_; }
   std::vector<OperationOutcome>& outcomes() { return outcomes_; }
@@ -137,6 +159,8 @@ class Rows {
   Counters counters;
 
  private:
+  // Apart, so that what has nothing to do with records need not read their headers.
+  const std::unique_ptr<RecordRows> records_;
   std::vector<JobRow> jobs_;      // ascending by id, once sealed
   std::vector<QueueRow> queues_;  // ascending by name, once sealed
   std::vector<std::unique_ptr<Job>> owned_jobs_;

@@ -9,28 +9,14 @@
 #include "base/text.h"
 #include "base/utf8.h"
 #include "rules/limits.h"
+#include "rules/names.h"
+#include "rules/rows.h"
 
 namespace holdfast::rules {
 namespace {
 
 std::unexpected<Error> Invalid(std::string message) {
   return Fail(ErrorCode::kInvalidArgument, std::move(message));
-}
-
-bool IsNameCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-         c == '.' || c == ':' || c == '-';
-}
-
-Result<void> CheckName(std::string_view what, std::string_view name) {
-  if (name.empty()) return Invalid(fmt::format("{} is empty (1-{} characters)", what, kNameBytes));
-  if (name.size() > kNameBytes) {
-    return Invalid(fmt::format("{} has {} characters (at most {})", what, name.size(), kNameBytes));
-  }
-  if (!std::ranges::all_of(name, IsNameCharacter)) {
-    return Invalid(fmt::format("{} has a character outside [A-Za-z0-9_.:-]", what));
-  }
-  return {};
 }
 
 Result<void> CheckText(std::string_view what, std::string_view text, std::size_t least,
@@ -166,9 +152,11 @@ Result<void> Check(const SetQueue& op) {
   return {};
 }
 
-// release, cancel, retry and delete name only an id (and a token), which may be any number.
-Result<void> Check(const auto&) {
-  return {};
+// release, cancel, retry and delete name only an id (and a token), which may be any number; the
+// operations on records have a file of their own.
+Result<void> Check(const auto& op) {
+  if constexpr (OnJob<std::remove_cvref_t<decltype(op)>>) return {};
+  return CheckRecordOperation(op);
 }
 
 Result<void> CheckLimit(int limit) {
@@ -196,7 +184,7 @@ Result<void> Validate(const Batch& batch) {
       return valid;
     }
   }
-  return {};
+  return CheckRecordOrder(batch);
 }
 
 Result<void> Validate(const ClaimRequest& request) {

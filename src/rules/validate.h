@@ -14,8 +14,17 @@ namespace holdfast::rules {
 Result<void> Validate(const Batch& batch);
 Result<void> Validate(const ClaimRequest& request);
 Result<void> Validate(const JobFilter& filter);
+Result<void> Validate(const RecordFilter& filter);
+Result<void> Validate(const RecordKey& key);
+Result<void> Validate(const TransferFilter& filter);
 Result<void> Validate(const AuditFilter& filter);
 Result<void> Validate(const Context& context);
+
+/// As Validate, for the operations on records, kinds and transfers; nothing for all others.
+Result<void> CheckRecordOperation(const Operation& operation);
+/// What such operations must keep to among themselves: kind.apply comes first, and no two records
+/// that the batch creates are each other's ancestors.
+Result<void> CheckRecordOrder(const Batch& batch);
 
 /// The id in a page's cursor. Errors: invalid_argument.
 Result<std::int64_t> ParseCursor(std::string_view cursor);

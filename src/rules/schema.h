@@ -1,0 +1,28 @@
+// JSON Schema (draft 7), compiled once.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+
+namespace holdfast::rules {
+
+/// Immutable; copies share what was compiled. Threads: any.
+class Schema {
+ public:
+  /// Errors: invalid_argument (not a schema, or one that refers to other documents); the message
+  /// begins with `where`.
+  static Result<Schema> Compile(const base::Json& document, std::string_view where);
+
+  /// Nothing, or how `data` violates it: "/title: ...", in one line.
+  std::optional<std::string> Check(const base::Json& data) const;
+
+ private:
+  struct Compiled;
+  std::shared_ptr<const Compiled> compiled_;
+};
+
+}  // namespace holdfast::rules
