@@ -83,6 +83,13 @@ class Engine {
   virtual Result<std::optional<Job>> GetJob(const Context& context, JobId id) = 0;
   virtual Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) = 0;
   virtual Result<std::vector<Queue>> ListQueues(const Context& context) = 0;
+  virtual Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key) = 0;
+  virtual Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter) = 0;
+  virtual Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name) = 0;
+  virtual Result<std::vector<Kind>> ListKinds(const Context& context) = 0;
+  virtual Result<std::optional<Transfer>> GetTransfer(const Context& context, TransferId id) = 0;
+  virtual Result<TransferPage> ListTransfers(const Context& context,
+                                             const TransferFilter& filter) = 0;
   virtual Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) = 0;
 
   /// Expires leases, promotes due jobs, prunes, records refusals. Blocks until durable.

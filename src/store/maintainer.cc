@@ -26,7 +26,14 @@ void Maintainer::Stop() {
   }
   if (!thread_.joinable()) return;
   thread_.join();
-  if (options_.maintain) (void)Step(Context());  // the last refusals
+  FlushRefusals();
+}
+
+/// The last ones: of a process that lived for one command they are all there are.
+void Maintainer::FlushRefusals() {
+  std::vector<AuditEntry> refusals = recorder_.TakeRefusals();
+  if (refusals.empty()) return;
+  (void)engine_.Maintain(Context(), {.limit = 0, .refusals = std::move(refusals)});
 }
 
 Result<MaintainReport> Maintainer::Step(const Context& context) {

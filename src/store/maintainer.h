@@ -42,6 +42,7 @@ class Maintainer final : public engine::ChangeListener {
  private:
   void Run();
   SteadyTime MaintainIfDue(SteadyTime now);
+  void FlushRefusals();
   Result<engine::MaintainResult> Maintain(const Context& context);
 
   engine::Engine& engine_;

@@ -1,22 +1,27 @@
 // The calls of Store that name one operation: each is a batch with that operation in it.
 #include "base/result.h"
 #include "holdfast/store.h"
+#include "store/commit_one.h"
 
 namespace holdfast {
-namespace {
 
-Result<Receipt> CommitOne(Store& store, const Context& context, Operation operation) {
+Result<OperationResult> store::CommitOne(Store& store, const Context& context,
+                                         Operation operation) {
   Batch batch;
   batch.operations.push_back(std::move(operation));
   Result<Receipt> receipt = store.Commit(context, std::move(batch));
-  if (!receipt) receipt.error().detail.operation.reset();  // there is only one
-  return receipt;
+  if (receipt) return std::move(receipt->results.front());
+  receipt.error().detail.operation.reset();
+  return std::unexpected(std::move(receipt).error());
 }
 
+namespace {
+
+using store::CommitOne;
+
 Result<Job> CommitForJob(Store& store, const Context& context, Operation operation) {
-  Result<Receipt> receipt = CommitOne(store, context, std::move(operation));
-  if (!receipt) return std::unexpected(std::move(receipt).error());
-  return *std::move(receipt->results.front().job);
+  HF_ASSIGN_OR_RETURN(OperationResult result, CommitOne(store, context, std::move(operation)));
+  return *std::move(result.job);
 }
 
 }  // namespace
@@ -27,9 +32,9 @@ Result<Job> Store::Enqueue(const Context& context, JobSpec spec) {
 
 Result<std::optional<Job>> Store::ClaimById(const Context& context, JobId id, std::string worker,
                                             Duration lease) {
-  Result<Receipt> receipt = CommitOne(*this, context, ClaimJob{id, std::move(worker), lease});
-  if (!receipt) return std::unexpected(std::move(receipt).error());
-  return std::move(receipt->results.front().job);
+  HF_ASSIGN_OR_RETURN(OperationResult result,
+                      CommitOne(*this, context, ClaimJob{id, std::move(worker), lease}));
+  return std::move(result.job);
 }
 
 Result<Job> Store::Complete(const Context& context, JobId id, Token token,
@@ -71,8 +76,8 @@ Result<void> Store::Delete(const Context& context, JobId id) {
 }
 
 Result<Queue> Store::Set(const Context& context, SetQueue change) {
-  HF_ASSIGN_OR_RETURN(Receipt receipt, CommitOne(*this, context, std::move(change)));
-  return *std::move(receipt.results.front().queue);
+  HF_ASSIGN_OR_RETURN(OperationResult result, CommitOne(*this, context, std::move(change)));
+  return *std::move(result.queue);
 }
 
 }  // namespace holdfast

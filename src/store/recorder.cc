@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "base/json_writer.h"
 #include "base/log.h"
+#include "rules/rows.h"
 
 namespace holdfast::store {
 namespace {
@@ -21,6 +23,31 @@ std::string_view NameOfIndex(std::size_t index) {
     return all;
   }();
   return names[index];
+}
+
+/// Empty for what names a job, whose number is kept beside, or nothing.
+std::string TargetOf(const auto& operation) {
+  if constexpr (requires { operation.from; }) return ToString(operation.from);
+  if constexpr (std::is_base_of_v<RecordTarget, std::remove_cvref_t<decltype(operation)>> ||
+                std::same_as<std::remove_cvref_t<decltype(operation)>, CreateRecord>) {
+    return operation.id.empty() ? operation.kind : ToString({operation.kind, operation.id});
+  }
+  if constexpr (requires { operation.rules; }) return "kind/" + operation.name;
+  if constexpr (std::same_as<std::remove_cvref_t<decltype(operation)>, PostTransfer> ||
+                std::same_as<std::remove_cvref_t<decltype(operation)>, VoidTransfer>) {
+    return fmt::format("transfer/{}", operation.id);
+  }
+  return {};
+}
+
+/// Why it was refused, for the trail.
+std::string DetailsOf(const Error& error) {
+  base::JsonWriter json;
+  json.BeginObject();
+  json.Field("message", error.message);
+  if (!error.detail.rule.empty()) json.Field("rule", error.detail.rule);
+  json.EndObject();
+  return std::move(json).Take();
 }
 
 /// Refusals that tell something. Ordinary contention is only counted (AUD-1).
@@ -53,7 +80,8 @@ CommitRecord Recorder::BeginCommit(const Context& context, std::span<const Batch
       tag.index = static_cast<std::uint8_t>(operation.index());
       std::visit(
           [&tag](const auto& op) {
-            if constexpr (requires { op.id; }) tag.id = op.id;
+            if constexpr (rules::OnJob<std::remove_cvref_t<decltype(op)>>) tag.id = op.id;
+            tag.target = TargetOf(op);
             if constexpr (requires { op.token; }) tag.token = op.token;
           },
           operation);
@@ -185,8 +213,11 @@ void Recorder::RecordRefusal(const CommitRecord& record, Tags tags, const Error&
     const OperationTag& tag = tags[static_cast<std::size_t>(index)];
     entry.operation = NameOfIndex(tag.index);
     if (tag.id != 0) entry.target = fmt::format("job/{}", tag.id);
+    if (!tag.target.empty()) entry.target = tag.target;
     entry.token = tag.token;
   }
+  if (entry.target.empty()) entry.target = error.detail.record;  // of a guard
+  entry.details = DetailsOf(error);
   RefusalKey key{entry.actor, entry.operation, entry.target, entry.error};
   base::MutexLock lock(mutex_);
   auto found = refusals_.find(key);

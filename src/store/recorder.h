@@ -18,8 +18,9 @@ namespace holdfast::store {
 struct OperationTag {
   std::uint8_t index = 0;  ///< in the variant Operation
   bool is_last_of_batch = false;
-  JobId id = 0;     ///< of the job it names, if it names one
-  Token token = 0;  ///< under which it reports, if it does
+  JobId id = 0;        ///< of the job it names, if it names one
+  std::string target;  ///< what it names that is no job: "ticket/T-1"
+  Token token = 0;     ///< under which it reports, if it does
 };
 
 /// What is remembered of a commit while it is with the engine.

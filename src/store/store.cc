@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "engine/engine.h"
 #include "holdfast/version.h"
+#include "rules/names.h"
 #include "rules/validate.h"
 #include "store/claim_waiters.h"
 #include "store/maintainer.h"
@@ -200,6 +201,45 @@ Result<JobPage> Store::ListJobs(const Context& context, const JobFilter& filter)
   HF_ASSIGN_OR_RETURN(JobPage page, impl_->engine().ListJobs(context, filter));
   for (Job& job : page.items) job.token = 0;
   return page;
+}
+
+Result<std::optional<Record>> Store::GetRecord(const Context& context, const RecordKey& key) {
+  HF_RETURN_IF_ERROR(context.Check());
+  HF_RETURN_IF_ERROR(rules::Validate(key));
+  return impl_->engine().GetRecord(context, key);
+}
+
+Result<RecordPage> Store::ListRecords(const Context& context, const RecordFilter& filter) {
+  HF_RETURN_IF_ERROR(context.Check());
+  HF_RETURN_IF_ERROR(rules::Validate(filter));
+  HF_ASSIGN_OR_RETURN(RecordPage page, impl_->engine().ListRecords(context, filter));
+  if (!page.items.empty()) return page;
+  // A kind whose name is misspelt must not look like one without records.
+  HF_ASSIGN_OR_RETURN(std::optional<Kind> kind, impl_->engine().GetKind(context, filter.kind));
+  if (kind) return page;
+  return Fail(ErrorCode::kNotFound, "kind " + filter.kind + " is not declared");
+}
+
+Result<std::optional<Kind>> Store::GetKind(const Context& context, std::string_view name) {
+  HF_RETURN_IF_ERROR(context.Check());
+  HF_RETURN_IF_ERROR(rules::CheckRecordName("kind", name));
+  return impl_->engine().GetKind(context, name);
+}
+
+Result<std::vector<Kind>> Store::ListKinds(const Context& context) {
+  HF_RETURN_IF_ERROR(context.Check());
+  return impl_->engine().ListKinds(context);
+}
+
+Result<std::optional<Transfer>> Store::GetTransfer(const Context& context, TransferId id) {
+  HF_RETURN_IF_ERROR(context.Check());
+  return impl_->engine().GetTransfer(context, id);
+}
+
+Result<TransferPage> Store::ListTransfers(const Context& context, const TransferFilter& filter) {
+  HF_RETURN_IF_ERROR(context.Check());
+  HF_RETURN_IF_ERROR(rules::Validate(filter));
+  return impl_->engine().ListTransfers(context, filter);
 }
 
 Result<std::vector<Queue>> Store::ListQueues(const Context& context) {

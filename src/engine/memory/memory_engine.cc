@@ -1,5 +1,6 @@
 #include "engine/memory/memory_engine.h"
 
+#include "base/check.h"
 #include "base/engine_clock.h"
 #include "base/mutex.h"
 #include "base/result.h"
@@ -41,7 +42,8 @@ class MemoryEngine final : public Engine {
     {
       WriterLock lock(mutex_);
       rules::Origin origin = MakeOrigin(context, called);
-      for (const Batch& batch : batches) answers.push_back(CommitOne(batch, origin, change));
+      for (const Batch& batch : batches)
+        answers.push_back(CommitOne(context, batch, origin, change));
     }
     Notify(change);
     done(std::move(answers));
@@ -53,7 +55,7 @@ class MemoryEngine final : public Engine {
     const Time called = clock_.Now();
     Result<Receipt> answer = [&] {
       WriterLock lock(mutex_);
-      return CommitOne(batch, MakeOrigin(context, called), change);
+      return CommitOne(context, batch, MakeOrigin(context, called), change);
     }();
     Notify(change);
     return answer;
@@ -125,6 +127,52 @@ class MemoryEngine final : public Engine {
     return queues;
   }
 
+  Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    ReaderLock lock(mutex_);
+    auto found = tables_.records.records.find(key);
+    if (found == tables_.records.records.end()) return std::nullopt;
+    return rules::ToRecord(found->second);
+  }
+
+  Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    ReaderLock lock(mutex_);
+    return tables_.records.List(context, filter);
+  }
+
+  Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    ReaderLock lock(mutex_);
+    auto found = tables_.records.kinds.find(name);
+    if (found == tables_.records.kinds.end()) return std::nullopt;
+    return found->second.kind;
+  }
+
+  Result<std::vector<Kind>> ListKinds(const Context& context) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    std::vector<Kind> kinds;
+    ReaderLock lock(mutex_);
+    for (const auto& [name, stored] : tables_.records.kinds) kinds.push_back(stored.kind);
+    return kinds;
+  }
+
+  Result<std::optional<Transfer>> GetTransfer(const Context& context, TransferId id) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    ReaderLock lock(mutex_);
+    auto found = tables_.records.transfers.find(id);
+    if (found == tables_.records.transfers.end()) return std::nullopt;
+    return found->second;
+  }
+
+  Result<TransferPage> ListTransfers(const Context& context,
+                                     const TransferFilter& filter) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    HF_ASSIGN_OR_RETURN(TransferId after, rules::ParseCursor(filter.cursor));
+    ReaderLock lock(mutex_);
+    return tables_.records.List(context, filter, after);
+  }
+
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override {
     HF_RETURN_IF_ERROR(context.Check());
     HF_ASSIGN_OR_RETURN(std::int64_t before, rules::ParseCursor(filter.cursor));
@@ -153,6 +201,7 @@ class MemoryEngine final : public Engine {
       rules::Origin origin = MakeOrigin(context, clock_.Now());
       ExpireLeases(request.limit, origin, result, change);
       PromoteDue(request.limit, origin, result, change);
+      LapseDue(request.limit, origin, result, change);
       Prune(request.limit, origin.now, result.report);
       for (AuditEntry& entry : request.refusals) {
         entry.sequence = ++tables_.counters.last_audit;
@@ -164,6 +213,8 @@ class MemoryEngine final : public Engine {
         Time expiry = tables_.leases.begin()->first;
         if (!result.next_due || expiry < *result.next_due) result.next_due = expiry;
       }
+      std::optional<Time> lapse = tables_.records.NextDue();
+      if (lapse && (!result.next_due || *lapse < *result.next_due)) result.next_due = lapse;
     }
     Notify(change);
     return result;
@@ -186,7 +237,9 @@ class MemoryEngine final : public Engine {
            (filter.actor.empty() || entry.actor == filter.actor) &&
            (filter.operation.empty() || entry.operation == filter.operation) &&
            (!filter.since || entry.at >= *filter.since) &&
-           (!filter.until || entry.at < *filter.until);
+           (!filter.until || entry.at < *filter.until) &&
+           (!filter.min_lock_wait || entry.lock_wait >= *filter.min_lock_wait) &&
+           (!filter.refused || entry.error.empty() != *filter.refused);
   }
 
   rules::Origin MakeOrigin(const Context& context, Time called) const {
@@ -197,8 +250,10 @@ class MemoryEngine final : public Engine {
             .lock_wait = now - called};
   }
 
-  Result<Receipt> CommitOne(const Batch& batch, const rules::Origin& origin, Change& change)
-      HF_REQUIRES(mutex_) {
+  Result<Receipt> CommitOne(const Context& context, const Batch& batch, const rules::Origin& origin,
+                            Change& change) HF_REQUIRES(mutex_) {
+    rows_.Clear(rules::NeedsUndo(batch));
+    HF_RETURN_IF_ERROR(rules::ReadArguments(batch, rows_));
     std::string fingerprint;
     if (!batch.idempotency_key.empty()) {
       fingerprint = wire::FingerprintOf(batch);
@@ -211,11 +266,12 @@ class MemoryEngine final : public Engine {
         return receipt;
       }
     }
-    // A single operation checks everything before it changes anything: nothing to undo.
-    rows_.Clear(batch.operations.size() > 1);
     rows_.counters = tables_.counters;
-    HF_RETURN_IF_ERROR(rules::LoadRows(batch, tables_, keys_, rows_));
-    if (Result<void> applied = rules::Apply(rows_, batch, origin); !applied) {
+    tables_.records.caller = &context;
+    HF_RETURN_IF_ERROR(rules::LoadRows(batch, tables_, tables_.records, keys_, rows_));
+    Result<void> applied = rules::Apply(rows_, batch, origin);
+    if (applied) applied = rules::CheckUniqueKeys(rows_, tables_.records);
+    if (!applied) {
       rows_.Undo();
       return std::unexpected(std::move(applied).error());
     }
@@ -280,6 +336,22 @@ class MemoryEngine final : public Engine {
     result.report.more |= result.report.promoted == limit;
   }
 
+  void LapseDue(int limit, const rules::Origin& origin, MaintainResult& result, Change& change)
+      HF_REQUIRES(mutex_) {
+    std::vector<RecordKey> records = tables_.records.DueRecords(origin.now, limit);
+    std::vector<TransferId> transfers = tables_.records.DueTransfers(origin.now, limit);
+    if (records.empty() && transfers.empty()) return;
+    rows_.Clear(false);
+    rows_.counters = tables_.counters;
+    // Loading from memory does not fail.
+    HF_CHECK(rules::LoadDueRows(records, transfers, tables_.records, keys_, rows_));
+    result.report.lapsed = rules::LapseDue(rows_, origin);
+    tables_.Persist(rows_);
+    NoteChange(change);
+    auto most = static_cast<std::size_t>(limit);
+    result.report.more |= records.size() == most || transfers.size() == most;
+  }
+
   void Prune(int limit, Time now, MaintainReport& report) HF_REQUIRES(mutex_) {
     for (auto& [name, table] : tables_.queues) {
       for (JobState state : {JobState::kCompleted, JobState::kFailed, JobState::kCancelled}) {
@@ -298,6 +370,7 @@ class MemoryEngine final : public Engine {
       tables_.answers_by_expiry.erase(tables_.answers_by_expiry.begin());
       ++report.pruned;
     }
+    report.pruned += tables_.records.Prune(now - rules::kTransferRetention, limit - report.pruned);
     while (report.pruned < limit && !tables_.audit.empty() &&
            tables_.audit.front().at <= now - rules::kAuditRetention) {
       tables_.audit.pop_front();

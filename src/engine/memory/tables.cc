@@ -92,6 +92,7 @@ void Tables::Persist(rules::Rows& rows) {
       if (!node.empty()) row.job = rows.Own(std::move(node.mapped()));
     }
   }
+  if (!rows.records().IsEmpty()) records.Persist(rows.records());
   for (AuditEntry& entry : rows.audit()) audit.push_back(std::move(entry));
   counters = rows.counters;
 }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/memory/record_tables.h"
 #include "rules/apply.h"
 #include "rules/load.h"
 #include "rules/rows.h"
@@ -59,6 +60,7 @@ class Tables {
   std::deque<AuditEntry> audit;                                      // oldest first
   std::unordered_map<std::string, StoredAnswer> answers;             // by idempotency key
   std::set<std::pair<Time, std::string>> answers_by_expiry;
+  RecordTables records;
   rules::Counters counters;
 
  private:

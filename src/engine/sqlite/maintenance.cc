@@ -11,6 +11,7 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
                                              const rules::Origin& origin) {
   MaintainResult result;
   HF_RETURN_IF_ERROR(HandleDue(request.limit, origin, result));
+  HF_RETURN_IF_ERROR(LapseDue(request.limit, origin, result));
   HF_RETURN_IF_ERROR(PruneJobs(request.limit, origin.now, result.report));
   HF_RETURN_IF_ERROR(PruneOthers(request.limit, origin.now, result.report));
   for (AuditEntry entry : request.refusals) {
@@ -74,6 +75,22 @@ Result<void> Transaction::HandleDue(int limit, const rules::Origin& origin,
   return {};
 }
 
+/// Timed statuses that are over, and pending transfers whose time limit has passed.
+Result<void> Transaction::LapseDue(int limit, const rules::Origin& origin, MaintainResult& result) {
+  HF_ASSIGN_OR_RETURN(std::vector<RecordKey> records, records_.DueRecords(origin.now, limit));
+  HF_ASSIGN_OR_RETURN(std::vector<TransferId> transfers, records_.DueTransfers(origin.now, limit));
+  if (records.empty() && transfers.empty()) return {};
+  rows_.Clear(false);
+  rows_.counters = counters_;
+  keys_.Clear();
+  HF_RETURN_IF_ERROR(rules::LoadDueRows(records, transfers, records_, keys_, rows_));
+  result.report.lapsed = rules::LapseDue(rows_, origin);
+  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now()));
+  auto most = static_cast<std::size_t>(limit);
+  result.report.more |= records.size() == most || transfers.size() == most;
+  return {};
+}
+
 Result<void> Transaction::PruneJobs(int limit, Time now, MaintainReport& report) {
   HF_ASSIGN_OR_RETURN(std::vector<std::string> names, jobs_.QueueNames());
   for (const std::string& name : names) {
@@ -120,8 +137,10 @@ Result<void> Transaction::PruneOthers(int limit, Time now, MaintainReport& repor
     ++entries;
   }
   if (entries > 0) HF_RETURN_IF_ERROR(delete_audit_.Bind(last).Run());
-  report.pruned += answers + entries;
-  report.more |= answers == limit || entries == limit;
+  HF_ASSIGN_OR_RETURN(std::int64_t transfers,
+                      records_.Prune(now - rules::kTransferRetention, limit));
+  report.pruned += answers + entries + transfers;
+  report.more |= answers == limit || entries == limit || transfers == limit;
   return {};
 }
 
@@ -129,6 +148,8 @@ Result<void> Transaction::FindNextDue(MaintainResult& result) {
   HF_RETURN_IF_ERROR(min_due_.Step());
   result.next_due = min_due_.OptionalTime(0);
   min_due_.Reset();
+  HF_ASSIGN_OR_RETURN(std::optional<Time> lapse, records_.NextDue());
+  if (lapse && (!result.next_due || *lapse < *result.next_due)) result.next_due = lapse;
   return {};
 }
 

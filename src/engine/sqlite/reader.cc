@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "engine/sqlite/job_rows.h"
+#include "engine/sqlite/record_rows.h"
 #include "engine/sqlite/schema.h"
 #include "rules/limits.h"
 #include "rules/validate.h"
@@ -45,6 +46,32 @@ std::string JobListSql(const JobFilter& filter) {
                      where);
 }
 
+std::string RecordListSql(const RecordFilter& filter) {
+  std::string where = "kind = ? AND id > ?";
+  std::string_view hint;
+  if (!filter.status.empty()) {
+    where += " AND status = ? AND status <> ''";
+    hint = " INDEXED BY records_status";
+  }
+  if (filter.parent) {
+    where += " AND parent_kind = ? AND parent_id = ?";
+    hint = " INDEXED BY records_parent";  // fewer have one parent than have one status
+  }
+  return fmt::format("SELECT {} FROM records{} WHERE {} ORDER BY id LIMIT ?", kRecordColumns, hint,
+                     where);
+}
+
+std::string TransferListSql(const TransferFilter& filter) {
+  std::string where = "id > ?";
+  std::string_view hint = " NOT INDEXED";
+  // Few are pending at a time; all others are read in the order of their ids.
+  if (filter.state == TransferState::kPending) hint = " INDEXED BY transfers_pending";
+  if (filter.state) where += fmt::format(" AND state = '{}'", NameOf(*filter.state));
+  if (filter.from) where += " AND from_kind = ? AND from_id = ?";
+  return fmt::format("SELECT {} FROM transfers{} WHERE {} ORDER BY id LIMIT ?", kTransferColumns,
+                     hint, where);
+}
+
 std::string AuditListSql(const AuditFilter& filter, bool has_cursor) {
   std::string where = "1";
   if (has_cursor) where += " AND sequence < ?";
@@ -53,9 +80,18 @@ std::string AuditListSql(const AuditFilter& filter, bool has_cursor) {
   if (!filter.operation.empty()) where += " AND operation = ?";
   if (filter.since) where += " AND at >= ?";
   if (filter.until) where += " AND at < ?";
+  // Literals: otherwise the partial indexes cannot be used.
+  if (filter.min_lock_wait) {
+    where += fmt::format(" AND lock_wait_us >= {}", filter.min_lock_wait->count());
+    if (*filter.min_lock_wait >= std::chrono::milliseconds(100)) {
+      where += " AND lock_wait_us >= 100000";
+    }
+  }
+  if (filter.refused) where += *filter.refused ? " AND error <> ''" : " AND error = ''";
   return fmt::format(
       "SELECT sequence, at, actor, operation, target, old_status, new_status, token, lock_wait_us, "
-      "commit_us, correlation_id, details, error, count FROM audit WHERE {} "
+      "commit_us, correlation_id, details, error, count, old_version, new_version FROM audit WHERE "
+      "{} "
       "ORDER BY sequence DESC LIMIT ?",
       where);
 }
@@ -76,6 +112,8 @@ AuditEntry ReadAudit(const Statement& row) {
   entry.details = row.Text(11);
   entry.error = row.Text(12);
   entry.count = row.Integer(13);
+  entry.old_version = row.Integer(14);
+  entry.new_version = row.Integer(15);
   return entry;
 }
 
@@ -117,6 +155,8 @@ Result<std::unique_ptr<Readers::Reader>> Readers::OpenReader() const {
   HF_RETURN_IF_ERROR(Configure(connection, Connection::Mode::kReadOnly));
   std::tuple<Statement&, std::string> statements[] = {
       {reader->get_job, fmt::format("SELECT {} FROM jobs WHERE id = ?", kJobColumns)},
+      {reader->get_record,
+       fmt::format("SELECT {} FROM records WHERE kind = ? AND id = ?", kRecordColumns)},
       {reader->list_queues, fmt::format("SELECT {} FROM queues ORDER BY name", kQueueColumns)},
       {reader->oldest_pending, "SELECT min(run_at) FROM jobs WHERE ready_in = ? AND priority = ?"},
       {reader->data_version, "PRAGMA data_version"},
@@ -194,6 +234,96 @@ Result<JobPage> Readers::ListJobs(const Context& context, const JobFilter& filte
     page.items.push_back(std::move(job));
   }
   return page;
+}
+
+Result<std::optional<Record>> Readers::GetRecord(const Context& context, const RecordKey& key) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  HF_ASSIGN_OR_RETURN(bool found, reader->get_record.Bind(key.kind).Bind(key.id).Step());
+  if (!found) return std::nullopt;
+  Result<Record> record = ReadRecord(reader->get_record);
+  reader->get_record.Reset();
+  if (!record) return std::unexpected(std::move(record).error());
+  return *std::move(record);
+}
+
+Result<RecordPage> Readers::ListRecords(const Context& context, const RecordFilter& filter) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  Statement list;
+  HF_RETURN_IF_ERROR(list.Prepare(*reader->connection, RecordListSql(filter)));
+  list.Bind(filter.kind).Bind(filter.cursor);
+  if (!filter.status.empty()) list.Bind(filter.status);
+  if (filter.parent) list.Bind(filter.parent->kind).Bind(filter.parent->id);
+  list.Bind(std::int64_t{filter.limit} + 1);
+  RecordPage page;
+  while (true) {
+    Result<bool> found = list.Step();
+    if (!found) return Explain(context, std::move(found).error());
+    if (!*found) break;
+    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+      page.next_cursor = page.items.back().id;
+      break;
+    }
+    HF_ASSIGN_OR_RETURN(Record record, ReadRecord(list));
+    page.items.push_back(std::move(record));
+  }
+  return page;
+}
+
+Result<std::optional<Kind>> Readers::GetKind(const Context& context, std::string_view name) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  Statement get;
+  HF_RETURN_IF_ERROR(get.Prepare(*reader->connection,
+                                 fmt::format("SELECT {} FROM kinds WHERE name = ?", kKindColumns)));
+  HF_ASSIGN_OR_RETURN(bool found, get.Bind(name).Step());
+  if (!found) return std::nullopt;
+  return ReadKind(get);
+}
+
+Result<std::vector<Kind>> Readers::ListKinds(const Context& context) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  Statement list;
+  HF_RETURN_IF_ERROR(list.Prepare(*reader->connection,
+                                  fmt::format("SELECT {} FROM kinds ORDER BY name", kKindColumns)));
+  std::vector<Kind> kinds;
+  while (true) {
+    Result<bool> found = list.Step();
+    if (!found) return Explain(context, std::move(found).error());
+    if (!*found) return kinds;
+    kinds.push_back(ReadKind(list));
+  }
+}
+
+Result<std::optional<Transfer>> Readers::GetTransfer(const Context& context, TransferId id) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  Statement get;
+  HF_RETURN_IF_ERROR(get.Prepare(
+      *reader->connection, fmt::format("SELECT {} FROM transfers WHERE id = ?", kTransferColumns)));
+  HF_ASSIGN_OR_RETURN(bool found, get.Bind(id).Step());
+  if (!found) return std::nullopt;
+  HF_ASSIGN_OR_RETURN(Transfer transfer, ReadTransfer(get));
+  return transfer;
+}
+
+Result<TransferPage> Readers::ListTransfers(const Context& context, const TransferFilter& filter) {
+  HF_ASSIGN_OR_RETURN(TransferId after, rules::ParseCursor(filter.cursor));
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  Statement list;
+  HF_RETURN_IF_ERROR(list.Prepare(*reader->connection, TransferListSql(filter)));
+  list.Bind(after);
+  if (filter.from) list.Bind(filter.from->kind).Bind(filter.from->id);
+  list.Bind(std::int64_t{filter.limit} + 1);
+  TransferPage page;
+  while (true) {
+    Result<bool> found = list.Step();
+    if (!found) return Explain(context, std::move(found).error());
+    if (!*found) return page;
+    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+      page.next_cursor = fmt::to_string(page.items.back().id);
+      return page;
+    }
+    HF_ASSIGN_OR_RETURN(Transfer transfer, ReadTransfer(list));
+    page.items.push_back(std::move(transfer));
+  }
 }
 
 Result<std::vector<Queue>> Readers::ListQueues(const Context& context) {

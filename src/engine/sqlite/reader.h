@@ -20,6 +20,12 @@ class Readers {
   Result<std::optional<Job>> GetJob(const Context& context, JobId id);
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter);
   Result<std::vector<Queue>> ListQueues(const Context& context);
+  Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key);
+  Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter);
+  Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name);
+  Result<std::vector<Kind>> ListKinds(const Context& context);
+  Result<std::optional<Transfer>> GetTransfer(const Context& context, TransferId id);
+  Result<TransferPage> ListTransfers(const Context& context, const TransferFilter& filter);
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter);
   /// Changes whenever another connection, of any process, commits.
   Result<std::int64_t> DataVersion(const Context& context);
@@ -27,7 +33,7 @@ class Readers {
  private:
   struct Reader {
     std::unique_ptr<Connection> connection;
-    Statement get_job, list_queues, oldest_pending, data_version;
+    Statement get_job, get_record, list_queues, oldest_pending, data_version;
   };
   class Lease;
 

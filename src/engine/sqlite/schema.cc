@@ -124,7 +124,75 @@ CREATE INDEX audit_target ON audit (target, sequence);
 CREATE INDEX audit_actor ON audit (actor, sequence);
 )sql";
 
-constexpr std::string_view kMigrations[] = {kVersion1};
+// Records. The index of a record's key is the table's own; record_keys holds the unique keys of the
+// kinds' rules; the last two columns of audit are what a record's history is checked by.
+constexpr std::string_view kVersion2 = R"sql(
+ALTER TABLE counters ADD COLUMN last_record INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counters ADD COLUMN last_transfer INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE audit ADD COLUMN old_version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE audit ADD COLUMN new_version INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX audit_refused ON audit (actor, sequence) WHERE error <> '';
+CREATE INDEX audit_slow ON audit (sequence) WHERE lock_wait_us >= 100000;
+
+CREATE TABLE kinds (
+  name       TEXT PRIMARY KEY,
+  version    INTEGER NOT NULL CHECK (version >= 1),
+  rules      TEXT NOT NULL,
+  updated_at INTEGER NOT NULL,
+  updated_by TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE records (
+  kind        TEXT NOT NULL,
+  id          TEXT NOT NULL,
+  version     INTEGER NOT NULL CHECK (version >= 1),
+  status      TEXT NOT NULL,
+  parent_kind TEXT,
+  parent_id   TEXT CHECK ((parent_id IS NULL) = (parent_kind IS NULL)),
+  created_at  INTEGER NOT NULL,
+  updated_at  INTEGER NOT NULL,
+  updated_by  TEXT NOT NULL,
+  expires_at  INTEGER,
+  reserved    TEXT,  -- [{path, amount}]
+  children    TEXT,  -- [{kind, status, count}]
+  data        TEXT NOT NULL,
+  UNIQUE (kind, id)
+) STRICT;
+CREATE INDEX records_status ON records (kind, status, id) WHERE status <> '';
+CREATE INDEX records_parent ON records (parent_kind, parent_id, kind, id)
+  WHERE parent_kind IS NOT NULL;
+CREATE INDEX records_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE record_keys (
+  kind TEXT NOT NULL,
+  rule TEXT NOT NULL,
+  key  TEXT NOT NULL,
+  id   TEXT NOT NULL,
+  PRIMARY KEY (kind, rule, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE transfers (
+  id          INTEGER PRIMARY KEY,
+  from_kind   TEXT NOT NULL,
+  from_id     TEXT NOT NULL,
+  to_kind     TEXT NOT NULL,
+  to_id       TEXT NOT NULL,
+  path        TEXT NOT NULL,
+  amount      INTEGER NOT NULL CHECK (amount >= 1),
+  posted      INTEGER NOT NULL CHECK (posted BETWEEN 0 AND amount),
+  state       TEXT NOT NULL,
+  created_at  INTEGER NOT NULL,
+  expires_at  INTEGER,
+  finished_at INTEGER CHECK ((finished_at IS NULL) = (state = 'pending')),
+  created_by  TEXT NOT NULL,
+  due_at      INTEGER  -- pending: expires_at
+) STRICT;
+CREATE INDEX transfers_due ON transfers (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX transfers_pending ON transfers (from_kind, from_id, id) WHERE state = 'pending';
+CREATE INDEX transfers_finished ON transfers (finished_at) WHERE finished_at IS NOT NULL;
+)sql";
+
+constexpr std::string_view kMigrations[] = {kVersion1, kVersion2};
 static_assert(std::size(kMigrations) == kSchemaVersion);
 
 Result<void> CheckOwner(Connection& connection, std::string_view path) {
@@ -207,8 +275,10 @@ Result<std::optional<std::string>> SwitchToWal(Connection& connection) {
 
 }  // namespace
 
-std::string_view SchemaSql() {
-  return kVersion1;
+std::string SchemaSql(int from, int to) {
+  std::string sql;
+  for (int step = from; step < to; ++step) sql += kMigrations[step];
+  return sql;
 }
 
 Result<void> Configure(Connection& connection, Connection::Mode mode) {

@@ -1,6 +1,7 @@
 // The tables of an SQLite store, and the numbered migrations that lead to them.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "base/engine_clock.h"
@@ -9,7 +10,7 @@
 namespace holdfast::engine {
 
 /// The schema this version writes.
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
 /// Durable settings, and those that make it quick. On every connection, and after Migrate: a file
 /// that is not ours must stay as it is.
@@ -24,7 +25,7 @@ Result<std::int64_t> Migrate(Connection& connection, std::string_view path);
 /// never behind the time that the store has already seen.
 Result<base::ClockAnchor> LoadClockAnchor(Connection& connection, const Clock& clock);
 
-/// The statements that make the tables, one migration after the other.
-std::string_view SchemaSql();
+/// The statements of the migrations from `from` to `to`.
+std::string SchemaSql(int from = 0, int to = kSchemaVersion);
 
 }  // namespace holdfast::engine

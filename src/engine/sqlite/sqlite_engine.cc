@@ -38,6 +38,25 @@ class SqliteEngine final : public Engine {
   Result<std::vector<Queue>> ListQueues(const Context& context) override {
     return readers_.ListQueues(context);
   }
+  Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key) override {
+    return readers_.GetRecord(context, key);
+  }
+  Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter) override {
+    return readers_.ListRecords(context, filter);
+  }
+  Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name) override {
+    return readers_.GetKind(context, name);
+  }
+  Result<std::vector<Kind>> ListKinds(const Context& context) override {
+    return readers_.ListKinds(context);
+  }
+  Result<std::optional<Transfer>> GetTransfer(const Context& context, TransferId id) override {
+    return readers_.GetTransfer(context, id);
+  }
+  Result<TransferPage> ListTransfers(const Context& context,
+                                     const TransferFilter& filter) override {
+    return readers_.ListTransfers(context, filter);
+  }
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override {
     return readers_.ListAudit(context, filter);
   }

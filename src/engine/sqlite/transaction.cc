@@ -9,14 +9,27 @@
 #include "wire/encode.h"
 
 namespace holdfast::engine {
+namespace {
+
+/// Of the failures to load: rules that are none, and a caller who has given up. Any other concerns
+/// the disk.
+bool ConcernsBatchAlone(const Error& error) {
+  return error.code == ErrorCode::kInvalidArgument || error.code == ErrorCode::kCancelled ||
+         error.code == ErrorCode::kDeadlineExceeded;
+}
+
+}  // namespace
 
 Result<void> Transaction::Prepare(Connection& connection) {
   connection_ = &connection;
   HF_RETURN_IF_ERROR(jobs_.Prepare(connection));
+  HF_RETURN_IF_ERROR(records_.Prepare(connection));
   std::tuple<Statement&, std::string_view> statements[] = {
-      {select_counters_, "SELECT last_job, last_token, last_audit FROM counters"},
+      {select_counters_,
+       "SELECT last_job, last_token, last_audit, last_record, last_transfer FROM counters"},
       {update_counters_,
-       "UPDATE counters SET last_job = ?, last_token = ?, last_audit = ?, last_time = ?"},
+       "UPDATE counters SET last_job = ?, last_token = ?, last_audit = ?, last_record = ?, "
+       "last_transfer = ?, last_time = ?"},
       {savepoint_, "SAVEPOINT batch"},
       {release_, "RELEASE batch"},
       {rollback_to_, "ROLLBACK TO batch"},
@@ -26,7 +39,7 @@ Result<void> Transaction::Prepare(Connection& connection) {
       {delete_answers_,
        "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE expires_at <= ? "
        "LIMIT ?)"},
-      {insert_audit_, "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+      {insert_audit_, "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
       {select_old_audit_, "SELECT sequence, at FROM audit ORDER BY sequence LIMIT ?"},
       {delete_audit_, "DELETE FROM audit WHERE sequence <= ?"},
       {select_due_, "SELECT id FROM jobs WHERE due_at <= ? ORDER BY due_at LIMIT ?"},
@@ -46,11 +59,14 @@ Result<void> Transaction::Prepare(Connection& connection) {
 Result<void> Transaction::Begin() {
   change_ = {};
   jobs_.Begin(rows_);
+  records_.Begin();
   HF_ASSIGN_OR_RETURN(bool found, select_counters_.Step());
   if (!found) return Fail(ErrorCode::kCorrupt, "the table of counters is empty");
   counters_ = {.last_job = select_counters_.Integer(0),
                .last_token = select_counters_.Integer(1),
-               .last_audit = select_counters_.Integer(2)};
+               .last_audit = select_counters_.Integer(2),
+               .last_record = select_counters_.Integer(3),
+               .last_transfer = select_counters_.Integer(4)};
   select_counters_.Reset();
   changes_at_begin_ = sqlite3_total_changes64(connection_->handle());
   return {};
@@ -58,29 +74,44 @@ Result<void> Transaction::Begin() {
 
 Result<void> Transaction::Finish(Time now) {
   HF_RETURN_IF_ERROR(jobs_.Flush());
+  HF_RETURN_IF_ERROR(records_.Flush());
   // With every change the time is noted, too: after a restart of the machine it must not go back.
   if (sqlite3_total_changes64(connection_->handle()) == changes_at_begin_) return {};
   return update_counters_.Bind(counters_.last_job)
       .Bind(counters_.last_token)
       .Bind(counters_.last_audit)
+      .Bind(counters_.last_record)
+      .Bind(counters_.last_transfer)
       .Bind(now)
       .Run();
 }
 
 Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::string& fingerprint,
-                                            const rules::Origin& origin) {
+                                            const rules::Origin& origin, const Context& context) {
   const SteadyTime began = std::chrono::steady_clock::now();
+  rows_.Clear(false);  // rows are copies: a refused batch leaves nothing to undo
+  if (Result<void> read = rules::ReadArguments(batch, rows_); !read) {
+    return Result<Receipt>(std::unexpected(std::move(read).error()));
+  }
   if (!batch.idempotency_key.empty()) {
     HF_ASSIGN_OR_RETURN(std::optional<Result<Receipt>> answer,
                         FindAnswer(batch, fingerprint, origin.now));
     if (answer) return *std::move(answer);
   }
-  rows_.Clear(false);  // rows are copies: a refused batch leaves nothing to undo
   rows_.counters = counters_;
-  HF_RETURN_IF_ERROR(rules::LoadRows(batch, jobs_, keys_, rows_));
-  if (Result<void> applied = rules::Apply(rows_, batch, origin); !applied) {
-    return Result<Receipt>(std::unexpected(std::move(applied).error()));
+  records_.caller = &context;
+  Result<void> applied = rules::LoadRows(batch, jobs_, records_, keys_, rows_);
+  if (!applied && !ConcernsBatchAlone(applied.error())) {
+    return std::unexpected(std::move(applied).error());
   }
+  if (applied) applied = rules::Apply(rows_, batch, origin);
+  if (applied) {
+    applied = rules::CheckUniqueKeys(rows_, records_);
+    if (!applied && applied.error().code != ErrorCode::kAlreadyExists) {
+      return std::unexpected(std::move(applied).error());
+    }
+  }
+  if (!applied) return Result<Receipt>(std::unexpected(std::move(applied).error()));
   HF_RETURN_IF_ERROR(savepoint_.Run());
   if (Result<void> persisted = Persist(began); !persisted) {
     // A constraint concerns this batch alone; anything else concerns the disk.
@@ -96,6 +127,7 @@ Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::strin
     HF_RETURN_IF_ERROR(StoreAnswer(batch, fingerprint, receipt, origin.now));
   }
   HF_RETURN_IF_ERROR(release_.Run());
+  HF_RETURN_IF_ERROR(records_.Trim());
   return Result<Receipt>(std::move(receipt));
 }
 
@@ -134,7 +166,11 @@ Result<void> Transaction::Persist(SteadyTime began) {
     entry.commit = elapsed;
     HF_RETURN_IF_ERROR(InsertAudit(entry));
   }
-  HF_RETURN_IF_ERROR(jobs_.Persist(rows_));  // last: it also takes over the queues' counts
+  const bool has_records = !rows_.records().IsEmpty();
+  if (has_records) HF_RETURN_IF_ERROR(records_.Persist(rows_.records()));
+  // Last: from here on the rows that are written before the commit are taken over.
+  HF_RETURN_IF_ERROR(jobs_.Persist(rows_));
+  if (has_records) records_.TakeOver(rows_.records());
   counters_ = rows_.counters;
   NoteChange();
   return {};
@@ -168,6 +204,8 @@ Result<void> Transaction::InsertAudit(const AuditEntry& entry) {
       .Bind(entry.details)
       .Bind(entry.error)
       .Bind(entry.count)
+      .Bind(entry.old_version)
+      .Bind(entry.new_version)
       .Run();
 }
 

@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/sqlite/connection.h"
 #include "engine/sqlite/job_rows.h"
+#include "engine/sqlite/record_rows.h"
 #include "rules/apply.h"
 #include "rules/load.h"
 
@@ -26,7 +27,7 @@ class Transaction {
 
   /// One batch in a savepoint of its own.
   Result<Result<Receipt>> Commit(const Batch& batch, const std::string& fingerprint,
-                                 const rules::Origin& origin);
+                                 const rules::Origin& origin, const Context& context);
   Result<std::vector<Job>> Claim(const ClaimRequest& request, const rules::Origin& origin);
   Result<MaintainResult> Maintain(const MaintainRequest& request, const rules::Origin& origin);
 
@@ -44,12 +45,14 @@ class Transaction {
 
   Result<void> LoadAll(const std::vector<JobId>& ids);
   Result<void> HandleDue(int limit, const rules::Origin& origin, MaintainResult& result);
+  Result<void> LapseDue(int limit, const rules::Origin& origin, MaintainResult& result);
   Result<void> PruneJobs(int limit, Time now, MaintainReport& report);
   Result<void> PruneOthers(int limit, Time now, MaintainReport& report);
   Result<void> FindNextDue(MaintainResult& result);
 
   Connection* connection_ = nullptr;
   JobTable jobs_;
+  RecordTable records_;
   rules::Rows rows_;         // of the batch at hand
   rules::TouchedKeys keys_;  // likewise
   rules::Counters counters_;

@@ -230,8 +230,9 @@ Result<void> Writer::RunCommit(Work& work, CommitWork& commit) {
   rules::Origin origin = OriginOf(work);
   commit.answers.reserve(commit.batches.size());
   for (std::size_t i = 0; i < commit.batches.size(); ++i) {
-    HF_ASSIGN_OR_RETURN(Result<Receipt> answer,
-                        transaction_.Commit(commit.batches[i], commit.fingerprints[i], origin));
+    HF_ASSIGN_OR_RETURN(
+        Result<Receipt> answer,
+        transaction_.Commit(commit.batches[i], commit.fingerprints[i], origin, work.context));
     commit.answers.push_back(std::move(answer));
   }
   return {};
