@@ -13,8 +13,28 @@ namespace holdfast::api {
 namespace {
 
 constexpr std::size_t kBodyLimit = 1024 * 1024;
+constexpr std::size_t kRecordBodyLimit = kBodyLimit + 64 * 1024;
 constexpr std::size_t kManyBodyLimit = 8 * 1024 * 1024;
 constexpr Duration kRetryAfter = std::chrono::seconds(1);
+
+/// A condition that nobody looks at would be a promise broken in silence; an empty key protects
+/// nothing, although somebody meant it to.
+Result<void> CheckHeaders(const Call& call, const Route& route) {
+  if (call.method() == "GET") return {};
+  auto refuse = [](std::string message) {
+    return Fail(ErrorCode::kInvalidArgument, std::move(message));
+  };
+  bool has_version =
+      route.pattern.starts_with("/v1/records/{kind}/{id}") || route.pattern == "/v1/kinds/{kind}";
+  if (!has_version && call.HasHeader("If-Match")) {
+    return refuse("If-Match is for records and kinds: elsewhere there is no version to match");
+  }
+  if (call.HasHeader("If-None-Match")) return refuse("If-None-Match is for reads");
+  if (call.HasHeader("Idempotency-Key") && call.IdempotencyKey().empty()) {
+    return refuse("Idempotency-Key is empty (1-255 bytes)");
+  }
+  return {};
+}
 
 void Dispatch(Call call) {
   auto match = FindRoute(call.method(), call.path());
@@ -33,13 +53,14 @@ void Dispatch(Call call) {
   if (call.method() != "GET" && call.service().is_draining.load()) {
     return call.Refuse(ShuttingDown());
   }
+  if (auto valid = CheckHeaders(call, *match->route); !valid) return call.Refuse(valid.error());
   auto query = Query::Parse(call.query_text());
   if (!query) return call.Refuse(query.error());
   if (!match->route->takes_query) {
     if (auto none = query->AllowOnly({}); !none) return call.Refuse(none.error());
   }
   call.set_query(*std::move(query));
-  call.set_parameter(std::move(match->parameter));
+  call.set_parameters(std::move(match->parameters));
   match->route->handler(std::move(call));
 }
 
@@ -89,8 +110,16 @@ void Api::Handle(net::HttpRequest request, std::stop_token gone, net::Responder 
 
 std::size_t Api::BodyLimit(std::string_view method, std::string_view target) {
   auto match = FindRoute(method, target.substr(0, target.find('?')));
-  bool takes_many = match && match->route != nullptr && match->route->takes_many;
-  return takes_many ? kManyBodyLimit : kBodyLimit;
+  BodySize size = match && match->route != nullptr ? match->route->body : BodySize::kOne;
+  switch (size) {
+    case BodySize::kRecord:
+      return kRecordBodyLimit;
+    case BodySize::kMany:
+      return kManyBodyLimit;
+    case BodySize::kOne:
+      break;
+  }
+  return kBodyLimit;
 }
 
 net::HttpResponse Api::Refuse(int status, std::string_view reason) {

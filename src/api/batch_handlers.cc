@@ -56,7 +56,7 @@ void CommitAll(Call call, std::vector<Batch> batches,
   Context context = call.context();
   store.CommitAsync(context, std::move(batches),
                     [call = std::move(call), write](std::vector<Result<Receipt>> answers) mutable {
-                      if (IsReplay(answers)) call.AddHeader("Idempotency-Replayed", "true");
+                      if (IsReplay(answers)) call.MarkReplayed();
                       call.Reply(200, write(answers));
                     });
 }
@@ -82,7 +82,7 @@ void CommitTogether(Call call, Batch batch, int status, std::string (*write)(Rec
       [call = std::move(call), status, write](std::vector<Result<Receipt>> answers) mutable {
         Result<Receipt>& receipt = answers.front();
         if (!receipt) return call.Refuse(receipt.error());
-        if (receipt->replayed) call.AddHeader("Idempotency-Replayed", "true");
+        if (receipt->replayed) call.MarkReplayed();
         call.Reply(status, write(*receipt));
       });
 }

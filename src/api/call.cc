@@ -64,14 +64,26 @@ std::string_view Call::query_text() const {
   return mark == std::string_view::npos ? std::string_view() : target.substr(mark + 1);
 }
 
-std::string Call::IdempotencyKey() const {
-  return std::string(net::FindHeader(request_.headers, "Idempotency-Key"));
+std::string Call::BodyAsJson() const {
+  constexpr std::string_view kSpace = " \t\r\n";
+  std::string_view text = request_.body;
+  text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
+  return std::string(text.substr(0, text.find_last_not_of(kSpace) + 1));
 }
 
-Result<JobId> Call::ParameterAsJobId() const {
-  if (auto id = base::ParseInteger(parameter_)) return *id;
-  return Fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a job id (a decimal number)",
-                                                       base::CutUtf8(parameter_, 64)));
+std::string_view Call::Header(std::string_view name) const {
+  return net::FindHeader(request_.headers, name);
+}
+
+Result<std::int64_t> Call::ParameterAsId(std::string_view of_what) const {
+  if (auto id = base::ParseInteger(parameter())) return *id;
+  return Fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a {} id (a decimal number)",
+                                                       base::CutUtf8(parameter(), 64), of_what));
+}
+
+void Call::MarkReplayed() {
+  is_replayed_ = true;
+  AddHeader("Idempotency-Replayed", "true");
 }
 
 void Call::AddHeader(std::string name, std::string value) {

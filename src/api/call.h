@@ -1,6 +1,7 @@
 // One request on its way to its answer, and what all requests share.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <string>
@@ -44,6 +45,9 @@ class InFlight {
   Service* service_;
 };
 
+/// What the braces of a route stand for, decoded, in their order.
+using Parameters = std::array<std::string, 3>;
+
 /// Movable, so that it travels with the completion that answers it. If it is dropped without an
 /// answer, the client gets a 500. Threads: one at a time.
 class Call {
@@ -57,23 +61,32 @@ class Call {
   const std::stop_token& gone() const { return gone_; }
   const std::string& method() const { return request_.method; }
   const std::string& body() const { return request_.body; }
+  /// The body as one JSON text, without the space around it: as it would be read from within
+  /// another document.
+  std::string BodyAsJson() const;
   /// The target without its query, still encoded.
   std::string_view path() const;
   std::string_view query_text() const;
-  /// The Idempotency-Key header, or empty.
-  std::string IdempotencyKey() const;
+  /// The value of a header of the request, or empty.
+  std::string_view Header(std::string_view name) const;
+  /// Also if it is empty.
+  bool HasHeader(std::string_view name) const { return Header(name).data() != nullptr; }
+  std::string IdempotencyKey() const { return std::string(Header("Idempotency-Key")); }
 
   const Query& query() const { return query_; }
   void set_query(Query query) { query_ = std::move(query); }
 
-  /// What the braces of the route stand for, decoded.
-  const std::string& parameter() const { return parameter_; }
-  void set_parameter(std::string parameter) { parameter_ = std::move(parameter); }
-  /// The parameter as a job's id. Errors: invalid_argument.
-  Result<JobId> ParameterAsJobId() const;
+  const std::string& parameter(std::size_t index = 0) const { return parameters_[index]; }
+  void set_parameters(Parameters parameters) { parameters_ = std::move(parameters); }
+  /// The first parameter as the id of a "job" or "transfer". Errors: invalid_argument.
+  Result<std::int64_t> ParameterAsId(std::string_view of_what) const;
 
   /// The pattern of the route, for metrics.
   void set_route(std::string_view route) { route_ = route; }
+
+  /// The answer is the stored one to an earlier request, and a header shall say so.
+  void MarkReplayed();
+  bool is_replayed() const { return is_replayed_; }
 
   /// Adds a header to the answer.
   void AddHeader(std::string name, std::string value);
@@ -93,9 +106,10 @@ class Call {
   std::string request_id_;
   Context context_;
   Query query_;
-  std::string parameter_;
+  Parameters parameters_;
   std::string_view route_ = "(unknown)";
   net::Headers headers_;
+  bool is_replayed_ = false;
 };
 
 /// An id for a request that came without one.

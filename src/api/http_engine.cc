@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "api/url.h"
+#include "base/json.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "net/http_client.h"
@@ -46,6 +47,32 @@ Result<void> CheckWaiting(const Context& context) {
   return {};
 }
 
+Result<void> CheckText(std::string_view name, std::string_view text) {
+  if (auto parsed = base::ParseJson(name, text); !parsed) return std::unexpected(parsed.error());
+  return {};
+}
+
+/// The JSON of operations on records is parsed where it is applied: on the server. It travels as a
+/// part of the request, so what is not one JSON value must not leave: `{},"force":true` would be
+/// read as the next member.
+Result<void> CheckTexts(const Batch& batch) {
+  auto check = [](const auto& operation) -> Result<void> {
+    if constexpr (requires { operation.data; }) return CheckText("data", operation.data);
+    if constexpr (requires { operation.patch; }) return CheckText("patch", operation.patch);
+    if constexpr (requires { operation.value; }) return CheckText("value", operation.value);
+    if constexpr (requires { operation.params; }) return CheckText("params", operation.params);
+    if constexpr (requires { operation.rules; }) return CheckText("rules", operation.rules);
+    return {};
+  };
+  for (std::size_t i = 0; i < batch.operations.size(); ++i) {
+    auto valid = std::visit(check, batch.operations[i]);
+    if (valid) continue;
+    valid.error().detail.operation = static_cast<std::int64_t>(i);
+    return valid;
+  }
+  return {};
+}
+
 class HttpEngine final : public engine::Engine {
  public:
   HttpEngine(net::ClientOptions client, const StoreOptions& options)
@@ -58,6 +85,12 @@ class HttpEngine final : public engine::Engine {
   Result<std::optional<Job>> GetJob(const Context& context, JobId id) override;
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) override;
   Result<std::vector<Queue>> ListQueues(const Context& context) override;
+  Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key) override;
+  Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter) override;
+  Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name) override;
+  Result<std::vector<Kind>> ListKinds(const Context& context) override;
+  Result<std::optional<Transfer>> GetTransfer(const Context& context, TransferId id) override;
+  Result<TransferPage> ListTransfers(const Context& context, const TransferFilter& filter) override;
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override;
   Result<Time> Now() override;
   Result<void> CheckHealth() override;
@@ -80,6 +113,10 @@ class HttpEngine final : public engine::Engine {
   Result<net::HttpResponse> Send(const Context& context, std::string method, std::string target,
                                  std::string body, std::optional<SteadyTime> deadline = {});
   Result<std::string> Get(const Context& context, std::string target);
+  /// One thing, or nothing if the server says that there is no such thing.
+  template <typename T>
+  Result<std::optional<T>> Find(const Context& context, std::string target,
+                                Result<T> (*decode)(std::string_view));
   Answers SendGroup(const Context& context, std::string body, std::size_t count);
   Result<std::vector<Job>> ClaimNow(const Context& context, ClaimRequest request);
 
@@ -162,6 +199,10 @@ void HttpEngine::Commit(const Context& context, std::vector<Batch> batches, Comm
   std::vector<std::size_t> places;
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < batches.size(); ++i) {
+    if (auto valid = CheckTexts(batches[i]); !valid) {
+      answers[i] = std::unexpected(std::move(valid).error());
+      continue;
+    }
     if (texts[i].size() > kBodyBytes) {
       answers[i] = Fail(ErrorCode::kPayloadTooLarge,
                         fmt::format("the batch has {} bytes as JSON (at most {} over HTTP)",
@@ -218,13 +259,19 @@ Result<T> Understood(Result<T> decoded) {
   return std::unexpected(NotUnderstood(ErrorCode::kInternal, decoded.error()));
 }
 
-Result<std::optional<Job>> HttpEngine::GetJob(const Context& context, JobId id) {
-  if (id <= 0) return std::nullopt;  // no such path: no job ever has this id
-  auto text = Get(context, fmt::format("/v1/jobs/{}", id));
+template <typename T>
+Result<std::optional<T>> HttpEngine::Find(const Context& context, std::string target,
+                                          Result<T> (*decode)(std::string_view)) {
+  auto text = Get(context, std::move(target));
   if (!text && text.error().code == ErrorCode::kNotFound) return std::nullopt;
   if (!text) return std::unexpected(std::move(text).error());
-  HF_ASSIGN_OR_RETURN(Job job, Understood(wire::DecodeJob(*text)));
-  return job;
+  HF_ASSIGN_OR_RETURN(T found, Understood(decode(*text)));
+  return found;
+}
+
+Result<std::optional<Job>> HttpEngine::GetJob(const Context& context, JobId id) {
+  if (id <= 0) return std::nullopt;  // no such path: no job ever has this id
+  return Find(context, fmt::format("/v1/jobs/{}", id), wire::DecodeJob);
 }
 
 Result<JobPage> HttpEngine::ListJobs(const Context& context, const JobFilter& filter) {
@@ -244,6 +291,49 @@ Result<std::vector<Queue>> HttpEngine::ListQueues(const Context& context) {
   return Understood(wire::DecodeQueues(text));
 }
 
+Result<std::optional<Record>> HttpEngine::GetRecord(const Context& context, const RecordKey& key) {
+  return Find(context,
+              fmt::format("/v1/records/{}/{}", PercentEncode(key.kind), PercentEncode(key.id)),
+              wire::DecodeRecord);
+}
+
+Result<RecordPage> HttpEngine::ListRecords(const Context& context, const RecordFilter& filter) {
+  TargetBuilder target("/v1/records/" + PercentEncode(filter.kind));
+  target.Add("status", filter.status)
+      .Add("parent", filter.parent ? ToString(*filter.parent) : std::string())
+      .Add("limit", fmt::to_string(filter.limit))
+      .Add("cursor", filter.cursor);
+  // A kind that nobody has declared has no records: that is what every engine answers.
+  HF_ASSIGN_OR_RETURN(std::optional<RecordPage> page,
+                      Find(context, std::move(target).Take(), wire::DecodeRecordPage));
+  return page ? *std::move(page) : RecordPage();
+}
+
+Result<std::optional<Kind>> HttpEngine::GetKind(const Context& context, std::string_view name) {
+  return Find(context, "/v1/kinds/" + PercentEncode(name), wire::DecodeKind);
+}
+
+Result<std::vector<Kind>> HttpEngine::ListKinds(const Context& context) {
+  HF_ASSIGN_OR_RETURN(std::string text, Get(context, "/v1/kinds"));
+  return Understood(wire::DecodeKinds(text));
+}
+
+Result<std::optional<Transfer>> HttpEngine::GetTransfer(const Context& context, TransferId id) {
+  if (id <= 0) return std::nullopt;  // no such path: no transfer ever has this id
+  return Find(context, fmt::format("/v1/transfers/{}", id), wire::DecodeTransfer);
+}
+
+Result<TransferPage> HttpEngine::ListTransfers(const Context& context,
+                                               const TransferFilter& filter) {
+  TargetBuilder target("/v1/transfers");
+  target.Add("state", filter.state ? NameOf(*filter.state) : std::string_view())
+      .Add("from", filter.from ? ToString(*filter.from) : std::string())
+      .Add("limit", fmt::to_string(filter.limit))
+      .Add("cursor", filter.cursor);
+  HF_ASSIGN_OR_RETURN(std::string text, Get(context, std::move(target).Take()));
+  return Understood(wire::DecodeTransferPage(text));
+}
+
 Result<AuditPage> HttpEngine::ListAudit(const Context& context, const AuditFilter& filter) {
   TargetBuilder target("/v1/audit");
   target.Add("target", filter.target)
@@ -251,6 +341,11 @@ Result<AuditPage> HttpEngine::ListAudit(const Context& context, const AuditFilte
       .Add("operation", filter.operation)
       .Add("since", filter.since ? base::FormatTime(*filter.since) : std::string())
       .Add("until", filter.until ? base::FormatTime(*filter.until) : std::string())
+      .Add("min_lock_wait",
+           filter.min_lock_wait ? base::FormatDuration(*filter.min_lock_wait) : std::string())
+      .Add("refused", !filter.refused   ? ""
+                      : *filter.refused ? "true"
+                                        : "false")
       .Add("limit", fmt::to_string(filter.limit))
       .Add("cursor", filter.cursor);
   HF_ASSIGN_OR_RETURN(std::string text, Get(context, std::move(target).Take()));

@@ -12,7 +12,7 @@ namespace {
 /// A call about the job in the path: the body holds the operation's other members.
 template <typename T>
 void OnJob(Call call, void (*answer)(Call&, const OperationResult&)) {
-  auto id = call.ParameterAsJobId();
+  auto id = call.ParameterAsId("job");
   if (!id) return call.Refuse(id.error());
   T start;
   start.id = *id;
@@ -115,7 +115,7 @@ void CommitOne(Call call, Operation operation, void (*answer)(Call&, const Opera
                         receipt.error().detail.operation.reset();
                         return call.Refuse(receipt.error());
                       }
-                      if (receipt->replayed) call.AddHeader("Idempotency-Replayed", "true");
+                      if (receipt->replayed) call.MarkReplayed();
                       answer(call, receipt->results.front());
                     });
 }
@@ -143,7 +143,7 @@ void ListJobs(Call call) {
 }
 
 void GetJob(Call call) {
-  auto id = call.ParameterAsJobId();
+  auto id = call.ParameterAsId("job");
   if (!id) return call.Refuse(id.error());
   auto job = call.store().GetJob(call.context(), *id);
   if (!job) return call.Refuse(job.error());

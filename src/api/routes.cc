@@ -1,5 +1,7 @@
 #include "api/routes.h"
 
+#include <algorithm>
+
 #include "api/handlers.h"
 #include "base/utf8.h"
 
@@ -10,10 +12,10 @@ namespace {
 constexpr Route kRoutes[] = {
     {"POST", "/v1/jobs", EnqueueOne},
     {"GET", "/v1/jobs", ListJobs, true},
-    {"POST", "/v1/jobs/batch", EnqueueMany, false, true},
+    {"POST", "/v1/jobs/batch", EnqueueMany, false, BodySize::kMany},
     {"POST", "/v1/jobs/claim", ClaimNext},
-    {"POST", "/v1/jobs/finish", FinishMany, false, true},
-    {"POST", "/v1/jobs/renew", RenewMany, false, true},
+    {"POST", "/v1/jobs/finish", FinishMany, false, BodySize::kMany},
+    {"POST", "/v1/jobs/renew", RenewMany, false, BodySize::kMany},
     {"GET", "/v1/jobs/{id}", GetJob},
     {"DELETE", "/v1/jobs/{id}", DeleteOne},
     {"POST", "/v1/jobs/{id}/claim", ClaimOne},
@@ -25,10 +27,28 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/jobs/{id}/progress", ReportProgress},
     {"POST", "/v1/jobs/{id}/cancel", CancelOne},
     {"POST", "/v1/jobs/{id}/retry", RetryOne},
-    {"POST", "/v1/commit", CommitBatches, false, true},
+    {"POST", "/v1/commit", CommitBatches, false, BodySize::kMany},
     {"GET", "/v1/queues", ListQueues},
     {"GET", "/v1/queues/{name}", GetQueue},
     {"PATCH", "/v1/queues/{name}", ChangeQueue},
+    {"GET", "/v1/kinds", ListKinds},
+    {"GET", "/v1/kinds/{kind}", GetKind},
+    {"PUT", "/v1/kinds/{kind}", PutKind, true, BodySize::kRecord},
+    {"GET", "/v1/records/{kind}", ListRecords, true},
+    {"POST", "/v1/records/{kind}", AddRecord, false, BodySize::kRecord},
+    {"GET", "/v1/records/{kind}/{id}", GetRecord},
+    {"PUT", "/v1/records/{kind}/{id}", PutRecord, false, BodySize::kRecord},
+    {"PATCH", "/v1/records/{kind}/{id}", EditRecord, false, BodySize::kRecord},
+    {"DELETE", "/v1/records/{kind}/{id}", RemoveRecord},
+    {"POST", "/v1/records/{kind}/{id}/increment", IncrementOne},
+    {"POST", "/v1/records/{kind}/{id}/append", AppendOne, false, BodySize::kRecord},
+    {"POST", "/v1/records/{kind}/{id}/transition", TransitionOne, false, BodySize::kRecord},
+    {"POST", "/v1/records/{kind}/{id}/actions/{action}", RunOne, false, BodySize::kRecord},
+    {"POST", "/v1/transfers", AddTransfer},
+    {"GET", "/v1/transfers", ListTransfers, true},
+    {"GET", "/v1/transfers/{id}", GetTransfer},
+    {"POST", "/v1/transfers/{id}/post", PostOne},
+    {"POST", "/v1/transfers/{id}/void", VoidOne},
     {"GET", "/v1/audit", ListAudit, true},
     {"GET", "/v1/stats", GetStats},
     {"GET", "/healthz", GetLiveness},
@@ -45,14 +65,24 @@ std::string_view TakeSegment(std::string_view& path) {
   return segment;
 }
 
-/// Whether the path is of that pattern; the segment in braces goes to `parameter`.
-bool Fits(std::string_view pattern, std::string_view path, std::string_view& parameter) {
+using Segments = std::array<std::string_view, std::tuple_size_v<Parameters>>;
+
+constexpr bool HasRoomForAll() {
+  return std::ranges::all_of(kRoutes, [](const Route& route) {
+    return std::ranges::count(route.pattern, '{') <= std::ssize(Segments());
+  });
+}
+static_assert(HasRoomForAll());
+
+/// Whether the path is of that pattern; the segments in braces go to `parameters`.
+bool Fits(std::string_view pattern, std::string_view path, Segments& parameters) {
+  std::size_t count = 0;
   while (!pattern.empty() && !path.empty()) {
     std::string_view wanted = TakeSegment(pattern);
     std::string_view segment = TakeSegment(path);
     if (!wanted.empty() && wanted.front() == '{') {
       if (segment.empty()) return false;
-      parameter = segment;
+      parameters[count++] = segment;
     } else if (wanted != segment) {
       return false;
     }
@@ -70,19 +100,21 @@ Result<RouteMatch> FindRoute(std::string_view method, std::string_view path) {
   RouteMatch match;
   if (path.empty() || path.front() != '/') return match;
   for (const Route& route : kRoutes) {
-    std::string_view parameter;
-    if (!Fits(route.pattern, path, parameter)) continue;
+    Segments segments;
+    if (!Fits(route.pattern, path, segments)) continue;
     if (route.method != method) {
       if (!match.allowed.empty()) match.allowed += ", ";
       match.allowed += route.method;
       continue;
     }
-    auto decoded = PercentDecode(parameter);
-    if (!decoded || !base::IsUtf8(*decoded)) {
-      return Fail(ErrorCode::kInvalidArgument, "the path is not percent-encoded UTF-8");
+    for (std::size_t i = 0; i < segments.size(); ++i) {
+      auto decoded = PercentDecode(segments[i]);
+      if (!decoded || !base::IsUtf8(*decoded)) {
+        return Fail(ErrorCode::kInvalidArgument, "the path is not percent-encoded UTF-8");
+      }
+      match.parameters[i] = *std::move(decoded);
     }
     match.route = &route;
-    match.parameter = *std::move(decoded);
     match.allowed.clear();
     break;
   }

@@ -1,7 +1,6 @@
 // The table of everything the API answers to.
 #pragma once
 
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,15 +9,22 @@
 
 namespace holdfast::api {
 
+/// How much the body of a call may hold.
+enum class BodySize : std::uint8_t {
+  kOne,     ///< 1 MiB
+  kRecord,  ///< a little more, so that it is the rules who say that data is larger than 1 MiB
+  kMany,    ///< 8 MiB
+};
+
 struct Route {
   std::string_view method;
-  /// "/v1/jobs/{id}/complete": at most one segment in braces, which stands for any one segment.
+  /// "/v1/jobs/{id}/complete": a segment in braces stands for any one segment. At most as many of
+  /// these as Parameters holds.
   std::string_view pattern;
   Handler handler;
   /// Whether the handler reads the query. Otherwise there may be none.
   bool takes_query = false;
-  /// Bodies of many items may be larger.
-  bool takes_many = false;
+  BodySize body = BodySize::kOne;
 };
 
 std::span<const Route> Routes();
@@ -26,7 +32,7 @@ std::span<const Route> Routes();
 /// What a path leads to.
 struct RouteMatch {
   const Route* route = nullptr;  ///< nothing: no such path, or not with this method
-  std::string parameter;         ///< the segment in braces, decoded
+  Parameters parameters;         ///< the segments in braces, decoded, in their order
   std::string allowed;           ///< the methods the path has, if not this one: "GET, POST"
 };
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "api/handlers.h"
+#include "base/result.h"
 #include "base/text.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
@@ -17,20 +18,23 @@ Result<std::optional<Time>> TimeOf(const Query& query, std::string_view name) {
   return Fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, time.error().message));
 }
 
+Result<std::optional<Duration>> DurationOf(const Query& query, std::string_view name) {
+  const std::string* text = query.Find(name);
+  if (text == nullptr) return std::nullopt;
+  auto duration = base::ParseDuration(*text);
+  if (duration) return *duration;
+  return Fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, duration.error().message));
+}
+
 Result<AuditFilter> FilterOf(const Query& query) {
-  auto allowed =
-      query.AllowOnly({"target", "actor", "operation", "since", "until", "limit", "cursor"});
-  if (!allowed) return std::unexpected(std::move(allowed).error());
+  HF_RETURN_IF_ERROR(query.AllowOnly({"target", "actor", "operation", "since", "until",
+                                      "min_lock_wait", "refused", "limit", "cursor"}));
   AuditFilter filter;
-  auto limit = LimitOf(query, filter.limit);
-  if (!limit) return std::unexpected(std::move(limit).error());
-  auto since = TimeOf(query, "since");
-  if (!since) return std::unexpected(std::move(since).error());
-  auto until = TimeOf(query, "until");
-  if (!until) return std::unexpected(std::move(until).error());
-  filter.limit = *limit;
-  filter.since = *since;
-  filter.until = *until;
+  HF_ASSIGN_OR_RETURN(filter.limit, LimitOf(query, filter.limit));
+  HF_ASSIGN_OR_RETURN(filter.since, TimeOf(query, "since"));
+  HF_ASSIGN_OR_RETURN(filter.until, TimeOf(query, "until"));
+  HF_ASSIGN_OR_RETURN(filter.min_lock_wait, DurationOf(query, "min_lock_wait"));
+  HF_ASSIGN_OR_RETURN(filter.refused, BoolOf(query, "refused"));
   filter.target = query.Get("target");
   filter.actor = query.Get("actor");
   filter.operation = query.Get("operation");
@@ -46,6 +50,24 @@ Result<int> LimitOf(const Query& query, int otherwise) {
   auto limit = base::ParseInteger(*text);
   if (limit && *limit <= 1'000'000) return static_cast<int>(*limit);
   return Fail(ErrorCode::kInvalidArgument, "limit must be a whole number (1 to 1000)");
+}
+
+Result<std::optional<bool>> BoolOf(const Query& query, std::string_view name) {
+  const std::string* text = query.Find(name);
+  if (text == nullptr) return std::nullopt;
+  if (*text == "true") return true;
+  if (*text == "false") return false;
+  return Fail(ErrorCode::kInvalidArgument, fmt::format("{} must be true or false", name));
+}
+
+Result<std::optional<RecordKey>> KeyOf(const Query& query, std::string_view name) {
+  const std::string* text = query.Find(name);
+  if (text == nullptr) return std::nullopt;
+  std::size_t slash = text->find('/');
+  if (slash == std::string::npos || slash == 0 || slash + 1 == text->size()) {
+    return Fail(ErrorCode::kInvalidArgument, fmt::format("{} must be KIND/ID", name));
+  }
+  return RecordKey{text->substr(0, slash), text->substr(slash + 1)};
 }
 
 void WriteNextCursor(base::JsonWriter& json, std::string_view cursor) {

@@ -2,10 +2,11 @@
 // out of range or text after the end is invalid_argument, and the message names the field. Answers
 // alone may have fields that nobody knows, because a newer server may have written them.
 //
-// Raw JSON (payload, result, metadata) is handed on as the very text that was sent, so that numbers
-// stay exact; its own syntax is checked where every batch is validated (ValidateJson).
+// Raw JSON (payload, result, data, rules, ...) is handed on as the very text that was sent, so that
+// numbers stay exact; its own syntax is checked where every batch is validated (ValidateJson).
 #pragma once
 
+#include <initializer_list>
 #include <string_view>
 
 #include "holdfast/store.h"
@@ -36,6 +37,10 @@ struct Commit {
 Result<Commit> DecodeCommit(std::string_view text);
 /// The body of POST /v1/jobs/{id}/...: the members of `start`, whose id is known from the path.
 Result<Operation> DecodeJobOperation(Operation start, std::string_view text);
+/// The body of an endpoint that is one operation: the members of `start`, but for those that are
+/// `given` elsewhere, in the path.
+Result<Operation> DecodeOperation(Operation start, std::string_view text,
+                                  std::initializer_list<std::string_view> given);
 /// The body of PATCH /v1/queues/{name}.
 Result<SetQueue> DecodeQueueChange(std::string name, std::string_view text);
 /// The bodies of POST /v1/jobs/finish and /v1/jobs/renew, as operations.
@@ -47,6 +52,12 @@ Result<Job> DecodeJob(std::string_view text);
 Result<JobPage> DecodeJobPage(std::string_view text);
 Result<std::vector<Job>> DecodeClaimedJobs(std::string_view text);
 Result<std::vector<Queue>> DecodeQueues(std::string_view text);
+Result<Record> DecodeRecord(std::string_view text);
+Result<RecordPage> DecodeRecordPage(std::string_view text);
+Result<Kind> DecodeKind(std::string_view text);
+Result<std::vector<Kind>> DecodeKinds(std::string_view text);
+Result<Transfer> DecodeTransfer(std::string_view text);
+Result<TransferPage> DecodeTransferPage(std::string_view text);
 Result<AuditPage> DecodeAuditPage(std::string_view text);
 Result<StoreStats> DecodeStats(std::string_view text);
 Result<Receipt> DecodeReceipt(std::string_view text);
@@ -59,5 +70,9 @@ Error DecodeProblem(std::string_view text, int http_status);
 Result<std::vector<JobError>> DecodeErrors(std::string_view text);
 Result<std::vector<std::string>> DecodeTags(std::string_view text);
 Result<RetryDelay> DecodeRetry(std::string_view text);
+
+/// Single columns of a record's row. Errors: corrupt.
+Result<std::vector<Reservation>> DecodeReservations(std::string_view text);
+Result<std::vector<ChildCount>> DecodeChildren(std::string_view text);
 
 }  // namespace holdfast::wire

@@ -2,8 +2,8 @@
 // which have the same shapes.
 #include <fmt/format.h>
 
+#include "wire/answers.h"
 #include "wire/decode.h"
-#include "wire/reader.h"
 
 namespace holdfast::wire {
 namespace {
@@ -116,6 +116,8 @@ constexpr Field<AuditEntry> kAuditFields[] = {
     {"target", As<ReadText, &AuditEntry::target>, kRequired},
     {"old_status", As<ReadText, &AuditEntry::old_status>},
     {"new_status", As<ReadText, &AuditEntry::new_status>},
+    {"old_version", As<ReadInteger, &AuditEntry::old_version>},
+    {"new_version", As<ReadInteger, &AuditEntry::new_version>},
     {"token", As<ReadId, &AuditEntry::token>},
     {"lock_wait", As<ReadDuration, &AuditEntry::lock_wait>},
     {"commit", As<ReadDuration, &AuditEntry::commit>},
@@ -147,6 +149,9 @@ constexpr Field<OperationResult> kResultFields[] = {
     {"job", As<ReadJob, &OperationResult::job>},
     {"existing", As<ReadBool, &OperationResult::existing>},
     {"queue", As<ReadQueue, &OperationResult::queue>},
+    {"record", As<ReadRecord, &OperationResult::record>},
+    {"kind", As<ReadKind, &OperationResult::kind>},
+    {"transfer", As<ReadTransfer, &OperationResult::transfer>},
 };
 
 bool ReadResult(Value& value, OperationResult& out, Trouble& trouble) {
@@ -191,6 +196,8 @@ constexpr Field<Problem> kProblemFields[] = {
     {"current", Fact<ReadInteger, &ErrorDetail::current>},
     {"retry_after", Fact<ReadDuration, &ErrorDetail::retry_after>},
     {"rule", Fact<ReadText, &ErrorDetail::rule>},
+    {"record", Fact<ReadText, &ErrorDetail::record>},
+    {"violations", Fact<ReadTextList, &ErrorDetail::violations>},
     {"cycle", Fact<ReadTextList, &ErrorDetail::cycle>},
 };
 
@@ -228,25 +235,6 @@ struct ItemList {
 constexpr Field<ItemList> kItemListFields[] = {
     {"items", As<ReadList<ReadItem, Item>, &ItemList::items>, kRequired},
 };
-
-/// A whole answer that is one T.
-template <typename T>
-Result<T> Decode(std::string_view text, std::span<const Field<T>> fields) {
-  return ReadDocument<T>(
-      text,
-      [&](Value& value, T& out, Trouble& trouble) {
-        return ReadFields<T>(value, fields, out, trouble, kLenient);
-      },
-      "the answer");
-}
-
-/// A column of a job's row.
-template <auto Read, typename T>
-Result<T> DecodeColumn(std::string_view text, std::string_view name) {
-  return ReadDocument<T>(
-      text, [](Value& value, T& out, Trouble& trouble) { return Read(value, out, trouble); }, name,
-      ErrorCode::kCorrupt);
-}
 
 Error ToError(Problem problem, ErrorCode otherwise) {
   return Error{problem.code.value_or(otherwise), std::move(problem.detail),
@@ -289,33 +277,33 @@ ErrorCode CodeOfStatus(int status) {
 }  // namespace
 
 Result<Job> DecodeJob(std::string_view text) {
-  return Decode<Job>(text, kJobFields);
+  return DecodeAnswer<Job>(text, kJobFields);
 }
 Result<JobPage> DecodeJobPage(std::string_view text) {
-  return Decode<JobPage>(text, kJobPageFields);
+  return DecodeAnswer<JobPage>(text, kJobPageFields);
 }
 Result<std::vector<Job>> DecodeClaimedJobs(std::string_view text) {
-  auto claimed = Decode<ClaimedJobs>(text, kClaimedJobsFields);
+  auto claimed = DecodeAnswer<ClaimedJobs>(text, kClaimedJobsFields);
   if (!claimed) return std::unexpected(std::move(claimed).error());
   return std::move(claimed->jobs);
 }
 Result<std::vector<Queue>> DecodeQueues(std::string_view text) {
-  auto list = Decode<QueueList>(text, kQueueListFields);
+  auto list = DecodeAnswer<QueueList>(text, kQueueListFields);
   if (!list) return std::unexpected(std::move(list).error());
   return std::move(list->items);
 }
 Result<AuditPage> DecodeAuditPage(std::string_view text) {
-  return Decode<AuditPage>(text, kAuditPageFields);
+  return DecodeAnswer<AuditPage>(text, kAuditPageFields);
 }
 Result<StoreStats> DecodeStats(std::string_view text) {
-  return Decode<StoreStats>(text, kStatsFields);
+  return DecodeAnswer<StoreStats>(text, kStatsFields);
 }
 Result<Receipt> DecodeReceipt(std::string_view text) {
-  return Decode<Receipt>(text, kReceiptFields);
+  return DecodeAnswer<Receipt>(text, kReceiptFields);
 }
 
 Result<std::vector<Result<Receipt>>> DecodeReceipts(std::string_view text) {
-  auto list = Decode<ItemList>(text, kItemListFields);
+  auto list = DecodeAnswer<ItemList>(text, kItemListFields);
   if (!list) return std::unexpected(std::move(list).error());
   std::vector<Result<Receipt>> receipts;
   receipts.reserve(list->items.size());
@@ -331,7 +319,7 @@ Result<std::vector<Result<Receipt>>> DecodeReceipts(std::string_view text) {
 
 Error DecodeProblem(std::string_view text, int http_status) {
   ErrorCode otherwise = CodeOfStatus(http_status);
-  auto problem = Decode<Problem>(text, kProblemFields);
+  auto problem = DecodeAnswer<Problem>(text, kProblemFields);
   if (problem) return ToError(*std::move(problem), otherwise);
   return Error{
       otherwise, fmt::format("the server answered {} without saying why", http_status), {}};

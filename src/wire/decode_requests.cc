@@ -1,149 +1,21 @@
 // Bodies of requests: jobs to be, operations, batches, claims.
 #include <fmt/format.h>
 
-#include <array>
 #include <utility>
 
 #include "wire/decode.h"
-#include "wire/reader.h"
+#include "wire/operation_fields.h"
 
 namespace holdfast::wire {
 namespace {
 
-/// The members of T as JSON: one table for each struct.
-template <typename T>
-constexpr auto kFieldsOf = nullptr;
-
-template <>
-constexpr auto kFieldsOf<RetryDelay> = std::to_array<Field<RetryDelay>>({
-    {"initial", As<ReadDuration, &RetryDelay::initial>},
-    {"factor", As<ReadDouble, &RetryDelay::factor>},
-    {"max", As<ReadDuration, &RetryDelay::max>},
-    {"jitter", As<ReadDouble, &RetryDelay::jitter>},
-});
-
-bool ReadOnConflict(Value& value, OnConflict& out, Trouble& trouble) {
-  std::string text;
-  if (!ReadText(value, text, trouble)) return false;
-  if (text == "reject") {
-    out = OnConflict::kReject;
-  } else if (text == "return") {
-    out = OnConflict::kReturn;
-  } else if (text == "replace") {
-    out = OnConflict::kReplace;
-  } else {
-    return trouble.Say(R"( must be "reject", "return" or "replace")");
-  }
-  return true;
-}
-
-template <>
-constexpr auto kFieldsOf<UniqueKey> = std::to_array<Field<UniqueKey>>({
-    {"key", As<ReadText, &UniqueKey::key>, kRequired},
-    {"states", As<ReadStates, &UniqueKey::states>},
-    {"on_conflict", As<ReadOnConflict, &UniqueKey::on_conflict>},
-});
-
-bool ReadUnique(Value& value, UniqueKey& out, Trouble& trouble) {
-  return ReadFields<UniqueKey>(value, kFieldsOf<UniqueKey>, out, trouble);
-}
-
-template <>
-constexpr auto kFieldsOf<JobSpec> = std::to_array<Field<JobSpec>>({
-    {"kind", As<ReadText, &JobSpec::kind>, kRequired},
-    {"queue", As<ReadText, &JobSpec::queue>},
-    {"payload", As<ReadRaw, &JobSpec::payload>},
-    {"priority", As<ReadInt, &JobSpec::priority>},
-    {"run_at", As<ReadTime, &JobSpec::run_at>},
-    {"delay", As<ReadDuration, &JobSpec::delay>},
-    {"max_attempts", As<ReadInt, &JobSpec::max_attempts>},
-    {"retry", As<ReadRetry, &JobSpec::retry>},
-    {"unique", As<ReadUnique, &JobSpec::unique>},
-    {"parent", As<ReadId, &JobSpec::parent>},
-    {"tags", As<ReadTextList, &JobSpec::tags>},
-    {"metadata", As<ReadRaw, &JobSpec::metadata>},
-});
-
-template <>
-constexpr auto kFieldsOf<ClaimJob> = std::to_array<Field<ClaimJob>>({
-    {"id", As<ReadId, &ClaimJob::id>, kRequired},
-    {"worker", As<ReadText, &ClaimJob::worker>, kRequired},
-    {"lease", As<ReadDuration, &ClaimJob::lease>},
-});
-template <>
-constexpr auto kFieldsOf<CompleteJob> = std::to_array<Field<CompleteJob>>({
-    {"id", As<ReadId, &CompleteJob::id>, kRequired},
-    {"token", As<ReadId, &CompleteJob::token>, kRequired},
-    {"result", As<ReadRaw, &CompleteJob::result>},
-});
-template <>
-constexpr auto kFieldsOf<FailJob> = std::to_array<Field<FailJob>>({
-    {"id", As<ReadId, &FailJob::id>, kRequired},
-    {"token", As<ReadId, &FailJob::token>, kRequired},
-    {"error", As<ReadText, &FailJob::error>, kRequired},
-    {"permanent", As<ReadBool, &FailJob::permanent>},
-    {"retry_in", As<ReadDuration, &FailJob::retry_in>},
-});
-template <>
-constexpr auto kFieldsOf<ReleaseJob> = std::to_array<Field<ReleaseJob>>({
-    {"id", As<ReadId, &ReleaseJob::id>, kRequired},
-    {"token", As<ReadId, &ReleaseJob::token>, kRequired},
-});
-template <>
-constexpr auto kFieldsOf<SnoozeJob> = std::to_array<Field<SnoozeJob>>({
-    {"id", As<ReadId, &SnoozeJob::id>, kRequired},
-    {"token", As<ReadId, &SnoozeJob::token>, kRequired},
-    {"delay", As<ReadDuration, &SnoozeJob::delay>, kRequired},
-});
-template <>
-constexpr auto kFieldsOf<RenewJob> = std::to_array<Field<RenewJob>>({
-    {"id", As<ReadId, &RenewJob::id>, kRequired},
-    {"token", As<ReadId, &RenewJob::token>, kRequired},
-    {"lease", As<ReadDuration, &RenewJob::lease>},
-});
-template <>
-constexpr auto kFieldsOf<ProgressJob> = std::to_array<Field<ProgressJob>>({
-    {"id", As<ReadId, &ProgressJob::id>, kRequired},
-    {"token", As<ReadId, &ProgressJob::token>, kRequired},
-    {"progress", As<ReadDouble, &ProgressJob::progress>, kRequired},
-    {"message", As<ReadText, &ProgressJob::message>},
-});
-template <>
-constexpr auto kFieldsOf<CancelJob> = std::to_array<Field<CancelJob>>({
-    {"id", As<ReadId, &CancelJob::id>, kRequired},
-});
-template <>
-constexpr auto kFieldsOf<RetryJob> = std::to_array<Field<RetryJob>>({
-    {"id", As<ReadId, &RetryJob::id>, kRequired},
-});
-template <>
-constexpr auto kFieldsOf<DeleteJob> = std::to_array<Field<DeleteJob>>({
-    {"id", As<ReadId, &DeleteJob::id>, kRequired},
-});
-template <>
-constexpr auto kFieldsOf<SetQueue> = std::to_array<Field<SetQueue>>({
-    {"name", As<ReadText, &SetQueue::name>, kRequired},
-    {"paused", As<ReadBool, &SetQueue::paused>},
-    {"max_pending", As<ReadBound, &SetQueue::max_pending>},
-    {"max_running", As<ReadBound, &SetQueue::max_running>},
-    {"audit", As<ReadBool, &SetQueue::audit>},
-    {"retain_completed", As<ReadDuration, &SetQueue::retain_completed>},
-    {"retain_failed", As<ReadDuration, &SetQueue::retain_failed>},
-});
-
-template <>
-constexpr auto kFieldsOf<JobGuard> = std::to_array<Field<JobGuard>>({
-    {"job", As<ReadId, &JobGuard::id>, kRequired},
-    {"token", As<ReadId, &JobGuard::token>, kRequired},
-});
-template <>
-constexpr auto kFieldsOf<ClaimRequest> = std::to_array<Field<ClaimRequest>>({
+constexpr Field<ClaimRequest> kClaimRequestFields[] = {
     {"worker", As<ReadText, &ClaimRequest::worker>, kRequired},
     {"queues", As<ReadTextList, &ClaimRequest::queues>},
     {"max", As<ReadInt, &ClaimRequest::max>},
     {"lease", As<ReadDuration, &ClaimRequest::lease>},
     {"wait", As<ReadDuration, &ClaimRequest::wait>},
-});
+};
 
 /// Reads the members of the operation that `out` already holds.
 bool ReadMembers(Object& object, Operation& out, Trouble& trouble, const Extra& extra) {
@@ -185,8 +57,30 @@ bool ReadOperation(Value& value, Operation& out, Trouble& trouble) {
   return ReadMembers(object, out, trouble, {.skip = "do"});
 }
 
+bool ReadRecordGuard(Object& object, Guard& out, Trouble& trouble) {
+  RecordGuard guard;
+  if (!ReadFields<RecordGuard>(object, kFieldsOf<RecordGuard>, guard, trouble)) return false;
+  if (guard.absent) {
+    if (!*guard.absent) return trouble.Say(" can only be true") || trouble.At("absent");
+    if (guard.version) {
+      return trouble.Say(" does not go with absent") || trouble.At("version");
+    }
+    out = AbsentGuard{std::move(guard.record)};
+    return true;
+  }
+  if (!guard.version) return trouble.Say(" is missing (or absent)") || trouble.At("version");
+  out = VersionGuard{std::move(guard.record), *guard.version};
+  return true;
+}
+
+/// A guard is told by what it is about: a "record", else a "job".
 bool ReadGuard(Value& value, Guard& out, Trouble& trouble) {
-  return ReadFields<JobGuard>(value, kFieldsOf<JobGuard>, out.emplace<JobGuard>(), trouble);
+  Object object;
+  if (!ReadObject(value, object, trouble)) return false;
+  bool is_of_record = !object.find_field_unordered("record").error();
+  if (auto bad = object.reset().error()) return trouble.SayMalformed(bad);
+  if (is_of_record) return ReadRecordGuard(object, out, trouble);
+  return ReadFields<JobGuard>(object, kFieldsOf<JobGuard>, out.emplace<JobGuard>(), trouble);
 }
 
 bool ReadOperations(Value& value, std::vector<Operation>& out, Trouble& trouble) {
@@ -209,30 +103,27 @@ bool ReadSpec(Value& value, JobSpec& out, Trouble& trouble) {
   return ReadFields<JobSpec>(value, kFieldsOf<JobSpec>, out, trouble);
 }
 
-template <>
-constexpr auto kFieldsOf<JobSpecs> = std::to_array<Field<JobSpecs>>({
+constexpr Field<JobSpecs> kJobSpecsFields[] = {
     {"jobs", As<ReadList<ReadSpec, JobSpec>, &JobSpecs::jobs>, kRequired},
     {"atomic", As<ReadBool, &JobSpecs::atomic>},
-});
+};
 
-template <>
-constexpr auto kFieldsOf<Batch> = std::to_array<Field<Batch>>({
+constexpr Field<Batch> kBatchFields[] = {
     {"guards", As<ReadGuards, &Batch::guards>},
     {"operations", As<ReadOperations, &Batch::operations>, kRequired},
     {"idempotency_key", As<ReadText, &Batch::idempotency_key>},
-});
+};
 
 bool ReadBatch(Value& value, Batch& out, Trouble& trouble) {
-  return ReadFields<Batch>(value, kFieldsOf<Batch>, out, trouble);
+  return ReadFields<Batch>(value, kBatchFields, out, trouble);
 }
 
 struct BatchList {
   std::vector<Batch> batches;
 };
-template <>
-constexpr auto kFieldsOf<BatchList> = std::to_array<Field<BatchList>>({
+constexpr Field<BatchList> kBatchListFields[] = {
     {"batches", As<ReadList<ReadBatch, Batch>, &BatchList::batches>, kRequired},
-});
+};
 
 /// One item of a finish: an operation told by its outcome.
 struct Finish {
@@ -243,20 +134,19 @@ struct Finish {
   std::optional<std::string> error;
   std::optional<bool> permanent;
 };
-template <>
-constexpr auto kFieldsOf<Finish> = std::to_array<Field<Finish>>({
+constexpr Field<Finish> kFinishFields[] = {
     {"id", As<ReadId, &Finish::id>, kRequired},
     {"token", As<ReadId, &Finish::token>, kRequired},
     {"outcome", As<ReadText, &Finish::outcome>, kRequired},
     {"result", As<ReadRaw, &Finish::result>},
     {"error", As<ReadText, &Finish::error>},
     {"permanent", As<ReadBool, &Finish::permanent>},
-});
+};
 
 /// Refuses a field that does not go with the outcome: dropping it would lose what was said.
 bool ReadFinish(Value& value, Operation& out, Trouble& trouble) {
   Finish item;
-  if (!ReadFields<Finish>(value, kFieldsOf<Finish>, item, trouble)) return false;
+  if (!ReadFields<Finish>(value, kFinishFields, item, trouble)) return false;
   bool is_completed = item.outcome == "completed";
   bool is_failed = item.outcome == "failed";
   if (!is_completed && !is_failed && item.outcome != "released") {
@@ -283,10 +173,9 @@ bool ReadFinish(Value& value, Operation& out, Trouble& trouble) {
 struct Operations {
   std::vector<Operation> items;
 };
-template <>
-constexpr auto kFieldsOf<Operations> = std::to_array<Field<Operations>>({
+constexpr Field<Operations> kOperationsFields[] = {
     {"items", As<ReadList<ReadFinish, Operation>, &Operations::items>, kRequired},
-});
+};
 
 bool ReadHeld(Value& value, JobGuard& out, Trouble& trouble) {
   static constexpr Field<JobGuard> kFields[] = {
@@ -300,23 +189,22 @@ struct Renewal {
   std::vector<JobGuard> items;
   Duration lease = RenewJob{}.lease;
 };
-template <>
-constexpr auto kFieldsOf<Renewal> = std::to_array<Field<Renewal>>({
+constexpr Field<Renewal> kRenewalFields[] = {
     {"items", As<ReadList<ReadHeld, JobGuard>, &Renewal::items>, kRequired},
     {"lease", As<ReadDuration, &Renewal::lease>},
-});
+};
 
 /// A whole document that is one T.
 template <typename T>
-Result<T> Decode(std::string_view text) {
-  return ReadDocument<T>(text, [](Value& value, T& out, Trouble& trouble) {
-    return ReadFields<T>(value, kFieldsOf<T>, out, trouble);
+Result<T> Decode(std::string_view text, std::span<const Field<T>> fields) {
+  return ReadDocument<T>(text, [&](Value& value, T& out, Trouble& trouble) {
+    return ReadFields<T>(value, fields, out, trouble);
   });
 }
 
-/// Reads the members of `out`, of which `given` is known from elsewhere.
+/// Reads the members of `out`, of which those `given` are known from elsewhere.
 template <typename T>
-Result<T> DecodeRest(std::string_view text, T start, std::string_view given) {
+Result<T> DecodeRest(std::string_view text, T start, Names given) {
   if (text.empty()) text = "{}";  // an operation that needs nothing more may come without a body
   return ReadDocument<T>(text, [&](Value& value, T& out, Trouble& trouble) {
     out = std::move(start);
@@ -332,21 +220,25 @@ Result<T> DecodeRest(std::string_view text, T start, std::string_view given) {
 
 }  // namespace
 
+bool ReadRecordKey(Value& value, RecordKey& out, Trouble& trouble) {
+  return ReadFields<RecordKey>(value, kFieldsOf<RecordKey>, out, trouble);
+}
+
 bool ReadRetry(Value& value, RetryDelay& out, Trouble& trouble) {
   return ReadFields<RetryDelay>(value, kFieldsOf<RetryDelay>, out, trouble);
 }
 
 Result<Batch> DecodeBatch(std::string_view text) {
-  return Decode<Batch>(text);
+  return Decode<Batch>(text, kBatchFields);
 }
 Result<JobSpec> DecodeJobSpec(std::string_view text) {
-  return Decode<JobSpec>(text);
+  return Decode<JobSpec>(text, kFieldsOf<JobSpec>);
 }
 Result<JobSpecs> DecodeJobSpecs(std::string_view text) {
-  return Decode<JobSpecs>(text);
+  return Decode<JobSpecs>(text, kJobSpecsFields);
 }
 Result<ClaimRequest> DecodeClaimRequest(std::string_view text) {
-  return Decode<ClaimRequest>(text);
+  return Decode<ClaimRequest>(text, kClaimRequestFields);
 }
 
 Result<Commit> DecodeCommit(std::string_view text) {
@@ -357,31 +249,37 @@ Result<Commit> DecodeCommit(std::string_view text) {
     if (auto bad = object.reset().error()) return trouble.SayMalformed(bad);
     if (is_many) {
       BatchList list;
-      if (!ReadFields<BatchList>(object, kFieldsOf<BatchList>, list, trouble)) return false;
+      if (!ReadFields<BatchList>(object, kBatchListFields, list, trouble)) return false;
       out.batches = std::move(list.batches);
       out.is_many = true;
       return true;
     }
-    return ReadFields<Batch>(object, kFieldsOf<Batch>, out.batches.emplace_back(), trouble);
+    return ReadFields<Batch>(object, kBatchFields, out.batches.emplace_back(), trouble);
   });
 }
 
+Result<Operation> DecodeOperation(Operation start, std::string_view text,
+                                  std::initializer_list<std::string_view> given) {
+  return DecodeRest(text, std::move(start), Names(given.begin(), given.size()));
+}
+
 Result<Operation> DecodeJobOperation(Operation start, std::string_view text) {
-  return DecodeRest(text, std::move(start), "id");
+  return DecodeOperation(std::move(start), text, {"id"});
 }
 
 Result<SetQueue> DecodeQueueChange(std::string name, std::string_view text) {
-  return DecodeRest(text, SetQueue{.name = std::move(name)}, "name");
+  static constexpr std::string_view kGiven[] = {"name"};
+  return DecodeRest(text, SetQueue{.name = std::move(name)}, kGiven);
 }
 
 Result<std::vector<Operation>> DecodeFinish(std::string_view text) {
-  auto operations = Decode<Operations>(text);
+  auto operations = Decode<Operations>(text, kOperationsFields);
   if (!operations) return std::unexpected(std::move(operations).error());
   return std::move(operations->items);
 }
 
 Result<std::vector<Operation>> DecodeRenew(std::string_view text) {
-  auto renewal = Decode<Renewal>(text);
+  auto renewal = Decode<Renewal>(text, kRenewalFields);
   if (!renewal) return std::unexpected(std::move(renewal).error());
   std::vector<Operation> operations;
   operations.reserve(renewal->items.size());

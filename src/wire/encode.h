@@ -1,8 +1,8 @@
 // The JSON shapes of the API, written. The same shapes serve HTTP, the command line's -o json, and
 // the rows in which engines keep answers: one mapping for all.
 //
-// Ids and tokens are decimal strings, times RFC 3339 with microseconds, durations "30s". Fields
-// that have no value are left out.
+// Ids and tokens are decimal strings, times RFC 3339 with microseconds, durations "30s". Versions
+// and amounts are numbers. Fields that have no value are left out.
 #pragma once
 
 #include <string>
@@ -14,6 +14,9 @@ namespace holdfast::wire {
 
 void WriteJob(base::JsonWriter& json, const Job& job);
 void WriteQueue(base::JsonWriter& json, const Queue& queue);
+void WriteRecord(base::JsonWriter& json, const Record& record);
+void WriteKind(base::JsonWriter& json, const Kind& kind);
+void WriteTransfer(base::JsonWriter& json, const Transfer& transfer);
 void WriteAuditEntry(base::JsonWriter& json, const AuditEntry& entry);
 void WriteStats(base::JsonWriter& json, const StoreStats& stats);
 /// The members of an error, for use inside an object: "code", "detail" (its message), "retryable"
@@ -22,8 +25,8 @@ void WriteErrorFields(base::JsonWriter& json, const Error& error);
 void WriteOperation(base::JsonWriter& json, const Operation& operation);
 /// {"guards":[...],"operations":[...]} and, if there is one, "idempotency_key".
 void WriteBatch(base::JsonWriter& json, const Batch& batch);
-/// {"results":[...]}, each result with "job", "existing" or "queue", or with none of them; and
-/// "replayed" if it is.
+/// {"results":[...]}, each result with "job", "existing", "queue", "record", "kind" or "transfer",
+/// or with none of them; and "replayed" if it is.
 void WriteReceipt(base::JsonWriter& json, const Receipt& receipt);
 /// The body of POST /v1/jobs: the members of a job.enqueue without its "do".
 void WriteJobSpec(base::JsonWriter& json, const JobSpec& spec);
@@ -44,5 +47,9 @@ std::string FingerprintOf(const Batch& batch);
 std::string EncodeErrors(const std::vector<JobError>& errors);
 std::string EncodeTags(const std::vector<std::string>& tags);
 std::string EncodeRetry(const RetryDelay& retry);
+
+/// Single columns of a record's row.
+std::string EncodeReservations(const std::vector<Reservation>& reservations);
+std::string EncodeChildren(const std::vector<ChildCount>& children);
 
 }  // namespace holdfast::wire

@@ -17,6 +17,10 @@ std::string_view Trim(std::string_view text) {
   return text.substr(0, last == std::string_view::npos ? 0 : last + 1);
 }
 
+bool IsDigit(char c) {
+  return c >= '0' && c <= '9';
+}
+
 /// The characters of a string value. Most have no escapes and are handed out where they stand.
 bool ReadView(Value& value, std::string_view& out, Trouble& trouble) {
   std::string_view token = Trim(value.raw_json_token());
@@ -98,7 +102,7 @@ Error Trouble::ToError(ErrorCode code) && {
   bool whole = is_malformed_ || path_.empty();
   std::string message = whole ? std::string(document_) : std::move(path_);
   message += complaint_;
-  return Error{code, std::move(message), std::move(detail_)};
+  return Fail(code, std::move(message), std::move(detail_)).error();
 }
 
 bool ReadRoot(std::string_view text, Trouble& trouble, bool (*read)(void*, Value&, Trouble&),
@@ -173,6 +177,20 @@ bool ReadInt(Value& value, int& out, Trouble& trouble) {
 bool ReadDouble(Value& value, double& out, Trouble& trouble) {
   if (value.get_double().get(out)) return trouble.Say(" must be a number");
   return true;
+}
+
+bool ReadNumber(Value& value, std::variant<std::int64_t, double>& out, Trouble& trouble) {
+  std::string_view token = Trim(value.raw_json_token());
+  bool is_number = !token.empty() && (token.front() == '-' || IsDigit(token.front()));
+  if (!is_number) return trouble.Say(" must be a number");
+  if (token.find_first_of(".eE") == std::string_view::npos) {
+    if (value.get_int64().get(out.emplace<std::int64_t>()) == simdjson::SUCCESS) return true;
+    return trouble.Say(
+        " is a whole number beyond 64 bits (a fraction or an exponent makes it a "
+        "floating-point number)");
+  }
+  if (value.get_double().get(out.emplace<double>()) == simdjson::SUCCESS) return true;
+  return trouble.Say(" is not a number, or beyond the range of a floating-point number");
 }
 
 bool ReadBool(Value& value, bool& out, Trouble& trouble) {

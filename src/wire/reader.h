@@ -8,15 +8,18 @@
 
 #include <simdjson.h>
 
-#include <bit>
+#include <algorithm>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "holdfast/boxed.h"
 #include "holdfast/error.h"
 #include "holdfast/job.h"
+#include "holdfast/record.h"
 #include "holdfast/time.h"
 
 namespace holdfast::wire {
@@ -57,6 +60,8 @@ bool ReadId(Value& value, std::int64_t& out, Trouble& trouble);
 bool ReadInteger(Value& value, std::int64_t& out, Trouble& trouble);
 bool ReadInt(Value& value, int& out, Trouble& trouble);
 bool ReadDouble(Value& value, double& out, Trouble& trouble);
+/// An integer if it is written as one, which must then fit into 64 bits; otherwise a double.
+bool ReadNumber(Value& value, std::variant<std::int64_t, double>& out, Trouble& trouble);
 bool ReadBool(Value& value, bool& out, Trouble& trouble);
 bool ReadTime(Value& value, Time& out, Trouble& trouble);
 bool ReadDuration(Value& value, Duration& out, Trouble& trouble);
@@ -75,6 +80,8 @@ inline bool BeginsValue(Value& value) {
 }
 /// {"initial":"1s","factor":2,"max":"1h","jitter":0.1}: all of it optional.
 bool ReadRetry(Value& value, RetryDelay& out, Trouble& trouble);
+/// {"kind":"ticket","id":"T-1"}
+bool ReadRecordKey(Value& value, RecordKey& out, Trouble& trouble);
 
 /// The name of a member, without its quotes.
 bool ReadKey(simdjson::ondemand::field& field, std::string_view& out, Trouble& trouble);
@@ -92,6 +99,8 @@ template <typename T>
 struct IsOptional : std::false_type {};
 template <typename T>
 struct IsOptional<std::optional<T>> : std::true_type {};
+template <typename T>
+struct IsOptional<Boxed<T>> : std::true_type {};
 
 /// `As<ReadText, &Job::queue>` reads that member; an optional member becomes present.
 template <auto Read, auto Member, typename T>
@@ -104,11 +113,17 @@ bool As(Value& value, T& object, Trouble& trouble) {
   }
 }
 
+using Names = std::span<const std::string_view>;
+
 /// What an object may hold besides the fields of its table.
 struct Extra {
-  std::string_view skip;   ///< one more member, read by somebody else
-  std::string_view given;  ///< a field of the table that is known already, and must not be here
-  bool lenient = false;    ///< members that nobody knows are skipped: answers of newer servers
+  std::string_view skip;  ///< one more member, read by somebody else
+  Names given;            ///< fields of the table that are known already, and must not be here
+  bool lenient = false;   ///< members that nobody knows are skipped: answers of newer servers
+
+  bool IsGiven(std::string_view name) const {
+    return std::ranges::find(given, name) != given.end();
+  }
 };
 
 inline constexpr Extra kLenient{.lenient = true};
@@ -133,7 +148,7 @@ bool ReadFields(Object& object, std::span<const Field<T>> fields, T& out, Troubl
         break;
       }
     }
-    if (index == fields.size() || name == extra.given) {
+    if (index == fields.size() || extra.IsGiven(name)) {
       if (!extra.skip.empty() && name == extra.skip && !std::exchange(skipped, true)) continue;
       if (extra.lenient) continue;
       trouble.Say(skipped && name == extra.skip ? " is given twice" : " is not a known field");
@@ -146,7 +161,7 @@ bool ReadFields(Object& object, std::span<const Field<T>> fields, T& out, Troubl
     if (!fields[index].read(field.value(), out, trouble)) return trouble.At(name);
   }
   for (std::size_t i = 0; i < fields.size(); ++i) {
-    bool missing = fields[i].required && (seen >> i & 1) == 0 && fields[i].name != extra.given;
+    bool missing = fields[i].required && (seen >> i & 1) == 0 && !extra.IsGiven(fields[i].name);
     if (missing) return trouble.Say(" is missing") || trouble.At(fields[i].name);
   }
   return true;
