@@ -54,6 +54,7 @@ void AddBenchCommands(Cli& cli) {
   CLI::App& group = cli.AddGroup(cli.root(), "bench", "Measures what this machine can do.");
   AddBenchJobs(cli, group);
   AddBenchClaim(cli, group);
+  AddBenchRecords(cli, group);
 }
 
 }  // namespace holdfast::cli

@@ -1,6 +1,8 @@
 #include "cli/cli.h"
 
 #include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -93,16 +95,21 @@ Result<JobId> ParseId(std::string_view text) {
               fmt::format("'{}' is not a job id: a whole number from 1", text.substr(0, 64)));
 }
 
-Cli::Cli() : root_("Holdfast keeps jobs that cannot be raced.", "holdfast") {
+Cli::Cli() : root_("Holdfast keeps jobs and records that cannot be raced.", "holdfast") {
   root_.formatter(std::make_shared<ExamplesFirst>());
   root_.footer(
       "holdfast job push email '{\"to\":\"ada\"}'\n"
       "holdfast work --concurrency 4 -- ./send-email\n"
       "holdfast job list --state failed\n"
+      "holdfast kind apply kinds/ticket.json\n"
+      "holdfast record transition ticket T-1 RESOLVED --data '{\"comment\":\"done\"}'\n"
       "holdfast serve --listen 127.0.0.1:8420");
   root_.require_subcommand(0, 1);  // at least one: told by NothingChosen, in better words
   root_.fallthrough();
   globals_.actor = FirstOf({"USER", "LOGNAME"});
+  // In a container or from cron nothing says who it is but the system itself.
+  const passwd* user = globals_.actor.empty() ? ::getpwuid(::geteuid()) : nullptr;
+  if (user != nullptr) globals_.actor = user->pw_name;
   AddGlobals();
 }
 
@@ -205,6 +212,9 @@ int Cli::Report(const Error& error) const {
     std::fprintf(stderr, "%s\n", json.text().c_str());
   } else {
     std::fprintf(stderr, "holdfast: %s\n", Describe(error).c_str());
+    for (const std::string& violation : error.detail.violations) {
+      std::fprintf(stderr, "  %s\n", Printable(violation).c_str());
+    }
   }
   return InfoOf(error.code).exit_code;
 }

@@ -32,6 +32,12 @@ struct Globals {
 /// What a command does once the whole line was read. The answer is the exit code.
 using Action = std::function<Result<int>()>;
 
+/// For options whose empty value would mean something else than what was meant: that of a variable
+/// which was never set.
+inline std::string RefuseEmpty(const std::string& text) {
+  return text.empty() ? "is empty" : "";
+}
+
 /// Threads: one.
 class Cli {
  public:
@@ -117,6 +123,10 @@ void AddPushCommand(Cli& cli, CLI::App& job);
 void AddWorkCommand(Cli& cli);
 void AddServeCommand(Cli& cli);
 void AddQueueCommands(Cli& cli);
+void AddRecordCommands(Cli& cli);
+void AddKindCommands(Cli& cli);
+void AddTransferCommands(Cli& cli);
+void AddCommitCommand(Cli& cli);
 void AddAuditCommands(Cli& cli);
 void AddStoreCommands(Cli& cli);
 void AddBenchCommands(Cli& cli);

@@ -3,18 +3,15 @@
 // A file is checked as a whole before anything is stored. What comes through a pipe cannot be:
 // there, everything in front of a bad line is stored and nothing from it on. Either way the last
 // word on stderr says exactly what was stored.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <memory>
 
 #include "base/result.h"
 #include "cli/cli.h"
+#include "cli/input.h"
 #include "cli/progress.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
@@ -82,7 +79,8 @@ class LineReader {
         end = buffer_.size();
       }
       if (end - start_ > kMaxLine) return TooLong();
-      Line line{++number_, Trim(std::string_view(buffer_).substr(start_, end - start_))};
+      auto text = TrimBlanks(std::string_view(buffer_).substr(start_, end - start_));
+      Line line{++number_, std::string(text)};
       start_ = searched_ = std::min(end + 1, buffer_.size());
       if (!line.payload.empty()) return line;
     }
@@ -98,13 +96,6 @@ class LineReader {
   std::int64_t number() const { return number_; }
 
  private:
-  static std::string Trim(std::string_view text) {
-    constexpr std::string_view kBlank = " \t\r";
-    std::size_t first = text.find_first_not_of(kBlank);
-    if (first == std::string_view::npos) return {};
-    return std::string(text.substr(first, text.find_last_not_of(kBlank) - first + 1));
-  }
-
   std::unexpected<Error> TooLong() const {
     return Fail(ErrorCode::kPayloadTooLarge,
                 fmt::format("line {}: the payload is over 256 KiB", number_ + 1));
@@ -114,18 +105,8 @@ class LineReader {
     buffer_.erase(0, start_);
     searched_ -= start_;
     start_ = 0;
-    std::size_t size = buffer_.size();
-    buffer_.resize(size + 64 * 1024);
-    ssize_t got = 0;
-    do {
-      got = read(fd_, buffer_.data() + size, buffer_.size() - size);
-    } while (got < 0 && errno == EINTR);
-    buffer_.resize(size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
-    if (got < 0) {
-      return Fail(ErrorCode::kInvalidArgument,
-                  fmt::format("cannot read the input: {}", std::strerror(errno)));
-    }
-    at_end_ = got == 0;
+    HF_ASSIGN_OR_RETURN(bool more, ReadSome(fd_, buffer_));
+    at_end_ = !more;
     return {};
   }
 
@@ -226,39 +207,6 @@ Result<void> PushAll(LineReader& reader, LinePusher& pusher) {
     if (reader.WouldWait()) HF_RETURN_IF_ERROR(pusher.Flush());
   }
 }
-
-/// A file descriptor that is closed at the end, unless it is stdin.
-class Input {
- public:
-  static Result<std::unique_ptr<Input>> Open(const std::string& file) {
-    auto input = std::make_unique<Input>();
-    if (file.empty() || file == "-") return input;
-    input->fd_ = open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat status {};
-    if (input->fd_ < 0 || fstat(input->fd_, &status) != 0) {
-      return Fail(ErrorCode::kInvalidArgument,
-                  fmt::format("cannot open {}: {}", file, std::strerror(errno)));
-    }
-    if (S_ISDIR(status.st_mode)) {
-      return Fail(ErrorCode::kInvalidArgument, file + " is a directory, not a file of payloads");
-    }
-    input->regular_ = S_ISREG(status.st_mode);
-    return input;
-  }
-  Input() = default;
-  ~Input() {
-    if (fd_ > STDERR_FILENO) close(fd_);
-  }
-  Input(const Input&) = delete;
-  Input& operator=(const Input&) = delete;
-
-  int fd() const { return fd_; }
-  bool regular() const { return regular_; }
-
- private:
-  int fd_ = STDIN_FILENO;
-  bool regular_ = false;
-};
 
 /// How many payloads the file holds. Errors: its first bad line.
 Result<std::int64_t> CheckFile(int fd) {
@@ -363,7 +311,8 @@ void AddSpecOptions(Cli& cli, CLI::App& push, PushOptions& options) {
   cli.AddText(push, "--metadata", spec.metadata, "JSON", "an object");
   cli.AddParsed(push, "--parent", spec.parent, &ParseId, "ID", "the job this one belongs to");
   cli.AddText(push, "--idempotency-key", options.idempotency_key, "KEY",
-              "repeating the command with the same key stores nothing twice");
+              "repeating the command with the same key stores nothing twice")
+      ->check(&RefuseEmpty);
 }
 
 }  // namespace

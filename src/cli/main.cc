@@ -7,6 +7,10 @@ int main(int argc, char** argv) {
   AddWorkCommand(cli);
   AddServeCommand(cli);
   AddQueueCommands(cli);
+  AddRecordCommands(cli);
+  AddKindCommands(cli);
+  AddTransferCommands(cli);
+  AddCommitCommand(cli);
   AddAuditCommands(cli);
   AddStoreCommands(cli);
   AddBenchCommands(cli);

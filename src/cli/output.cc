@@ -53,10 +53,6 @@ const char* ColourOf(JobState state) {
   return "";
 }
 
-void PrintLine(std::string_view name, std::string_view value) {
-  fmt::print("{:<13} {}\n", name, value);
-}
-
 void PrintSettings(const Job& job) {
   PrintLine("queue", job.queue);
   PrintLine("kind", job.kind);
@@ -171,6 +167,10 @@ std::string Describe(const Error& error) {
     text += fmt::format(" (try again in {})", RoughDuration(*error.detail.retry_after));
   }
   return text;
+}
+
+void PrintLine(std::string_view name, std::string_view value) {
+  fmt::print("{:<13} {}\n", name, value);
 }
 
 void PrintJson(const base::JsonWriter& json) {

@@ -11,6 +11,7 @@
 #include "holdfast/audit.h"
 #include "holdfast/job.h"
 #include "holdfast/queue.h"
+#include "holdfast/record.h"
 
 namespace holdfast::cli {
 
@@ -54,6 +55,9 @@ std::string Paint(JobState state);
 /// "not_found: job 7 does not exist", and the detail that helps a person.
 std::string Describe(const Error& error);
 
+/// A name and its value, aligned with those above.
+void PrintLine(std::string_view name, std::string_view value);
+
 /// One line of JSON to stdout.
 void PrintJson(const base::JsonWriter& json);
 
@@ -62,5 +66,14 @@ void PrintJob(const Job& job, OutputFormat format);
 
 /// "TOKEN" is shown only for jobs that this process claimed.
 void PrintJobs(const std::vector<Job>& jobs, bool with_tokens);
+
+void PrintRecord(const Record& record, OutputFormat format);
+void PrintRecords(const std::vector<Record>& records);
+void PrintTransfer(const Transfer& transfer, OutputFormat format);
+void PrintTransfers(const std::vector<Transfer>& transfers);
+void PrintKinds(const std::vector<Kind>& kinds);
+
+/// JSON text that means the same, without control characters that a terminal would obey.
+std::string PrintableJson(std::string_view json);
 
 }  // namespace holdfast::cli
