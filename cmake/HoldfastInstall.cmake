@@ -1,5 +1,6 @@
-# What `cmake --install` puts where: headers, library, binary, and the files by which CMake and
-# pkg-config find them again. Both are relocatable: no path of this machine is written into them.
+# What `cmake --install` puts where: headers, library, binary, kinds to start from, and the files by
+# which CMake and pkg-config find them again. Both are relocatable: no path of this machine is
+# written into them.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -7,6 +8,8 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/holdfast)
 
 install(DIRECTORY include/holdfast DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN *.h)
+install(DIRECTORY kinds DESTINATION ${CMAKE_INSTALL_DATADIR}/holdfast
+  FILES_MATCHING PATTERN *.json)
 install(TARGETS holdfast EXPORT holdfast-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
