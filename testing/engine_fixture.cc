@@ -81,6 +81,7 @@ MaintainReport EngineFixture::Pass(Duration time) {
     total.promoted += step.promoted;
     total.expired += step.expired;
     total.pruned += step.pruned;
+    total.lapsed += step.lapsed;
   } while (step.more);
   return total;
 }

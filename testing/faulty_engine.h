@@ -73,6 +73,25 @@ class FaultyEngine : public engine::Engine {
   Result<std::vector<Queue>> ListQueues(const Context& context) override {
     return engine_->ListQueues(context);
   }
+  Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key) override {
+    return engine_->GetRecord(context, key);
+  }
+  Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter) override {
+    return engine_->ListRecords(context, filter);
+  }
+  Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name) override {
+    return engine_->GetKind(context, name);
+  }
+  Result<std::vector<Kind>> ListKinds(const Context& context) override {
+    return engine_->ListKinds(context);
+  }
+  Result<std::optional<Transfer>> GetTransfer(const Context& context, TransferId id) override {
+    return engine_->GetTransfer(context, id);
+  }
+  Result<TransferPage> ListTransfers(const Context& context,
+                                     const TransferFilter& filter) override {
+    return engine_->ListTransfers(context, filter);
+  }
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override {
     return engine_->ListAudit(context, filter);
   }

@@ -107,6 +107,8 @@ Operation ScriptWriter::MakeReport(JobId id, Token token) {
 }
 
 Operation ScriptWriter::MakeOperation() {
+  if (OneIn(3)) return MakeRecordOperation();
+  if (OneIn(12)) return MakeTransfer();
   JobId id = MakeId();
   int kind = Below(100);
   if (kind < 30) return EnqueueJob{MakeSpec()};
@@ -139,6 +141,7 @@ Batch ScriptWriter::MakeBatch() {
     JobId id = MakeId();
     batch.guards.push_back(JobGuard{id, MakeToken(id)});
   }
+  if (OneIn(12)) batch.guards.push_back(MakeRecordGuard());
   if (OneIn(6)) {
     batch.idempotency_key = "key " + std::to_string(Below(30));
     keyed_.push_back(batch);

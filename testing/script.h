@@ -26,10 +26,16 @@ class ScriptWriter {
     return values[static_cast<std::size_t>(Below(static_cast<int>(values.size())))];
   }
 
+  /// Accounts, with 100 on each, that MakeDeclarations opens.
+  static constexpr int kAccounts = 5;
+
+  /// Declares the kinds that the script changes records of: to be committed first.
+  Batch MakeDeclarations();
   Batch MakeBatch();
   ClaimRequest MakeClaim();
   JobFilter MakeJobFilter();
   AuditFilter MakeAuditFilter();
+  RecordFilter MakeRecordFilter();
   JobId MakeId();
   Context MakeContext();
   Duration MakePause();
@@ -45,6 +51,12 @@ class ScriptWriter {
   SetQueue MakeSetQueue();
   Token MakeToken(JobId id);
   std::string MakeText();
+  Operation MakeRecordOperation();
+  Operation MakeTransfer();
+  std::string MakeRecordKind();
+  RecordTarget MakeTarget();
+  std::string MakeData();
+  Guard MakeRecordGuard();
 
   std::mt19937_64 random_;
   JobId last_id_ = 0;

@@ -23,8 +23,8 @@ SEAM = "engine/engine.h"
 # "include" is include/holdfast, which everybody but no header of a library may use.
 FOLDERS = {
     "include/holdfast": ({"include"}, set()),
-    "src/base": ({"include", "base"}, {"fmt", "spdlog", "posix"}),
-    "src/rules": ({"include", "base", "rules"}, {"fmt"}),
+    "src/base": ({"include", "base"}, {"fmt", "spdlog", "nlohmann", "posix"}),
+    "src/rules": ({"include", "base", "rules"}, {"fmt", "valijson"}),
     "src/wire": ({"include", "base", "rules", "wire"}, {"fmt", "simdjson", "openssl"}),
     "src/engine": ({"include", "base", "rules", "seam"}, set()),
     "src/engine/memory": (
@@ -49,7 +49,7 @@ FOLDERS = {
     "testing": (
         {"include", "base", "rules", "seam", "engine/memory", "engine/sqlite", "store", "net",
          "api", "testing"},
-        {"fmt", "gtest", "sqlite3", "posix"}),
+        {"fmt", "gtest", "nlohmann", "sqlite3", "posix"}),
     "tests": ("anything", "anything"),
     "bench": ("anything", "anything"),
     "examples": ({"include", "examples"}, {"fmt", "posix"}),
@@ -58,7 +58,7 @@ FOLDERS = {
 LIBRARIES = {
     "boost/": "boost", "fmt/": "fmt", "spdlog/": "spdlog", "simdjson": "simdjson",
     "openssl/": "openssl", "sqlite3": "sqlite3", "prometheus/": "prometheus", "CLI/": "cli11",
-    "gtest/": "gtest", "gmock/": "gtest",
+    "nlohmann/": "nlohmann", "valijson/": "valijson", "gtest/": "gtest", "gmock/": "gtest",
 }
 
 MAX_FILE_LINES = 600
@@ -89,7 +89,8 @@ UNFINISHED = re.compile(r"\b(FIXME|XXX|TODO)\b")
 MACHINE_PATH = re.compile(r"(?<![\w.}/-])/(work|home|root|Users)/")
 TEMPORARY_PATH = re.compile(r"(?<![\w.}/-])/tmp/")
 
-RULES = [f"JOB_{n}" for n in range(1, 14)] + ["AUD_1", "CTX_1", "TIME_1", "IDEM_1"]
+RULES = ([f"JOB_{n}" for n in range(1, 14)] + [f"REC_{n}" for n in range(1, 10)] +
+         ["AUD_1", "CTX_1", "TIME_1", "IDEM_1"])
 
 # ---- the tree ----------------------------------------------------------------------------------
 

@@ -66,7 +66,9 @@ class Kills : public ::testing::TestWithParam<TempDir::Where> {
     ASSERT_EQ(CheckIntegrity(file_), "ok");
     std::unique_ptr<Store> store = Must(OpenStore("sqlite:" + file_, {.maintain = false}));
     ASSERT_THAT(store->CheckHealth(), IsOk());
+    Must(store->Commit({}, LoadSetUp()));
     RetryKeyed(*store);
+    VerifyRecords(*store);
     std::map<JobId, Job> jobs;
     std::set<std::string> tags;
     for (Job& job : ListAllJobs(*store)) {
@@ -92,9 +94,29 @@ class Kills : public ::testing::TestWithParam<TempDir::Where> {
         EXPECT_EQ(id, acknowledged->second);
       }
       retried_ += receipt.replayed ? 1 : 0;
+      ++keyed_;
       journal_.enqueued[tag] = id;
     }
     journal_.keyed.clear();
+  }
+
+  /// Each keyed request has counted once; no transfer has made or lost anything; every trail tells
+  /// its record.
+  void VerifyRecords(Store& store) {
+    std::optional<Record> counter = Must(store.GetRecord({}, {"counter", "jobs"}));
+    ASSERT_TRUE(counter.has_value());
+    EXPECT_EQ(counter->data, "{\"n\":" + std::to_string(keyed_) + "}");
+    EXPECT_EQ(counter->version, 1 + keyed_);
+    std::int64_t sum = 0;
+    for (const Record& account : ListAllRecords(store, "account")) {
+      std::int64_t balance = 0;
+      ASSERT_EQ(std::sscanf(account.data.c_str(), "{\"balance\":%ld}", &balance), 1);
+      EXPECT_GE(balance, 0);
+      for (const Reservation& reserved : account.reserved) EXPECT_GE(balance, reserved.amount);
+      sum += balance;
+    }
+    EXPECT_EQ(sum, 1000 * kLoadAccounts);
+    ExpectRecordsToBeExact(store);
   }
 
   void VerifyEnqueued(const std::map<JobId, Job>& jobs) {
@@ -150,6 +172,7 @@ class Kills : public ::testing::TestWithParam<TempDir::Where> {
   std::set<Token> tokens_;
   Token newest_token_ = 0;
   int retried_ = 0;
+  int keyed_ = 0;  // requests with a key that were surely done
 };
 
 TEST_P(Kills, NothingAcknowledgedIsLostAndNothingIsDoneTwice) {

@@ -39,12 +39,15 @@ class LoadThread {
 
   void Run() {
     while (true) {
-      switch (random_() % 4) {
+      switch (random_() % 6) {
         case 0:
           Enqueue();
           break;
         case 1:
           EnqueueWithKey();
+          break;
+        case 2:
+          Transfer();
           break;
         default:
           Work();
@@ -74,6 +77,20 @@ class LoadThread {
     journal_.Write("I? " + tag);
     Receipt receipt = Must(store_.Commit({}, KeyedEnqueue(tag)));
     journal_.Write("E! " + tag + " " + std::to_string(receipt.results[0].job->id));
+  }
+
+  /// Between two accounts, at once or in two steps: no interleaving and no crash changes the sum.
+  void Transfer() {
+    auto account = [this] { return std::to_string(random_() % kLoadAccounts); };
+    MakeTransfer make{.from = {"account", account()},
+                      .to = {"account", account()},
+                      .path = "/balance",
+                      .amount = static_cast<std::int64_t>(1 + random_() % 500)};
+    make.pending = random_() % 2 == 0;
+    if (make.pending) make.timeout = std::chrono::milliseconds(50);
+    Result<holdfast::Transfer> made = store_.Make({}, make);
+    if (!made || made->state != TransferState::kPending) return;
+    if (random_() % 2 == 0) (void)store_.Post({}, {made->id, made->amount / 2 + 1});
   }
 
   void Work() {
@@ -111,13 +128,28 @@ class LoadThread {
 }  // namespace
 
 Batch KeyedEnqueue(const std::string& tag) {
-  return {.operations = {EnqueueJob{{.kind = "k", .payload = '"' + tag + '"'}}},
+  return {.operations = {EnqueueJob{{.kind = "k", .payload = '"' + tag + '"'}},
+                         IncrementRecord{{"counter", "jobs"}, "/n"}},
           .idempotency_key = tag};
+}
+
+Batch LoadSetUp() {
+  Batch batch;
+  batch.operations = {ApplyKind{.name = "counter", .rules = "{}"},
+                      ApplyKind{.name = "account", .rules = R"({"bounds":{"/balance":{"min":0}}})"},
+                      CreateRecord{.kind = "counter", .id = "jobs", .data = R"({"n":0})"}};
+  for (int i = 0; i < kLoadAccounts; ++i) {
+    batch.operations.push_back(
+        CreateRecord{.kind = "account", .id = std::to_string(i), .data = R"({"balance":1000})"});
+  }
+  batch.idempotency_key = "set up";
+  return batch;
 }
 
 int RunLoad(const std::vector<std::string>& arguments) {
   auto store = Must(OpenStore("sqlite:" + arguments.at(0)));
   JournalWriter journal(arguments.at(1));
+  Must(store->Commit({}, LoadSetUp()));
   const std::uint64_t seed = std::stoull(arguments.at(2));
   std::cout << "ready" << std::endl;
   std::vector<std::jthread> threads;

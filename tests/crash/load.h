@@ -1,5 +1,5 @@
-// The process that is killed: several threads that add, claim and finish jobs, and write down what
-// they are about to do and what they were promised.
+// The process that is killed: several threads that add, claim and finish jobs, change records, and
+// write down what they are about to do and what they were promised.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,12 @@ struct Journal {
   void Read(const std::string& file);
 };
 
-/// The request that a keyed tag stands for: equal requests for equal tags.
+/// The request that a keyed tag stands for: equal requests for equal tags. It adds a job and counts
+/// it in the record counter/jobs, in one commit.
 Batch KeyedEnqueue(const std::string& tag);
+
+/// Declares the kinds and makes the records that the load changes, once: accounts with 1,000 each.
+constexpr int kLoadAccounts = 8;
+Batch LoadSetUp();
 
 }  // namespace holdfast::testing

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "engine/sqlite/schema.h"
 #include "testing/environment.h"
 #include "testing/store_checks.h"
 
@@ -70,6 +71,34 @@ TEST_F(Opening, ANewerSchemaIsRefusedAndNotTouched) {
   EXPECT_THAT(Open(file_),
               StatusIs(ErrorCode::kCorrupt, AllOf(HasSubstr("999"), HasSubstr("newer"))));
   EXPECT_THAT(Open(file_), StatusIs(ErrorCode::kCorrupt));
+}
+
+TEST_F(Opening, AStoreOfAnEarlierSchemaIsBroughtUpToDateAndLosesNothing) {
+  // What the first version would have left behind: a job, its queue, an entry of the trail.
+  Execute(file_, "PRAGMA journal_mode=WAL; " + engine::SchemaSql(0, 1) + R"sql(
+      PRAGMA application_id=1215261796; PRAGMA user_version=1;
+      UPDATE counters SET last_job = 7, last_token = 9, last_audit = 3, last_time = 1000000;
+      INSERT INTO queues VALUES ('default', 0, NULL, NULL, 0, 86400000000, 604800000000,
+                                 0, 1, 0, 0, 0, 0);
+      INSERT INTO jobs (id, queue, kind, state, priority, run_at, attempt, max_attempts, token,
+                        lease_expiries, cancel_requested, created_at, unique_states, payload,
+                        ready_in)
+        VALUES (7, 'default', 'k', 'pending', 4, 1000000, 0, 25, 0, 0, 0, 1000000, 0, '"x"',
+                'default');
+      INSERT INTO audit VALUES (3, 1000000, 'ada', 'queue.set', 'queue/default', 'running',
+                                'running', 0, 0, 0, '', '{}', '', 1))sql");
+  std::unique_ptr<Store> store = Must(OpenStore("sqlite:" + file_, {.maintain = false}));
+  EXPECT_EQ(Must(store->GetJob({}, 7))->payload, "\"x\"");
+  std::vector<AuditEntry> trail = Must(store->ListAudit({}, {})).items;
+  ASSERT_EQ(trail.size(), 1U);
+  EXPECT_EQ(trail[0].actor, "ada");
+  EXPECT_EQ(trail[0].new_version, 0);
+  Must(store->Apply({}, {.name = "note", .rules = "{}"}));
+  EXPECT_EQ(Must(store->Create({}, {.kind = "note"})).version, 1);
+  EXPECT_EQ(Must(store->Enqueue({}, {.kind = "k"})).id, 8);
+  EXPECT_EQ(Must(store->Claim({}, {.worker = "w"})).at(0).token, 10);
+  store.reset();
+  EXPECT_THAT(Open(file_), IsOk());
 }
 
 TEST_F(Opening, AnEmptyFileBecomesAStore) {

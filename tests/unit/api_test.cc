@@ -65,8 +65,8 @@ TEST_F(Api, BadCommitsAreRefusedByName) {
       {R"({"batches":[]})", "batches has 0 entries (1 to 1000)"},
       {R"({"operations":[{"do":"job.cancel","id":"1","x":1}]})",
        "operations[0].x is not a known field"},
-      {R"({"operations":[{"do":"record.create"}]})",
-       "operations[0].do: 'record.create' is not an operation"},
+      {R"({"operations":[{"do":"lock.acquire"}]})",
+       "operations[0].do: 'lock.acquire' is not an operation"},
   };
   for (const auto& [body, complaint] : bad) {
     Error error = ProblemOf(Post("/v1/commit", body));
@@ -142,6 +142,18 @@ TEST_F(Api, TheAuditTrailTellsWhoDidWhat) {
   EXPECT_EQ(audit("?operation=job.cancel&limit=1").size(), 1U);
   EXPECT_EQ(audit("?since=2025-12-31T23:00:00-01:00").size(), 2U);
   EXPECT_EQ(audit("?until=2020-01-01T00:00:00Z").size(), 0U);
+  EXPECT_EQ(audit("?min_lock_wait=0s").size(), 2U);
+  EXPECT_EQ(audit("?min_lock_wait=1h").size(), 0U);
+  EXPECT_EQ(audit("?refused=false").size(), 2U);
+  EXPECT_EQ(audit("?refused=true").size(), 0U);
+  EXPECT_EQ(ProblemOf(Post(PathOf(job, "retry"))).code, ErrorCode::kInvalidTransition);
+  ASSERT_TRUE(store_->Maintain({}));  // refusals are written aside
+  ASSERT_EQ(audit("?refused=true").size(), 1U);
+  EXPECT_EQ(audit("?refused=true").at(0).error, "invalid_transition");
+  EXPECT_EQ(audit("?refused=false").size(), 2U);
+  EXPECT_THAT(ProblemOf(Get("/v1/audit?refused=1")).message, "refused must be true or false");
+  EXPECT_THAT(ProblemOf(Get("/v1/audit?min_lock_wait=100")).message,
+              StartsWith("min_lock_wait: '100' is not a duration"));
   EXPECT_THAT(ProblemOf(Get("/v1/audit?since=today")).message, StartsWith("since: 'today' is not"));
   EXPECT_THAT(ProblemOf(Get("/v1/audit?limit=x")).message, StartsWith("limit must be"));
 }
@@ -233,6 +245,12 @@ TEST_F(Api, BodiesAreBoundedByWhatTheyHold) {
        {"/v1/jobs/batch", "/v1/jobs/finish", "/v1/jobs/renew", "/v1/commit", "/v1/commit?x=1"}) {
     EXPECT_EQ(api_->BodyLimit("POST", path), 8U << 20) << path;
   }
+  // Data of 1 MiB must come through, and what is larger must be refused by the rules' own words.
+  for (std::string path : {"/v1/records/k/1", "/v1/records/k/1?x=1", "/v1/kinds/k"}) {
+    EXPECT_GT(api_->BodyLimit("PUT", path), 1U << 20) << path;
+    EXPECT_LT(api_->BodyLimit("PUT", path), 2U << 20) << path;
+  }
+  EXPECT_GT(api_->BodyLimit("POST", "/v1/records/k/1/actions/a"), 1U << 20);
 }
 
 TEST_F(Api, RefusalsOfTheServerAreProblemsToo) {

@@ -74,5 +74,11 @@ TEST(Fail, CarriesTheDetailThatItsCodeCallsFor) {
   EXPECT_EQ(result.error().detail.operation, std::nullopt);
 }
 
+TEST(Fail, KeepsMessagesToOneLine) {
+  Result<int> result =
+      Fail(ErrorCode::kInvalidArgument, "'a\nb\r\tc\x7f' is none, but \xC3\xA4 is");
+  EXPECT_EQ(result.error().message, "'a b  c ' is none, but \xC3\xA4 is");
+}
+
 }  // namespace
 }  // namespace holdfast

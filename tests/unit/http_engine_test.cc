@@ -54,6 +54,117 @@ TEST_F(HttpEngine, EveryCallReachesTheServersStore) {
   EXPECT_TRUE(remote_->Maintain({}));
 }
 
+TEST_F(HttpEngine, RecordsKindsAndTransfersReachTheServersStore) {
+  EXPECT_FALSE(remote_->GetKind({}, "account")->has_value());
+  EXPECT_EQ(remote_->ListRecords({}, {.kind = "account"}).error().code, ErrorCode::kNotFound);
+  Kind kind = *remote_->Apply(
+      {}, {.name = "account", .rules = R"({"unique":["/number"],"parent":{"kind":"account"}})"});
+  EXPECT_EQ(**store_->GetKind({}, "account"), kind);
+  EXPECT_EQ(**remote_->GetKind({}, "account"), kind);
+  EXPECT_EQ(remote_->ListKinds({})->at(0), kind);
+
+  Record parent = *remote_->Create({}, {.kind = "account", .id = "p:1@x"});
+  Record one = *remote_->Create({}, {.kind = "account",
+                                     .id = "a",
+                                     .data = R"({"n":9007199254740993,"number":1})",
+                                     .parent = parent.key()});
+  Record two = *remote_->Create({}, {.kind = "account", .data = R"({"n":0,"number":2})"});
+  EXPECT_EQ(**store_->GetRecord({}, one.key()), one);
+  EXPECT_EQ(**remote_->GetRecord({}, one.key()), one);
+  EXPECT_EQ(**remote_->GetRecord({}, parent.key()), **store_->GetRecord({}, parent.key()));
+  EXPECT_EQ((*remote_->GetRecord({}, parent.key()))->children.size(), 1U);
+  EXPECT_FALSE(remote_->GetRecord({}, {"account", "none"})->has_value());
+  EXPECT_EQ(remote_->ListRecords({}, {.kind = "account"})->items.size(), 3U);
+  auto children = remote_->ListRecords({}, {.kind = "account", .parent = parent.key()});
+  ASSERT_EQ(children->items.size(), 1U);
+  EXPECT_EQ(children->items[0], one);
+  RecordPage page = *remote_->ListRecords({}, {.kind = "account", .limit = 2});
+  EXPECT_EQ(page.items.size(), 2U);
+  page = *remote_->ListRecords({}, {.kind = "account", .limit = 2, .cursor = page.next_cursor});
+  EXPECT_EQ(page.items.size(), 1U);
+
+  Transfer transfer = *remote_->Make({}, {.from = one.key(),
+                                          .to = two.key(),
+                                          .path = "/n",
+                                          .amount = 9'007'199'254'740'992,
+                                          .pending = true});
+  EXPECT_EQ(**store_->GetTransfer({}, transfer.id), transfer);
+  EXPECT_EQ(**remote_->GetTransfer({}, transfer.id), transfer);
+  EXPECT_FALSE(remote_->GetTransfer({}, 999)->has_value());
+  EXPECT_FALSE(remote_->GetTransfer({}, 0)->has_value());
+  EXPECT_EQ((*remote_->GetRecord({}, one.key()))->reserved.at(0).amount, transfer.amount);
+  EXPECT_EQ(remote_->Post({}, {.id = transfer.id})->state, TransferState::kPosted);
+  EXPECT_EQ((*remote_->GetRecord({}, one.key()))->data, R"({"n":1,"number":1})");
+}
+
+TEST_F(HttpEngine, ErrorsAboutRecordsAreThoseOfTheServersStore) {
+  ASSERT_TRUE(remote_->Apply({}, {.name = "k", .rules = R"({"unique":["/u"]})"}));
+  Record one = *remote_->Create({}, {.kind = "k", .id = "1", .data = R"({"u":1})"});
+  std::vector<Batch> batches(6);
+  batches[0].operations = {CreateRecord{.kind = "k", .data = R"({"u":1})"}};
+  batches[1].operations = {MergeRecord{{.kind = "k", .id = "1", .version = 9}, "{}"}};
+  batches[2].operations = {DeleteRecord{{.kind = "k", .id = "none"}}};
+  batches[3].operations = {ApplyKind{.name = "k", .rules = R"({"schema":{"required":["x"]}})"}};
+  batches[4].operations = {DeleteRecord{{.kind = "k", .id = "1"}}};
+  batches[4].guards = {VersionGuard{one.key(), 2}};
+  batches[5].operations = {DeleteRecord{{.kind = "k", .id = "1"}}};
+  batches[5].guards = {AbsentGuard{one.key()}};
+  auto there = remote_->CommitMany({}, batches);
+  auto here = store_->CommitMany({}, batches);
+  ASSERT_EQ(there.size(), here.size());
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    ASSERT_FALSE(here[i]) << i;
+    ASSERT_FALSE(there[i]) << i;
+    EXPECT_EQ(there[i].error(), here[i].error()) << there[i].error().message;
+  }
+  EXPECT_EQ(there[0].error().detail.record, "k/1");
+  EXPECT_EQ(there[1].error().detail.current, 1);
+  EXPECT_EQ(there[3].error().detail.violations.size(), 1U);
+  EXPECT_EQ(there[4].error().code, ErrorCode::kVersionMismatch);
+  EXPECT_EQ(there[5].error().code, ErrorCode::kAlreadyExists);
+}
+
+TEST_F(HttpEngine, TextThatIsNotOneJsonValueDoesNotBecomePartOfTheRequest) {
+  ASSERT_TRUE(remote_->Apply({}, {.name = "k", .rules = R"({"states":{"initial":"A",
+      "transitions":{"A":["B"]},"final":["B"],"require":{"B":["/why"]}}})"}));
+  ASSERT_TRUE(remote_->Create({}, {.kind = "k", .id = "1"}));
+  const std::string more = R"({},"force":true)";
+  const std::string other = R"({}},{"do":"record.delete","kind":"k","id":"1")";
+  RecordTarget one{.kind = "k", .id = "1"};
+  for (const std::string& text : {more, other, std::string(), std::string("{"), std::string("x")}) {
+    std::vector<Batch> batches(7);
+    batches[0].operations = {CreateRecord{.kind = "k", .data = text}};
+    batches[1].operations = {ReplaceRecord{one, text}};
+    batches[2].operations = {MergeRecord{one, text}};
+    batches[3].operations = {AppendRecord{one, "/l", text}};
+    batches[4].operations = {TransitionRecord{one, "B", text}};
+    batches[5].operations = {RunAction{one, "a", text}};
+    batches[6].operations = {ApplyKind{.name = "k2", .rules = text}};
+    auto there = remote_->CommitMany({}, batches);
+    auto here = store_->CommitMany({}, batches);
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+      ASSERT_FALSE(there[i]) << i << text;
+      EXPECT_EQ(there[i].error(), here[i].error()) << there[i].error().message;
+      EXPECT_EQ(there[i].error().code, ErrorCode::kInvalidArgument);
+    }
+  }
+  EXPECT_EQ((*store_->GetRecord({}, {"k", "1"}))->version, 1);
+  EXPECT_EQ(store_->ListRecords({}, {.kind = "k"})->items.size(), 1U);
+}
+
+TEST_F(HttpEngine, TheFiltersOfTheAuditTrailTravelAlong) {
+  Job job = *remote_->Enqueue({}, {.kind = "k"});
+  ASSERT_TRUE(remote_->Cancel({}, job.id));
+  ASSERT_FALSE(remote_->Cancel({}, job.id));
+  ASSERT_TRUE(store_->Maintain({}));
+  auto count = [&](AuditFilter filter) { return remote_->ListAudit({}, filter)->items.size(); };
+  EXPECT_EQ(count({}), 2U);
+  EXPECT_EQ(count({.refused = true}), 1U);
+  EXPECT_EQ(count({.refused = false}), 1U);
+  EXPECT_EQ(count({.min_lock_wait = Duration::zero()}), 2U);
+  EXPECT_EQ(count({.min_lock_wait = std::chrono::hours(1)}), 0U);
+}
+
 TEST_F(HttpEngine, WhoAsksTravelsAlong) {
   Context context;
   context.actor = "ada lövelace";

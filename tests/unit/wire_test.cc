@@ -185,6 +185,8 @@ TEST(Wire, QueuesAuditEntriesAndStatsSurviveTheRoundTrip) {
                    .target = "job/7",
                    .old_status = "pending",
                    .new_status = "cancelled",
+                   .old_version = 6,
+                   .new_version = 7,
                    .token = 5,
                    .lock_wait = Duration(12),
                    .commit = milliseconds(3),
@@ -246,6 +248,8 @@ TEST(Wire, EveryErrorKeepsItsCodeAndItsFacts) {
                     .current = 5,
                     .retry_after = milliseconds(7),
                     .rule = "r",
+                    .record = "ticket/T-1",
+                    .violations = {"ticket/T-1: /a", "ticket/T-2: \"b\""},
                     .cycle = {"a", "b"}};
     base::JsonWriter json;
     json.BeginObject();
