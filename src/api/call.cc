@@ -82,7 +82,6 @@ Result<std::int64_t> Call::ParameterAsId(std::string_view of_what) const {
 }
 
 void Call::MarkReplayed() {
-  is_replayed_ = true;
   AddHeader("Idempotency-Replayed", "true");
 }
 

@@ -86,7 +86,6 @@ class Call {
 
   /// The answer is the stored one to an earlier request, and a header shall say so.
   void MarkReplayed();
-  bool is_replayed() const { return is_replayed_; }
 
   /// Adds a header to the answer.
   void AddHeader(std::string name, std::string value);
@@ -109,7 +108,6 @@ class Call {
   Parameters parameters_;
   std::string_view route_ = "(unknown)";
   net::Headers headers_;
-  bool is_replayed_ = false;
 };
 
 /// An id for a request that came without one.

@@ -23,16 +23,10 @@ Result<ApplyKind> ApplicationOf(const Call& call) {
   return apply;
 }
 
-/// The kind was not there when the call came. If somebody else declared it meanwhile, both may be
-/// told that they did: the rules are the same, or the version is another.
-void AnswerDeclared(Call& call, const OperationResult& result) {
-  Answer(call, result.kind->version == 1 ? 201 : 200, *result.kind);
-}
-
-/// It was there. A repeated request is told again what the first one was told.
-void AnswerChanged(Call& call, const OperationResult& result) {
-  bool was_declared = call.is_replayed() && result.kind->version == 1;
-  Answer(call, was_declared ? 201 : 200, *result.kind);
+/// 201 if this very request declared the kind; a repeated one is told again what the first one was.
+void AnswerApplied(Call& call, const OperationResult& result) {
+  bool is_new = result.kind->version == 1 && !result.existing;
+  Answer(call, is_new ? 201 : 200, *result.kind);
 }
 
 }  // namespace
@@ -64,10 +58,7 @@ void GetKind(Call call) {
 void PutKind(Call call) {
   auto apply = ApplicationOf(call);
   if (!apply) return call.Refuse(apply.error());
-  auto before = call.store().GetKind(call.context(), apply->name);
-  if (!before) return call.Refuse(before.error());
-  bool is_new = !before->has_value();
-  CommitOne(std::move(call), *std::move(apply), is_new ? AnswerDeclared : AnswerChanged);
+  CommitOne(std::move(call), *std::move(apply), AnswerApplied);
 }
 
 }  // namespace holdfast::api
