@@ -82,6 +82,7 @@ MaintainReport EngineFixture::Pass(Duration time) {
     total.expired += step.expired;
     total.pruned += step.pruned;
     total.lapsed += step.lapsed;
+    total.unlocked += step.unlocked;
   } while (step.more);
   return total;
 }

@@ -109,6 +109,7 @@ Operation ScriptWriter::MakeReport(JobId id, Token token) {
 Operation ScriptWriter::MakeOperation() {
   if (OneIn(3)) return MakeRecordOperation();
   if (OneIn(12)) return MakeTransfer();
+  if (OneIn(5)) return MakeLockOperation();
   JobId id = MakeId();
   int kind = Below(100);
   if (kind < 30) return EnqueueJob{MakeSpec()};
@@ -142,6 +143,10 @@ Batch ScriptWriter::MakeBatch() {
     batch.guards.push_back(JobGuard{id, MakeToken(id)});
   }
   if (OneIn(12)) batch.guards.push_back(MakeRecordGuard());
+  if (OneIn(10)) {
+    std::string name = MakeLockName();
+    batch.guards.push_back(LockGuard{name, MakeLockToken(name)});
+  }
   if (OneIn(6)) {
     batch.idempotency_key = "key " + std::to_string(Below(30));
     keyed_.push_back(batch);
@@ -200,6 +205,8 @@ void ScriptWriter::Learn(const Job& job) {
 void ScriptWriter::Learn(const Receipt& receipt) {
   for (const OperationResult& result : receipt.results) {
     if (result.job) Learn(*result.job);
+    if (!result.lock) continue;
+    for (const LockGrant& grant : result.lock->grants) Learn(grant);
   }
 }
 

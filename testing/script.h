@@ -38,11 +38,14 @@ class ScriptWriter {
   RecordFilter MakeRecordFilter();
   JobId MakeId();
   Context MakeContext();
+  /// A request that may have to wait for its lock.
+  AcquireLock MakeWait();
   Duration MakePause();
 
   /// What an answer tells: new ids, new tokens.
   void Learn(const Job& job);
   void Learn(const Receipt& receipt);
+  void Learn(const LockGrant& grant);
 
  private:
   Operation MakeOperation();
@@ -53,6 +56,9 @@ class ScriptWriter {
   std::string MakeText();
   Operation MakeRecordOperation();
   Operation MakeTransfer();
+  Operation MakeLockOperation();
+  std::string MakeLockName();
+  Token MakeLockToken(const std::string& name);
   std::string MakeRecordKind();
   RecordTarget MakeTarget();
   std::string MakeData();
@@ -61,6 +67,7 @@ class ScriptWriter {
   std::mt19937_64 random_;
   JobId last_id_ = 0;
   std::map<JobId, std::vector<Token>> tokens_;
+  std::map<std::string, std::vector<Token>> lock_tokens_;
   std::vector<Batch> keyed_;  // batches with a key, to be sent again
 };
 

@@ -90,6 +90,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.}/-])/(work|home|root|Users)/")
 TEMPORARY_PATH = re.compile(r"(?<![\w.}/-])/tmp/")
 
 RULES = ([f"JOB_{n}" for n in range(1, 14)] + [f"REC_{n}" for n in range(1, 10)] +
+         [f"LOCK_{n}" for n in range(1, 12)] +
          ["AUD_1", "CTX_1", "TIME_1", "IDEM_1"])
 
 # ---- the tree ----------------------------------------------------------------------------------

@@ -216,7 +216,12 @@ Result<LockOutcome> Await(Rows& rows, const AwaitLock& op, const Origin& origin)
   for (const std::string& name : NamesOf(op.request)) {
     Settle(rows, rows.locks().Named(name), origin);
   }
-  if (op.ticket != 0) return LookAgain(rows, op, origin);
+  if (op.ticket != 0) {
+    // Settling wakes whoever is next somewhere. Who looks already need not be woken for it; those it
+    // wakes have come before it, so that this ends.
+    std::erase(rows.locks().notes.woken, op.waiter);
+    return LookAgain(rows, op, origin);
+  }
   Result<std::vector<LockGrant>> grants = TryAcquire(rows, op.request, origin);
   if (grants) return LockOutcome{.grants = *std::move(grants)};
   if (grants.error().code != ErrorCode::kBusy) return std::unexpected(std::move(grants).error());

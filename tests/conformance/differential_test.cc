@@ -1,7 +1,10 @@
 // The memory engine is the specification: whatever it answers to a random script, the others answer
 // too, Result by Result and job by job. What survives its process is reopened in the middle.
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <thread>
 
+#include "base/mutex.h"
 #include "testing/script.h"
 #include "testing/store_checks.h"
 #include "testing/store_suite.h"
@@ -52,10 +55,10 @@ class Duel {
       case 3:
         return Read();
       case 4:
-        return CommitMany();
+        return script_.OneIn(2) ? CommitMany() : Wait();
       case 5:
         Pass();  // refusals that are not yet in the trail go with the process
-        if (script_.OneIn(5) && subject_.traits().survives_process_kill) subject_.Reopen();
+        if (script_.OneIn(5) && subject_.traits().survives_process_kill) Reopen();
         return CompareWhole();
       default:
         return Commit();
@@ -73,6 +76,8 @@ class Duel {
       EXPECT_EQ(ListAllRecords(specification_.store(), kind),
                 ListAllRecords(subject_.store(), kind));
     }
+    EXPECT_EQ(Must(specification_.store().ListLocks({}, {})).items,
+              Must(subject_.store().ListLocks({}, {})).items);
     AuditFilter audit;
     audit.limit = 1'000;
     EXPECT_EQ(WithoutMeasurements(Must(specification_.store().ListAudit({}, audit))).items,
@@ -86,6 +91,7 @@ class Duel {
     SCOPED_TRACE(wire::ToText(wire::WriteBatch, batch));
     CompareReceipts(specification_.store().Commit(context, batch),
                     subject_.store().Commit(context, batch));
+    AwaitAnswers();
   }
 
   void CommitMany() {
@@ -101,6 +107,7 @@ class Duel {
     auto actual = subject_.store().CommitMany(context, batches);
     ASSERT_EQ(expected.size(), actual.size());
     for (std::size_t i = 0; i < expected.size(); ++i) CompareReceipts(expected[i], actual[i]);
+    AwaitAnswers();
   }
 
   void CompareReceipts(const Result<Receipt>& expected, const Result<Receipt>& actual) {
@@ -129,7 +136,9 @@ class Duel {
     EXPECT_EQ(expected.expired, actual.expired);
     EXPECT_EQ(expected.pruned, actual.pruned);
     EXPECT_EQ(expected.lapsed, actual.lapsed);
+    EXPECT_EQ(expected.unlocked, actual.unlocked);
     EXPECT_EQ(expected.more, actual.more);
+    AwaitAnswers();
     CompareWhole();
   }
 
@@ -160,6 +169,86 @@ class Duel {
     EXPECT_EQ(WithoutMeasurements(expected_audit).items, WithoutMeasurements(actual_audit).items);
     EXPECT_EQ(expected_audit.next_cursor, actual_audit.next_cursor);
   }
+
+  /// Somebody stands in line, or gives up. The grants come by way of the other steps.
+  void Wait() {
+    if (subject_.traits().is_remote) return Commit();  // there the call would block
+    if (!stops_.empty() && script_.OneIn(4)) {
+      for (std::stop_source* stop : {&stops_.back().first, &stops_.back().second}) {
+        stop->request_stop();
+      }
+      stops_.pop_back();
+      return AwaitAnswers();
+    }
+    AcquireLock request = script_.MakeWait();
+    stops_.emplace_back();
+    Context context = script_.MakeContext();
+    context.stop = stops_.back().first.get_token();
+    Ask(specification_.store(), context, request, expected_answers_);
+    context.stop = stops_.back().second.get_token();
+    Ask(subject_.store(), context, request, actual_answers_);
+    ++asked_;
+    AwaitAnswers();
+  }
+
+  /// Answers by the place of their question. Threads: any.
+  struct Answers {
+    base::Mutex mutex{base::LockRank::kWait};
+    std::map<int, std::string> by_question HF_GUARDED_BY(mutex);
+    std::vector<LockGrant> grants HF_GUARDED_BY(mutex);
+
+    std::map<int, std::string> Copy() {
+      base::MutexLock lock(mutex);
+      return by_question;
+    }
+  };
+
+  void Ask(Store& store, const Context& context, const AcquireLock& request,
+           const std::shared_ptr<Answers>& answers) {
+    store.AcquireAsync(context, request,
+                       [answers, question = asked_](Result<std::vector<LockGrant>> grants) {
+                         base::MutexLock lock(answers->mutex);
+                         answers->by_question[question] =
+                             grants ? wire::ToText(wire::WriteGrants, *grants)
+                                    : std::string(InfoOf(grants.error().code).name);
+                         if (grants) answers->grants.push_back(grants->front());
+                       });
+  }
+
+  /// The memory engine has put everybody in line, and answered whom it answers, when a call
+  /// returns; another one may need a moment.
+  void AwaitAnswers() {
+    const auto give_up = std::chrono::steady_clock::now() + seconds(30);
+    auto locks = [](EngineFixture& fixture) {
+      return Must(fixture.store().ListLocks({}, {})).items;
+    };
+    while ((expected_answers_->Copy().size() > actual_answers_->Copy().size() ||
+            locks(specification_) != locks(subject_)) &&
+           std::chrono::steady_clock::now() < give_up) {
+      std::this_thread::yield();
+    }
+    EXPECT_EQ(expected_answers_->Copy(), actual_answers_->Copy());
+    base::MutexLock lock(expected_answers_->mutex);
+    for (const LockGrant& grant : expected_answers_->grants) script_.Learn(grant);
+    expected_answers_->grants.clear();
+  }
+
+  /// Whoever waits is sent away first, in both: a process that ends does so.
+  void Reopen() {
+    for (auto& [first, second] : stops_) {
+      first.request_stop();
+      second.request_stop();
+    }
+    stops_.clear();
+    AwaitAnswers();
+    subject_.Reopen();
+  }
+
+  std::shared_ptr<Answers> expected_answers_ = std::make_shared<Answers>();
+  std::shared_ptr<Answers> actual_answers_ = std::make_shared<Answers>();
+  int asked_ = 0;
+  // Of those in line, in the specification and in the subject.
+  std::vector<std::pair<std::stop_source, std::stop_source>> stops_;
 
   EngineFixture specification_;
   EngineFixture subject_;

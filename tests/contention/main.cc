@@ -7,5 +7,8 @@ int main(int argc, char** argv) {
                                              {{"drain", holdfast::testing::RunDrainer},
                                               {"hold", holdfast::testing::RunHolder},
                                               {"wait", holdfast::testing::RunWaiter},
+                                              {"lock", holdfast::testing::RunLocker},
+                                              {"lock_wait", holdfast::testing::RunLockWaiter},
+                                              {"lock_count", holdfast::testing::RunLockCounter},
                                               {"duplicate", holdfast::testing::RunDuplicator}});
 }

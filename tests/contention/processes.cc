@@ -1,5 +1,8 @@
 #include "contention/processes.h"
 
+#include <unistd.h>
+
+#include <fstream>
 #include <iostream>
 
 #include "testing/matchers.h"
@@ -45,6 +48,55 @@ int RunWaiter(const std::vector<std::string>& arguments) {
   std::vector<Job> jobs =
       Must(store->Claim({}, {.worker = "waiter", .wait = std::chrono::minutes(1)}));
   std::cout << (jobs.empty() ? "none" : std::to_string(jobs[0].id)) << std::endl;
+  return 0;
+}
+
+int RunLocker(const std::vector<std::string>& arguments) {
+  // Without maintenance, for the reason given above.
+  std::unique_ptr<Store> store = Must(OpenStore("sqlite:" + arguments.at(0), {.maintain = false}));
+  AcquireLock request{.name = arguments.at(1),
+                      .owner = "locker",
+                      .ttl = std::chrono::milliseconds(std::stoi(arguments.at(2)))};
+  LockGrant grant = Must(store->Acquire({}, std::move(request))).front();
+  std::cout << grant.token << std::endl;
+  std::string line;
+  std::getline(std::cin, line);
+  Batch batch{.operations = {IncrementRecord{{"account", "a"}, "/n", 100}}};
+  if (line == "guarded") batch.guards.emplace_back(LockGuard{grant.name, grant.token});
+  Result<Receipt> result = store->Commit({}, std::move(batch));
+  std::cout << (result ? "ok" : InfoOf(result.error().code).name) << std::endl;
+  return 0;
+}
+
+int RunLockWaiter(const std::vector<std::string>& arguments) {
+  std::unique_ptr<Store> store = Open(arguments.at(0));
+  AcquireLock request{.name = arguments.at(1),
+                      .owner = arguments.at(2),
+                      .ttl = std::chrono::hours(1),
+                      .wait = std::chrono::minutes(5)};
+  std::cout << "waiting" << std::endl;
+  Result<std::vector<LockGrant>> grants = store->Acquire({}, std::move(request));
+  std::cout << (grants ? std::to_string(grants->front().token)
+                       : std::string(InfoOf(grants.error().code).name))
+            << std::endl;
+  std::string line;
+  std::getline(std::cin, line);
+  return 0;
+}
+
+int RunLockCounter(const std::vector<std::string>& arguments) {
+  std::unique_ptr<Store> store = Open(arguments.at(0));
+  for (int i = 0; i < std::stoi(arguments.at(2)); ++i) {
+    AcquireLock request{.name = arguments.at(1),
+                        .owner = std::to_string(getpid()),
+                        .wait = std::chrono::minutes(5)};
+    LockGrant grant = Must(store->Acquire({}, std::move(request))).front();
+    long number = 0;
+    std::ifstream(arguments.at(3)) >> number;
+    std::ofstream(arguments.at(3)) << number + 1;
+    Must(store->Release({}, {grant.name, grant.token}));
+    std::cout << grant.token << std::endl;
+  }
   return 0;
 }
 

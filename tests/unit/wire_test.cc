@@ -100,7 +100,22 @@ std::vector<Operation> EveryOperation() {
                    .audit = true,
                    .retain_completed = seconds(1),
                    .retain_failed = seconds(2)},
-          SetQueue{.name = "nothing"}};
+          SetQueue{.name = "nothing"},
+          AcquireLock{.name = "l", .owner = "o"},
+          AcquireLock{.names = {"a", "b"},
+                      .policy = LockPolicy::kAny,
+                      .owner = "o",
+                      .mode = LockMode::kShared,
+                      .limit = 3,
+                      .ttl = seconds(20),
+                      .lock_delay = seconds(2),
+                      .preset = "DEFAULT",
+                      .wait = seconds(1)},
+          RenewLock{"l", 7, seconds(4)},
+          RenewLock{"l", 7},
+          ReleaseLock{"l", 7},
+          BreakLock{"l", "because", 7},
+          BreakLock{"l", "because"}};
 }
 
 std::string TextOf(const Batch& batch) {

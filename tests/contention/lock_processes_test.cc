@@ -1,0 +1,151 @@
+// Locks between processes on one file, without a server: the holder that was stopped, the waiter
+// that died, the line that spans processes.
+#include <chrono>
+#include <fstream>
+#include <memory>
+#include <thread>
+
+#include "testing/environment.h"
+#include "testing/helper_process.h"
+#include "testing/matchers.h"
+
+namespace holdfast::testing {
+namespace {
+
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+class LockProcesses : public ::testing::Test {
+ protected:
+  LockProcesses() : store_(Must(OpenStore("sqlite:" + file_))) {
+    Must(store_->Apply({}, ApplyKind{.name = "account", .rules = "{}"}));
+    Must(store_->Create({}, CreateRecord{.kind = "account", .id = "a", .data = R"({"n":0})"}));
+  }
+  std::unique_ptr<HelperProcess> Start(const std::string& helper,
+                                       std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), file_);
+    return std::make_unique<HelperProcess>(helper, arguments);
+  }
+  LockGrant Take(const std::string& owner, Duration wait = minutes(2)) {
+    return Must(store_->Acquire({}, {.name = "l", .owner = owner, .wait = wait})).front();
+  }
+  std::string Data() { return Must(store_->GetRecord({}, {"account", "a"}))->data; }
+  void AwaitInLine(std::size_t count) {
+    const auto give_up = std::chrono::steady_clock::now() + minutes(1);
+    while (Must(store_->GetLock({}, "l")).waiters.size() != count) {
+      ASSERT_LT(std::chrono::steady_clock::now(), give_up);
+      std::this_thread::yield();
+    }
+  }
+  /// A holder is stopped past its lease, a successor takes the lock and sets the number to 1, the
+  /// first goes on and adds 100, with or without the guard. What it was told.
+  std::string StaleHolderWrites(const std::string& how) {
+    auto stalled = Start("lock", {"l", "200"});
+    const Token token = std::stoll(stalled->ReadLine().value());
+    stalled->Pause();
+    stalled->WriteLine(how);
+    LockGrant successor = Take("successor");
+    EXPECT_GT(successor.token, token);
+    Must(store_->Commit({}, {.guards = {LockGuard{"l", successor.token}},
+                             .operations = {ReplaceRecord{{"account", "a"}, R"({"n":1})"}}}));
+    stalled->Resume();
+    std::string answer = stalled->ReadLine().value_or("nothing");
+    EXPECT_EQ(stalled->Wait(), 0);
+    return answer;
+  }
+
+  TempDir dir_;
+  const std::string file_ = dir_.File("store.db");
+  std::unique_ptr<Store> store_;
+};
+
+TEST_F(LockProcesses, LOCK_8_AHolderThatWasStoppedPastItsLeaseIsFenced) {
+  EXPECT_EQ(StaleHolderWrites("guarded"), "fenced");
+  EXPECT_EQ(Data(), R"({"n":1})");
+}
+
+// What the guard is for: without it the same course of events does the damage.
+TEST_F(LockProcesses, LOCK_8_WithoutTheGuardTheStoppedHolderDoesDamage) {
+  EXPECT_EQ(StaleHolderWrites("unguarded"), "ok");
+  EXPECT_EQ(Data(), R"({"n":101})");
+}
+
+TEST_F(LockProcesses, LOCK_2_AWaiterThatDiesDelaysTheNextByTwoSecondsAtMost) {
+  LockGrant first = Take("first");
+  auto dead = Start("lock_wait", {"l", "dead"});
+  EXPECT_EQ(dead->ReadLine(), "waiting");
+  AwaitInLine(1);
+  auto next = Start("lock_wait", {"l", "next"});
+  EXPECT_EQ(next->ReadLine(), "waiting");
+  AwaitInLine(2);
+  dead->Signal(SIGKILL);
+  EXPECT_EQ(dead->Wait(), -SIGKILL);
+  const auto released = std::chrono::steady_clock::now();
+  Must(store_->Release({}, {"l", first.token}));
+  std::string token = next->ReadLine().value();
+  const auto took = std::chrono::steady_clock::now() - released;
+  EXPECT_GT(std::stoll(token), first.token);
+  // Two seconds, and what a loaded machine takes to notice.
+  EXPECT_LT(took, seconds(4));
+}
+
+TEST_F(LockProcesses, LOCK_2_TheLineSpansProcesses) {
+  LockGrant first = Take("first");
+  auto second = Start("lock_wait", {"l", "second"});
+  AwaitInLine(1);
+  std::jthread third([&] {
+    LockGrant grant = Take("third");
+    Must(store_->Release({}, {"l", grant.token}));
+  });
+  AwaitInLine(2);
+  Must(store_->Release({}, {"l", first.token}));
+  EXPECT_EQ(second->ReadLine(), "waiting");
+  Token token = std::stoll(second->ReadLine().value());
+  EXPECT_EQ(Must(store_->GetLock({}, "l")).holders.at(0).owner, "second");
+  // A holder that is killed keeps the lock for its lease, unless somebody ends it.
+  second->Signal(SIGKILL);
+  Must(store_->Break({}, {"l", "its process is dead", token}));
+}
+
+TEST_F(LockProcesses, LOCK_1_FourProcessesCountExactly) {
+  const int each = Scaled(50, 10);
+  const std::string tally = dir_.File("tally");
+  std::vector<std::unique_ptr<HelperProcess>> helpers;
+  for (int i = 0; i < 4; ++i) helpers.push_back(Start("lock_count", {"l", std::to_string(each), tally}));
+  for (auto& helper : helpers) {
+    Token last = 0;
+    while (std::optional<std::string> line = helper->ReadLine()) {
+      EXPECT_GT(std::stoll(*line), last);
+      last = std::stoll(*line);
+    }
+    EXPECT_EQ(helper->Wait(), 0);
+  }
+  long number = 0;
+  std::ifstream(tally) >> number;
+  EXPECT_EQ(number, 4 * each);
+}
+
+TEST_F(LockProcesses, LOCK_4_AProcessThatIsKilledAndRestartedHonoursLeases) {
+  auto holder = Start("lock_wait", {"l", "holder"});
+  EXPECT_EQ(holder->ReadLine(), "waiting");
+  Token token = std::stoll(holder->ReadLine().value());
+  auto waiter = Start("lock_wait", {"l", "waiter"});
+  AwaitInLine(1);
+  for (auto* process : {&holder, &waiter}) {
+    (*process)->Signal(SIGKILL);
+    (*process)->Wait();
+  }
+  store_.reset();
+  store_ = Must(OpenStore("sqlite:" + file_));
+  Lock lock = Must(store_->GetLock({}, "l"));
+  ASSERT_EQ(lock.holders.size(), 1U);
+  EXPECT_EQ(lock.holders[0].token, token);
+  EXPECT_THAT(store_->Acquire({}, {.name = "l", .owner = "new"}), StatusIs(ErrorCode::kBusy));
+  // The waiter is gone within two seconds, without anybody's help.
+  AwaitInLine(0);
+  EXPECT_GT(Must(store_->Acquire({}, {.name = "m", .owner = "new"})).front().token, token);
+  EXPECT_THAT(store_->Renew({}, {"l", token}), IsOk());
+}
+
+}  // namespace
+}  // namespace holdfast::testing
