@@ -76,8 +76,7 @@ class Duel {
       EXPECT_EQ(ListAllRecords(specification_.store(), kind),
                 ListAllRecords(subject_.store(), kind));
     }
-    EXPECT_EQ(Must(specification_.store().ListLocks({}, {})).items,
-              Must(subject_.store().ListLocks({}, {})).items);
+    EXPECT_EQ(LocksOf(specification_), LocksOf(subject_));
     AuditFilter audit;
     audit.limit = 1'000;
     EXPECT_EQ(WithoutMeasurements(Must(specification_.store().ListAudit({}, audit))).items,
@@ -85,6 +84,14 @@ class Duel {
   }
 
  private:
+  static std::vector<std::string> LocksOf(EngineFixture& fixture) {
+    std::vector<std::string> locks;
+    for (const Lock& lock : Must(fixture.store().ListLocks({}, {})).items) {
+      locks.push_back(wire::ToText(wire::WriteLock, lock));
+    }
+    return locks;
+  }
+
   void Commit() {
     Context context = script_.MakeContext();
     Batch batch = script_.MakeBatch();
@@ -219,11 +226,8 @@ class Duel {
   /// returns; another one may need a moment.
   void AwaitAnswers() {
     const auto give_up = std::chrono::steady_clock::now() + seconds(30);
-    auto locks = [](EngineFixture& fixture) {
-      return Must(fixture.store().ListLocks({}, {})).items;
-    };
     while ((expected_answers_->Copy().size() > actual_answers_->Copy().size() ||
-            locks(specification_) != locks(subject_)) &&
+            LocksOf(specification_) != LocksOf(subject_)) &&
            std::chrono::steady_clock::now() < give_up) {
       std::this_thread::yield();
     }

@@ -74,5 +74,32 @@ TEST_F(LastLine, JOB_1_TheDatabaseItselfRefusesWhatNoJobCanBe) {
   EXPECT_EQ(Execute("UPDATE jobs SET priority = 9"), "");
 }
 
+TEST_F(LastLine, LOCK_1_TheDatabaseItselfRefusesASecondExclusiveHolder) {
+  LockGrant grant = Must(store_->Acquire({}, {.name = "l", .owner = "ada"})).front();
+  const std::string token = std::to_string(grant.token + 1);
+  const std::string second =
+      "INSERT INTO lock_holders SELECT name, slot, " + token +
+      ", 'bob', mode, holder_limit, ttl_us, lock_delay_us, acquired_at, expires_at, waited_us, "
+      "ticket, is_delay, due_at FROM lock_holders";
+  EXPECT_THAT(Execute(second), ::testing::HasSubstr("UNIQUE"));
+  EXPECT_THAT(Execute("UPDATE lock_holders SET slot = 1"), ::testing::HasSubstr("CHECK"));
+  EXPECT_THAT(Execute("UPDATE lock_holders SET mode = 'other'"), ::testing::HasSubstr("CHECK"));
+}
+
+TEST_F(LastLine, LOCK_3_ABatchThatIsTakenBackLeavesNoLeaseAndNoWait) {
+  ASSERT_EQ(Execute("CREATE TRIGGER no_boom BEFORE INSERT ON lock_holders WHEN NEW.owner = 'boom' "
+                    "BEGIN SELECT RAISE(ABORT, 'boom'); END"),
+            "");
+  LockGrant grant = Must(store_->Acquire({}, {.name = "a", .owner = "ada"})).front();
+  EXPECT_THAT(store_->Commit({}, {.operations = {ReleaseLock{"a", grant.token},
+                                                 AcquireLock{.name = "b", .owner = "boom"}}}),
+              StatusIs(ErrorCode::kInternal));
+  // What is kept in memory is as it was, too.
+  EXPECT_EQ(Must(store_->GetLock({}, "a")).holders.at(0).token, grant.token);
+  EXPECT_THAT(store_->Acquire({}, {.name = "a", .owner = "bob"}), StatusIs(ErrorCode::kBusy));
+  EXPECT_THAT(store_->Release({}, {"a", grant.token}), IsOk());
+  EXPECT_THAT(store_->Acquire({}, {.name = "b", .owner = "bob"}), IsOk());
+}
+
 }  // namespace
 }  // namespace holdfast::testing

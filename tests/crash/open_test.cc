@@ -97,6 +97,7 @@ TEST_F(Opening, AStoreOfAnEarlierSchemaIsBroughtUpToDateAndLosesNothing) {
   EXPECT_EQ(Must(store->Create({}, {.kind = "note"})).version, 1);
   EXPECT_EQ(Must(store->Enqueue({}, {.kind = "k"})).id, 8);
   EXPECT_EQ(Must(store->Claim({}, {.worker = "w"})).at(0).token, 10);
+  EXPECT_EQ(Must(store->Acquire({}, {.name = "l", .owner = "o"})).at(0).token, 11);
   store.reset();
   EXPECT_THAT(Open(file_), IsOk());
 }

@@ -14,8 +14,9 @@
 namespace holdfast::engine {
 namespace {
 
-// A store has few queues, and one row of counters. The oldest audit entries are read up to a limit.
-constexpr std::string_view kMayBeScanned[] = {"SCAN queues", "SCAN counters", "SCAN audit"};
+// A store has few queues, one row of counters, and a session for each process that waits. The oldest audit entries are read up to a limit.
+constexpr std::string_view kMayBeScanned[] = {"SCAN queues", "SCAN counters", "SCAN audit",
+                                              "SCAN lock_sessions"};
 
 bool IsWholeScan(std::string_view step) {
   // A min() that no index serves is called a search, but one that uses nothing.

@@ -159,6 +159,47 @@ TEST(Wire, RawJsonIsHandedOnAsItWasSent) {
   }
 }
 
+TEST(Wire, LocksLeasesAndTheirGuardsSurviveTheRoundTrip) {
+  const Time now{seconds(1'767'225'600)};
+  LockGrant grant{"l", "o", LockMode::kShared, 7, now, now + seconds(10), seconds(3)};
+  auto grants = DecodeGrants(ToText(WriteGrants, std::vector<LockGrant>{grant}));
+  ASSERT_TRUE(grants) << grants.error().message;
+  EXPECT_EQ(grants->front(), grant);
+  Lock lock{.name = "l",
+            .limit = 5,
+            .holders = {{"a", LockMode::kShared, 7, now, now + seconds(10)}},
+            .waiters = {{"b", LockMode::kExclusive, now}},
+            .delayed_until = now + seconds(20)};
+  auto read = DecodeLock(ToText(WriteLock, lock));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, lock);
+  Receipt receipt;
+  receipt.results.emplace_back().lock = LockOutcome{.grants = {grant}};
+  auto answer = DecodeReceipt(ToText(WriteReceipt, receipt));
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->results, receipt.results);
+  Batch batch{.guards = {LockGuard{"l", 7}, FenceGuard{{"k", "i"}, 8}},
+              .operations = {CancelJob{1}},
+              .wait = seconds(5)};
+  auto back = DecodeBatch(ToText(WriteBatch, batch));
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_EQ(std::get<LockGuard>(back->guards[0]), (LockGuard{"l", 7}));
+  EXPECT_EQ(std::get<FenceGuard>(back->guards[1]).token, 8);
+  EXPECT_EQ(back->wait, seconds(5));
+  // How long a batch may wait, and what it holds meanwhile, is no part of what it means.
+  Batch waited = batch;
+  waited.wait = {};
+  waited.held = {{"record:k/i", 9}};
+  EXPECT_EQ(FingerprintOf(waited), FingerprintOf(batch));
+}
+
+TEST(Wire, WhatIsBetweenTheStoreAndItsEngineHasNoJson) {
+  for (const char* name : {"lock.await", "lock.leave", "lock.keep"}) {
+    auto read = DecodeBatch(R"({"operations":[{"do":")" + std::string(name) + R"("}]})");
+    EXPECT_THAT(MessageOf(read), ::testing::HasSubstr("is not an operation")) << name;
+  }
+}
+
 TEST(Wire, EveryOperationAndGuardSurvivesTheRoundTrip) {
   Batch batch{{JobGuard{1, 2}, JobGuard{3, 4}}, EveryOperation(), "key \"1\""};
   std::string text = TextOf(batch);

@@ -108,8 +108,8 @@ Result<void> LockTable::Prepare(Connection& connection, std::int64_t session) {
       {upsert_session_, "INSERT OR REPLACE INTO lock_sessions (id, expires_at) VALUES (?, ?)"},
       {select_due_, "SELECT name FROM lock_holders WHERE due_at <= ? ORDER BY due_at LIMIT ?"},
       {select_dead_,
-       "SELECT DISTINCT w.name FROM lock_sessions s JOIN lock_waiters w ON w.session = s.id "
-       "WHERE s.expires_at <= ? AND s.id <> ? LIMIT ?"},
+       "SELECT DISTINCT name FROM lock_sessions CROSS JOIN lock_waiters ON session = id "
+       "WHERE expires_at <= ? AND id <> ? LIMIT ?"},
       {min_due_, "SELECT min(due_at) FROM lock_holders"},
       {min_session_,
        "SELECT min(expires_at) FROM lock_sessions WHERE id <> ? AND "
