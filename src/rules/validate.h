@@ -2,6 +2,9 @@
 // texts is checked by the store, which has a parser.
 #pragma once
 
+#include <string>
+#include <utility>
+
 #include "holdfast/audit.h"
 #include "holdfast/batch.h"
 #include "holdfast/context.h"
@@ -25,6 +28,10 @@ Result<void> CheckRecordOperation(const Operation& operation);
 /// What such operations must keep to among themselves: kind.apply comes first, and no two records
 /// that the batch creates are each other's ancestors.
 Result<void> CheckRecordOrder(const Batch& batch);
+
+inline std::unexpected<Error> Invalid(std::string message) {
+  return Fail(ErrorCode::kInvalidArgument, std::move(message));
+}
 
 /// The id in a page's cursor. Errors: invalid_argument.
 Result<std::int64_t> ParseCursor(std::string_view cursor);
