@@ -12,6 +12,7 @@
 
 #include "holdfast/boxed.h"
 #include "holdfast/job.h"
+#include "holdfast/lock.h"
 #include "holdfast/queue.h"
 #include "holdfast/record.h"
 
@@ -209,11 +210,80 @@ struct VoidTransfer {
   TransferId id = 0;
 };
 
+/// "lock.acquire": takes a lock, or several (LOCK-1 to LOCK-6). In a batch it does not wait:
+/// Store::Acquire does.
+///
+/// Errors: busy (with what is left of the lease that is in the way), already_exists (this owner has
+/// this very lock exclusively; the token is attached), invalid_argument (also: the limit is not
+/// that of the other holders). A failed acquire changes nothing.
+struct AcquireLock {
+  std::string name{};                ///< 1-512 bytes
+  std::vector<std::string> names{};  ///< instead of `name`: at most 1,000
+  LockPolicy policy = LockPolicy::kAll;
+  /// 1-128 bytes: who will hold it. Deadlocks are found between owners, so that one owner must be
+  /// one course of action: a thread, a request, never a whole process.
+  std::string owner{};
+  LockMode mode = LockMode::kExclusive;
+  std::optional<std::int64_t> limit{};  ///< of holders, for a shared lock; nothing: any number
+  std::optional<Duration> ttl{};        ///< 100 ms to 24 h; nothing: the preset's, or else 10 s
+  /// How long the lock stays taken after the lease ran out without a release, for resources that
+  /// cannot check tokens (LOCK-9). At most 24 h.
+  Duration lock_delay{};
+  std::string preset{};  ///< of ttl and wait, where they are not given (LOCK-11)
+  /// Only for Store::Acquire: how long to wait in line, at most 24 h. Nothing: the preset's, or not
+  /// at all.
+  std::optional<Duration> wait{};
+};
+
+/// "lock.renew": the lease ends `ttl` from now (LOCK-4). Errors: fenced, if this token's lease has
+/// ended or never was: it is never revived.
+struct RenewLock {
+  std::string name;
+  Token token = 0;
+  std::optional<Duration> ttl{};  ///< nothing: as long as when it was acquired
+};
+
+/// "lock.release": gives the lock back, and in the same commit to whoever is next. Errors: fenced,
+/// as lock.renew.
+struct ReleaseLock {
+  std::string name;
+  Token token = 0;
+};
+
+/// "lock.break": ends leases by force, for administrators. Audited with the reason, under a new
+/// token. Errors: not_found (nobody holds it).
+struct BreakLock {
+  std::string name;
+  std::string reason;            ///< 1-1,024 bytes
+  std::optional<Token> token{};  ///< only this holder's; nothing: every holder's
+};
+
+// How the store waits for locks by way of its engine. Not for batches of others: Store::Commit
+// refuses them, and no JSON names them.
+
+/// Takes the lock if it is free, else a place in line; with a `ticket`, looks whether it got there.
+struct AwaitLock {
+  AcquireLock request;
+  std::int64_t waiter = 0;  ///< by which the store knows it
+  std::int64_t ticket = 0;
+  std::optional<Time> deadline{};  ///< with a ticket: when the place is given up
+};
+
+/// Gives a place in line up. The grants, if it came too late.
+struct LeaveLock {
+  std::vector<std::string> names;
+  std::int64_t ticket = 0;
+};
+
+/// Tells other processes that those who wait in this one are alive.
+struct KeepWaiting {};
+
 using Operation =
     std::variant<EnqueueJob, ClaimJob, CompleteJob, FailJob, ReleaseJob, SnoozeJob, RenewJob,
                  ProgressJob, CancelJob, RetryJob, DeleteJob, SetQueue, CreateRecord, ReplaceRecord,
                  MergeRecord, PatchRecord, IncrementRecord, AppendRecord, TransitionRecord,
-                 RunAction, DeleteRecord, ApplyKind, MakeTransfer, PostTransfer, VoidTransfer>;
+                 RunAction, DeleteRecord, ApplyKind, MakeTransfer, PostTransfer, VoidTransfer,
+                 AcquireLock, RenewLock, ReleaseLock, BreakLock, AwaitLock, LeaveLock, KeepWaiting>;
 
 /// The operation's name: "job.enqueue".
 std::string_view NameOf(const Operation& operation);
@@ -235,7 +305,23 @@ struct AbsentGuard {
   RecordKey record;
 };
 
-using Guard = std::variant<JobGuard, VersionGuard, AbsentGuard>;
+/// Holds while the lock is held under this token (LOCK-8). Otherwise the batch is fenced. For the
+/// lock of a record it also lets the batch change the record.
+struct LockGuard {
+  std::string name;
+  Token token = 0;
+
+  bool operator==(const LockGuard&) const = default;
+};
+
+/// For locks that live elsewhere: holds if the record has seen no higher token, and is remembered
+/// with the record (LOCK-8). Otherwise the batch is fenced. Its version stays.
+struct FenceGuard {
+  RecordKey record;
+  Token token = 0;
+};
+
+using Guard = std::variant<JobGuard, VersionGuard, AbsentGuard, LockGuard, FenceGuard>;
 
 /// The unit of atomicity. At most 1,000 operations and 100 guards.
 struct Batch {
@@ -243,7 +329,13 @@ struct Batch {
   std::vector<Operation> operations;
   /// 1-255 bytes, or empty for none. The same key with the same batch gets the stored answer for
   /// 24 h; with another batch, idempotency_mismatch (IDEM-1).
-  std::string idempotency_key;
+  std::string idempotency_key{};
+  /// How long to wait for the locks on records that the batch changes, at most 24 h: in line with
+  /// everybody else, as an owner of its own. Zero: such a record is `busy` at once.
+  Duration wait{};
+  /// Set by the store while it waits: the locks it took for this batch. They count as guards, and
+  /// are given back in the commit.
+  std::vector<LockGuard> held{};
 };
 
 /// What became of one operation.
@@ -260,6 +352,9 @@ struct OperationResult {
   Boxed<Kind> kind;
   /// The transfer after transfer, transfer.post and transfer.void.
   Boxed<Transfer> transfer;
+  /// The leases after lock.acquire and lock.renew, and as they were for lock.release and
+  /// lock.break.
+  Boxed<LockOutcome> lock;
 
   bool operator==(const OperationResult&) const = default;
 };

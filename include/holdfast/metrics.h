@@ -20,15 +20,23 @@ enum class Counter : std::uint8_t {
   kRefusals,       ///< by error code
   kClaimsEmpty,    ///< claims that found nothing
   kCommits,        ///< batches committed
+  kLocksAcquired,  ///< by mode
+  kLocksWaited,    ///< by mode: acquires that found the lock taken and waited in line
+  kLocksRefused,   ///< by error code: acquires that failed
+  kLocksReleased,  ///< by mode
+  kLocksExpired,   ///< by mode: leases that ran out without a release
+  kLocksBroken,    ///< by mode
 };
-inline constexpr std::size_t kCounterCount = 11;
+inline constexpr std::size_t kCounterCount = 17;
 
 enum class Histogram : std::uint8_t {
-  kCommitSeconds,   ///< from the call until durable
-  kJobWaitSeconds,  ///< from due until claimed
-  kJobRunSeconds,   ///< from claimed until finished
+  kCommitSeconds,    ///< from the call until durable
+  kJobWaitSeconds,   ///< from due until claimed
+  kJobRunSeconds,    ///< from claimed until finished
+  kLockWaitSeconds,  ///< from asked for until granted
+  kLockHoldSeconds,  ///< from granted until released, expired or broken
 };
-inline constexpr std::size_t kHistogramCount = 3;
+inline constexpr std::size_t kHistogramCount = 5;
 
 /// Where figures go. Threads: any, never under a lock. Must be quick: it is on the hot path.
 class MetricSink {

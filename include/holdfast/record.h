@@ -54,6 +54,7 @@ struct Record {
   std::optional<Time> expires_at;     ///< when the status ends by itself, if the rules say so
   std::vector<Reservation> reserved;  ///< by path
   std::vector<ChildCount> children;   ///< by kind and status; counts of 0 are left out
+  std::int64_t fence = 0;             ///< the highest token that a FenceGuard has brought; 0: none
 
   RecordKey key() const { return {kind, id}; }
 

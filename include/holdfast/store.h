@@ -16,6 +16,7 @@
 #include "holdfast/context.h"
 #include "holdfast/error.h"
 #include "holdfast/job.h"
+#include "holdfast/lock.h"
 #include "holdfast/log.h"
 #include "holdfast/metrics.h"
 #include "holdfast/queue.h"
@@ -40,6 +41,9 @@ struct StoreOptions {
   Duration poll_interval = std::chrono::milliseconds(50);
   /// http: how long a call without a deadline may take, a claim's wait not counted.
   Duration http_timeout = std::chrono::seconds(30);
+  /// Beside the shipped ones, or instead of those of the same name. For an http: store they are the
+  /// server's.
+  std::vector<LockPreset> lock_presets;
 };
 
 /// What one step of maintenance did. Each figure is bounded, so that a step is short.
@@ -48,6 +52,7 @@ struct MaintainReport {
   std::int64_t expired = 0;   ///< leases that ran out
   std::int64_t pruned = 0;    ///< finished jobs, idempotency keys and audit entries past retention
   std::int64_t lapsed = 0;    ///< timed statuses and pending transfers whose time was up
+  std::int64_t unlocked = 0;  ///< leases of locks that ran out
   bool more = false;          ///< a bound was hit: there is more to do now
 };
 
@@ -58,11 +63,14 @@ struct StoreStats {
   std::array<std::int64_t, kJobStateCount> counts{};  ///< jobs by state, over all queues
   std::int64_t queues = 0;
   std::int64_t waiting_claims = 0;  ///< claims parked in this process
+  std::int64_t waiting_locks = 0;   ///< requests for locks that wait in this process
   Time now;                         ///< the engine's clock, by which leases are judged
 };
 
 using CommitDone = std::move_only_function<void(std::vector<Result<Receipt>>)>;
 using ClaimDone = std::move_only_function<void(Result<std::vector<Job>>)>;
+using AcquireDone = std::move_only_function<void(Result<std::vector<LockGrant>>)>;
+using AcquireNextDone = std::move_only_function<void(Result<std::optional<LockedRecord>>)>;
 
 /// A store is shared by any number of threads: every method may be called from any thread.
 ///
@@ -76,14 +84,15 @@ class Store {
  public:
   /// Over an engine that is already open. Programs call OpenStore.
   Store(std::unique_ptr<engine::Engine> engine, const StoreOptions& options);
-  /// Answers every waiting claim with nothing, finishes what was committed, closes the engine.
+  /// Answers all that waits as StopWaiting does, finishes what was committed, closes the engine.
   /// No other thread may still be in a call.
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
   /// Applies a batch: every guard holds and every operation is done, or nothing changes and the
-  /// error's detail names the guard or operation at fault.
+  /// error's detail names the guard or operation at fault. With Batch::wait it also blocks while
+  /// others hold the locks of records that it changes.
   Result<Receipt> Commit(const Context& context, Batch batch);
 
   /// Many batches in one durable commit, each of which succeeds or fails alone.
@@ -154,6 +163,43 @@ class Store {
   Result<Transfer> Post(const Context& context, PostTransfer post);
   Result<Transfer> Void(const Context& context, VoidTransfer giving_up);
 
+  /// Takes a lock, or several (LOCK-1 to LOCK-6): one grant for each name, in their order; for
+  /// LockPolicy::kAny, one. Waits in line for as long as the request or its preset says, parked and
+  /// without polling. The leases begin when they are granted: see LockGrant::waited.
+  ///
+  /// Errors, beside those of AcquireLock: busy (not free in time), deadlock (waiting would close a
+  /// circle of owners, who are in the detail), cancelled and deadline_exceeded (while waiting, too:
+  /// a grant that came in that instant was given back), shutting_down.
+  Result<std::vector<LockGrant>> Acquire(const Context& context, AcquireLock request);
+
+  /// As Acquire, without blocking, not even while it waits. See CommitAsync for `done`.
+  void AcquireAsync(const Context& context, AcquireLock request, AcquireDone done);
+
+  /// Takes the lock of the first record, in the order of their ids, that the filter lets through
+  /// and whose lock is free (as SKIP LOCKED does), and reads the record under it. `request` names
+  /// no lock, and does not wait. Nothing: there is none such. `filter.limit` and `cursor` are not
+  /// looked at. Blocks for some reads and group commits.
+  Result<std::optional<LockedRecord>> AcquireNext(const Context& context, RecordFilter filter,
+                                                  AcquireLock request);
+
+  /// As AcquireNext, without waiting for a commit; it reads on the calling thread, and on that of
+  /// `done`. See CommitAsync for `done`.
+  void AcquireNextAsync(const Context& context, RecordFilter filter, AcquireLock request,
+                        AcquireNextDone done);
+
+  Result<LockGrant> Renew(const Context& context, RenewLock renewal);
+  /// The lease as it was.
+  Result<LockGrant> Release(const Context& context, ReleaseLock release);
+  /// The leases that were ended.
+  Result<std::vector<LockGrant>> Break(const Context& context, BreakLock breaking);
+
+  /// The lock as it is: one that is free has no holders.
+  Result<Lock> GetLock(const Context& context, std::string_view name);
+  /// A page of the locks that are held or waited for.
+  Result<LockPage> ListLocks(const Context& context, const LockFilter& filter);
+  /// A shipped preset or one of StoreOptions. Errors: invalid_argument, which lists them.
+  Result<LockPreset> FindLockPreset(std::string_view name) const;
+
   Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key);
   /// A page of the records of one kind. Errors: not_found (the kind is not declared).
   Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter);
@@ -178,7 +224,8 @@ class Store {
   /// ever done twice. A store opened with `maintain` calls it by itself.
   Result<MaintainReport> Maintain(const Context& context);
 
-  /// Ends every waiting claim with an empty answer, now and from now on: for a graceful stop.
+  /// Ends every waiting claim with an empty answer, and every waiting acquire with shutting_down,
+  /// now and from now on: for a graceful stop.
   void StopWaiting();
 
   /// Nothing, or why the store refuses writes.

@@ -52,6 +52,16 @@ void ListTransfers(Call call);
 void PostOne(Call call);
 void VoidOne(Call call);
 
+// lock_handlers.cc: locks, by name or by the record they protect.
+void AcquireOneLock(Call call);
+void AcquireLocks(Call call);
+void RenewOneLock(Call call);
+void ReleaseOneLock(Call call);
+void BreakOneLock(Call call);
+void GetOneLock(Call call);
+void ListLocks(Call call);
+void AcquireNextRecord(Call call);
+
 // system_handlers.cc: queues, the audit trail, the server itself.
 void ListQueues(Call call);
 void GetQueue(Call call);

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "base/text.h"
 #include "net/http_client.h"
+#include "rules/limits.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
 
@@ -35,16 +36,23 @@ Error NotUnderstood(ErrorCode code, const Error& why) {
   return {code, fmt::format("the server's answer is not understood: {}", why.message), {}};
 }
 
-/// A claim's wait begins on the server, after the call's own deadline has been taken into account.
-Result<void> CheckWaiting(const Context& context) {
+/// A wait begins on the server, after the call's own deadline has been taken into account.
+Result<void> CheckWaiting(const Context& context, std::string_view for_what) {
   if (context.stop.stop_requested()) {
-    return Fail(ErrorCode::kCancelled, "the context was cancelled while waiting for a job");
+    return Fail(ErrorCode::kCancelled,
+                fmt::format("the context was cancelled while waiting for {}", for_what));
   }
   if (context.deadline && std::chrono::steady_clock::now() >= *context.deadline) {
     return Fail(ErrorCode::kDeadlineExceeded,
-                "the context's deadline passed while waiting for a job");
+                fmt::format("the context's deadline passed while waiting for {}", for_what));
   }
   return {};
+}
+
+/// The server ends the wait in time to say so: hanging up could lose what is on its way.
+Duration WaitWithin(const Context& context, Duration wait, SteadyTime now) {
+  if (!context.deadline) return wait;
+  return std::clamp(std::chrono::ceil<Duration>(*context.deadline - now), Duration::zero(), wait);
 }
 
 Result<void> CheckText(std::string_view name, std::string_view text) {
@@ -82,6 +90,7 @@ class HttpEngine final : public engine::Engine {
 
   void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) override;
   void Claim(const Context& context, ClaimRequest request, ClaimDone done) override;
+  void Acquire(const Context& context, AcquireLock request, AcquireDone done) override;
   Result<std::optional<Job>> GetJob(const Context& context, JobId id) override;
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) override;
   Result<std::vector<Queue>> ListQueues(const Context& context) override;
@@ -91,6 +100,8 @@ class HttpEngine final : public engine::Engine {
   Result<std::vector<Kind>> ListKinds(const Context& context) override;
   Result<std::optional<Transfer>> GetTransfer(const Context& context, TransferId id) override;
   Result<TransferPage> ListTransfers(const Context& context, const TransferFilter& filter) override;
+  Result<Lock> GetLock(const Context& context, std::string_view name) override;
+  Result<LockPage> ListLocks(const Context& context, const LockFilter& filter) override;
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override;
   Result<Time> Now() override;
   Result<void> CheckHealth() override;
@@ -117,8 +128,10 @@ class HttpEngine final : public engine::Engine {
   template <typename T>
   Result<std::optional<T>> Find(const Context& context, std::string target,
                                 Result<T> (*decode)(std::string_view));
-  Answers SendGroup(const Context& context, std::string body, std::size_t count);
+  Answers SendGroup(const Context& context, std::string body, std::size_t count,
+                    Duration longest_wait);
   Result<std::vector<Job>> ClaimNow(const Context& context, ClaimRequest request);
+  Result<std::vector<LockGrant>> AcquireNow(const Context& context, AcquireLock request);
 
   const Duration timeout_;
   net::HttpClient client_;
@@ -148,8 +161,14 @@ Result<std::string> HttpEngine::Get(const Context& context, std::string target) 
 }
 
 HttpEngine::Answers HttpEngine::SendGroup(const Context& context, std::string body,
-                                          std::size_t count) {
-  auto response = Send(context, "POST", "/v1/commit", std::move(body));
+                                          std::size_t count, Duration longest_wait) {
+  // A batch may wait for a record's lock, beyond what a call may take otherwise.
+  std::optional<SteadyTime> deadline;
+  if (longest_wait > Duration::zero()) {
+    deadline = std::chrono::steady_clock::now() + longest_wait + timeout_;
+    if (context.deadline) deadline = std::min(*deadline, *context.deadline);
+  }
+  auto response = Send(context, "POST", "/v1/commit", std::move(body), deadline);
   Error error;
   if (!response) {
     error = std::move(response).error();
@@ -176,12 +195,14 @@ void HttpEngine::Commit(const Context& context, std::vector<Batch> batches, Comm
 
   auto send = [&](const std::vector<std::size_t>& places) {
     std::string body = R"({"batches":[)";
+    Duration longest_wait{};
     for (std::size_t place : places) {
+      longest_wait = std::max(longest_wait, batches[place].wait);
       if (body.back() != '[') body += ',';
       body += texts[place];
     }
     body += "]}";
-    Answers some = SendGroup(context, std::move(body), places.size());
+    Answers some = SendGroup(context, std::move(body), places.size(), longest_wait);
     for (std::size_t i = 0; i < places.size(); ++i) answers[places[i]] = std::move(some[i]);
   };
 
@@ -226,17 +247,13 @@ Result<std::vector<Job>> HttpEngine::ClaimNow(const Context& context, ClaimReque
   HF_RETURN_IF_ERROR(context.Check());
   auto now = std::chrono::steady_clock::now();
   bool waits = request.wait > Duration::zero();
-  if (context.deadline) {
-    // The server ends the wait in time to say so: hanging up could lose jobs on their way.
-    request.wait = std::clamp(std::chrono::ceil<Duration>(*context.deadline - now),
-                              Duration::zero(), request.wait);
-  }
+  request.wait = WaitWithin(context, request.wait, now);
   auto response =
       Send(context, "POST", "/v1/jobs/claim", wire::ToText(wire::WriteClaimRequest, request),
            now + request.wait + timeout_);
   if (!response) {
     // Having hung up is no failure of the call: the server gives back what it claimed for it.
-    if (waits) HF_RETURN_IF_ERROR(CheckWaiting(context));
+    if (waits) HF_RETURN_IF_ERROR(CheckWaiting(context, "a job"));
     return std::unexpected(std::move(response).error());
   }
   if (response->status != 200) {
@@ -244,12 +261,45 @@ Result<std::vector<Job>> HttpEngine::ClaimNow(const Context& context, ClaimReque
   }
   auto jobs = wire::DecodeClaimedJobs(response->body);
   if (!jobs) return std::unexpected(NotUnderstood(ErrorCode::kOutcomeUnknown, jobs.error()));
-  if (jobs->empty() && waits) HF_RETURN_IF_ERROR(CheckWaiting(context));
+  if (jobs->empty() && waits) HF_RETURN_IF_ERROR(CheckWaiting(context, "a job"));
   return jobs;
 }
 
 void HttpEngine::Claim(const Context& context, ClaimRequest request, ClaimDone done) {
   done(ClaimNow(context, std::move(request)));
+}
+
+Result<std::vector<LockGrant>> HttpEngine::AcquireNow(const Context& context, AcquireLock request) {
+  HF_RETURN_IF_ERROR(context.Check());
+  auto now = std::chrono::steady_clock::now();
+  // What the preset says of the wait only the server knows: the longest there is.
+  const Duration longest =
+      request.wait.value_or(request.preset.empty() ? Duration::zero() : rules::kLockWaitMax);
+  const bool waits = longest > Duration::zero();
+  if (waits && (request.wait || context.deadline)) {
+    request.wait = WaitWithin(context, longest, now);
+  }
+  auto response = Send(context, "POST", "/v1/locks/acquire",
+                       wire::ToText(wire::WriteAcquire, request), now + longest + timeout_);
+  if (!response) {
+    // Having hung up is no failure of the call: the server gives back what it granted to it.
+    if (waits) HF_RETURN_IF_ERROR(CheckWaiting(context, "a lock"));
+    return std::unexpected(std::move(response).error());
+  }
+  if (response->status != 200) {
+    Error error = wire::DecodeProblem(response->body, response->status);
+    if (waits && error.code == ErrorCode::kBusy) {
+      HF_RETURN_IF_ERROR(CheckWaiting(context, "a lock"));
+    }
+    return std::unexpected(std::move(error));
+  }
+  auto grants = wire::DecodeGrants(response->body);
+  if (!grants) return std::unexpected(NotUnderstood(ErrorCode::kOutcomeUnknown, grants.error()));
+  return grants;
+}
+
+void HttpEngine::Acquire(const Context& context, AcquireLock request, AcquireDone done) {
+  done(AcquireNow(context, std::move(request)));
 }
 
 /// Decodes the answer to a read.
@@ -332,6 +382,21 @@ Result<TransferPage> HttpEngine::ListTransfers(const Context& context,
       .Add("cursor", filter.cursor);
   HF_ASSIGN_OR_RETURN(std::string text, Get(context, std::move(target).Take()));
   return Understood(wire::DecodeTransferPage(text));
+}
+
+Result<Lock> HttpEngine::GetLock(const Context& context, std::string_view name) {
+  HF_ASSIGN_OR_RETURN(std::string text, Get(context, "/v1/locks/" + PercentEncode(name)));
+  return Understood(wire::DecodeLock(text));
+}
+
+Result<LockPage> HttpEngine::ListLocks(const Context& context, const LockFilter& filter) {
+  TargetBuilder target("/v1/locks");
+  target.Add("prefix", filter.prefix)
+      .Add("owner", filter.owner)
+      .Add("limit", fmt::to_string(filter.limit))
+      .Add("cursor", filter.cursor);
+  HF_ASSIGN_OR_RETURN(std::string text, Get(context, std::move(target).Take()));
+  return Understood(wire::DecodeLockPage(text));
 }
 
 Result<AuditPage> HttpEngine::ListAudit(const Context& context, const AuditFilter& filter) {

@@ -81,6 +81,12 @@ const prom::Histogram::BucketBoundaries& RequestBuckets() {
   return buckets;
 }
 
+const prom::Histogram::BucketBoundaries& LockBuckets() {
+  static const prom::Histogram::BucketBoundaries buckets = {
+      0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600};
+  return buckets;
+}
+
 const prom::Histogram::BucketBoundaries& JobBuckets() {
   static const prom::Histogram::BucketBoundaries buckets = {
       0.001, 0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400};
@@ -187,6 +193,18 @@ class Metrics::Impl {
         return empty_claims;
       case Counter::kCommits:
         return commits;
+      case Counter::kLocksAcquired:
+        return locks_acquired;
+      case Counter::kLocksWaited:
+        return locks_waited;
+      case Counter::kLocksRefused:
+        return locks_refused;
+      case Counter::kLocksReleased:
+        return locks_released;
+      case Counter::kLocksExpired:
+        return locks_expired;
+      case Counter::kLocksBroken:
+        return locks_broken;
     }
     return commits;
   }
@@ -199,6 +217,10 @@ class Metrics::Impl {
         return wait_seconds;
       case Histogram::kJobRunSeconds:
         return run_seconds;
+      case Histogram::kLockWaitSeconds:
+        return lock_wait_seconds;
+      case Histogram::kLockHoldSeconds:
+        return lock_hold_seconds;
     }
     return commit_seconds;
   }
@@ -223,6 +245,17 @@ class Metrics::Impl {
                  "Commits refused because a successor holds the lease.", ""};
   Counters empty_claims{registry, "holdfast_claims_empty_total", "Claims that found nothing.", ""};
   Counters commits{registry, "holdfast_commits_total", "Batches committed.", ""};
+  static constexpr const char* kEnded = "holdfast_locks_ended_total";
+  static constexpr const char* kEndedHelp = "Leases of locks that ended, by how.";
+  Counters locks_acquired{registry, "holdfast_locks_acquired_total", "Leases of locks granted.",
+                          "mode"};
+  Counters locks_waited{registry, "holdfast_locks_contended_total",
+                        "Requests that found their lock taken and waited in line.", "mode"};
+  Counters locks_refused{registry, "holdfast_lock_acquire_failures_total",
+                         "Requests for locks that came to nothing, by error code.", "code"};
+  Counters locks_released{registry, kEnded, kEndedHelp, "mode", {{"how", "released"}}};
+  Counters locks_expired{registry, kEnded, kEndedHelp, "mode", {{"how", "expired"}}};
+  Counters locks_broken{registry, kEnded, kEndedHelp, "mode", {{"how", "broken"}}};
 
   prom::Histogram& commit_seconds = prom::BuildHistogram()
                                         .Name("holdfast_commit_seconds")
@@ -240,6 +273,17 @@ class Metrics::Impl {
                                      .Register(registry)
                                      .Add({}, JobBuckets());
 
+  prom::Histogram& lock_wait_seconds = prom::BuildHistogram()
+                                           .Name("holdfast_lock_wait_seconds")
+                                           .Help("From asked for until granted.")
+                                           .Register(registry)
+                                           .Add({}, LockBuckets());
+  prom::Histogram& lock_hold_seconds = prom::BuildHistogram()
+                                           .Name("holdfast_lock_hold_seconds")
+                                           .Help("From granted until the lease ended.")
+                                           .Register(registry)
+                                           .Add({}, LockBuckets());
+
   prom::Family<prom::Counter>& requests = prom::BuildCounter()
                                               .Name("holdfast_http_requests_total")
                                               .Help("Requests answered.")
@@ -247,7 +291,7 @@ class Metrics::Impl {
   prom::Family<prom::Histogram>& request_seconds =
       prom::BuildHistogram()
           .Name("holdfast_http_request_duration_seconds")
-          .Help("From the whole request until its answer; waiting for jobs included.")
+          .Help("From the whole request until its answer; waiting for jobs and locks included.")
           .Register(registry);
 
   struct RequestFigures {
@@ -301,6 +345,8 @@ std::string Metrics::Expose(const std::vector<Queue>& queues, const StoreStats& 
              static_cast<double>(stats.counts[static_cast<std::size_t>(JobState::kProcessing)]));
   gauges.Set("holdfast_claims_waiting", "Claims that wait for a job.", {},
              static_cast<double>(stats.waiting_claims));
+  gauges.Set("holdfast_locks_waiting", "Requests for locks that wait in this process.", {},
+             static_cast<double>(stats.waiting_locks));
   AddProcess(gauges);
   std::ostringstream text;
   prom::TextSerializer serializer;

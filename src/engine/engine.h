@@ -13,6 +13,7 @@
 
 #include "base/answer.h"
 #include "holdfast/store.h"
+#include "rules/lock_rows.h"
 
 namespace holdfast::engine {
 
@@ -32,6 +33,9 @@ struct Change {
   };
   std::vector<Ready> ready;      ///< queues with that many more jobs to claim
   std::optional<Time> next_due;  ///< something will need maintenance then
+  rules::LockNotes locks;
+
+  bool IsEmpty() const { return ready.empty() && !next_due && locks.IsEmpty(); }
 };
 
 /// Told of changes after they are durable, under no lock of the engine.
@@ -80,6 +84,12 @@ class Engine {
   /// and never for a job to arrive (unless is_remote).
   virtual void Claim(const Context& context, ClaimRequest request, ClaimDone done) = 0;
 
+  /// As Store::Acquire, the wait included: asked only of an engine that is remote. For the others
+  /// the store waits.
+  virtual void Acquire(const Context&, AcquireLock, AcquireDone done) {
+    done(Fail(ErrorCode::kInternal, "this engine does not wait for locks"));
+  }
+
   virtual Result<std::optional<Job>> GetJob(const Context& context, JobId id) = 0;
   virtual Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) = 0;
   virtual Result<std::vector<Queue>> ListQueues(const Context& context) = 0;
@@ -90,6 +100,8 @@ class Engine {
   virtual Result<std::optional<Transfer>> GetTransfer(const Context& context, TransferId id) = 0;
   virtual Result<TransferPage> ListTransfers(const Context& context,
                                              const TransferFilter& filter) = 0;
+  virtual Result<Lock> GetLock(const Context& context, std::string_view name) = 0;
+  virtual Result<LockPage> ListLocks(const Context& context, const LockFilter& filter) = 0;
   virtual Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) = 0;
 
   /// Expires leases, promotes due jobs, prunes, records refusals. Blocks until durable.

@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 
+#include "base/result.h"
 #include "rules/jobs.h"
 #include "rules/limits.h"
 #include "rules/load.h"
+#include "rules/lock_waits.h"
 #include "rules/record_rows.h"
 #include "rules/records.h"
 
@@ -49,6 +51,7 @@ Result<void> CheckAnswer(Rows& rows) {
 Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
   constexpr int kAtGuards = -2;
   rows.records().current_operation = kAtGuards;
+  HF_RETURN_IF_ERROR(CheckHeld(rows, batch, origin));
   for (std::size_t i = 0; i < batch.guards.size(); ++i) {
     Result<void> holds = std::visit(
         [&](const auto& guard) { return CheckGuard(rows, guard, origin); }, batch.guards[i]);
@@ -68,11 +71,17 @@ Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
     }
     rows.outcomes().push_back(*outcome);
   }
+  HF_RETURN_IF_ERROR(CheckRecordLocks(rows, batch, origin));
+  HF_RETURN_IF_ERROR(GiveBackHeld(rows, batch, origin));
   return CheckAnswer(rows);
 }
 
 bool NeedsUndo(const Batch& batch) {
   return batch.operations.size() > 1 || std::holds_alternative<RunAction>(batch.operations.front());
+}
+
+void SettleLocks(Rows& rows, const Origin& origin) {
+  for (StoredLock* lock : rows.locks().locks()) Settle(rows, *lock, origin);
 }
 
 void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimRequest& request,

@@ -42,6 +42,10 @@ void Promote(Rows& rows, JobRow& row);
 /// Ends the timed statuses and pending transfers among the rows whose time is up: how many.
 std::int64_t LapseDue(Rows& rows, const Origin& origin);
 
+/// Ends the leases of locks that ran out, among the locks that were loaded, and gives the locks to
+/// those who are next.
+void SettleLocks(Rows& rows, const Origin& origin);
+
 /// Whether the batch may have changed live rows when an operation of it is refused: one operation
 /// on a job checks everything before it changes anything.
 bool NeedsUndo(const Batch& batch);

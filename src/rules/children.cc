@@ -84,6 +84,7 @@ void TouchParent(Rows& rows, const KindRules& rules, const StoredRecord& child,
   const KindRules* parent_rules = rows.records().RulesOf(child.parent->kind);
   if (parent_rules == nullptr) return;
   rows.records().MarkChanged(*row);
+  row->is_written = true;
   row->operation = rows.records().current_operation;
   StoredRecord& parent = row->record;
   ++parent.version;

@@ -32,6 +32,19 @@ inline constexpr std::size_t kViolationsListed = 100;
 inline constexpr std::size_t kDetailsBytes = 16 * 1024;  // of an audit entry
 inline constexpr std::int64_t kArrayLength = 1'000'000;  // what an append may be capped at
 
+// Locks.
+inline constexpr std::size_t kLockNameBytes = 512;
+inline constexpr std::size_t kLockNames = 1000;    // of one acquire
+inline constexpr std::size_t kReasonBytes = 1024;  // of a break
+inline constexpr std::int64_t kLockLimitMost = 1'000'000;
+inline constexpr Duration kLockTtl = std::chrono::seconds(10);
+inline constexpr Duration kLockTtlMin = std::chrono::milliseconds(100);
+inline constexpr Duration kLockTtlMax = std::chrono::hours(24);
+inline constexpr Duration kLockDelayMax = std::chrono::hours(24);
+inline constexpr Duration kLockWaitMax = std::chrono::hours(24);
+// A process that waits and is not heard of for so long is dead (LOCK-2).
+inline constexpr Duration kSessionLife = std::chrono::seconds(2);
+
 // Batches, pages and claims.
 inline constexpr std::size_t kOperations = 1000;
 inline constexpr std::size_t kGuards = 100;

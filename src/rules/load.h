@@ -34,7 +34,18 @@ bool TouchesRecords(const Batch& batch);
 /// Errors: invalid_argument, with the operation at fault.
 Result<void> ReadArguments(const Batch& batch, Rows& rows);
 
+class LockLoader;
 class RecordLoader;
+
+/// Whether the batch itself names locks. One that changes records may touch theirs.
+bool NamesLocks(const Batch& batch);
+
+/// After the records were loaded: loads the locks that the batch names, and those of its records;
+/// finds out whether waiting would be a deadlock. Errors: those of the loader.
+Result<void> LoadLockRows(const Batch& batch, LockLoader& loader, Rows& rows);
+
+/// For maintenance: these locks. Errors: those of the loader.
+Result<void> LoadLocks(std::vector<std::string> names, LockLoader& loader, Rows& rows);
 
 /// After ReadArguments: loads what the batch touches of these, adding to `keys` what its actions
 /// enqueue.
@@ -65,14 +76,16 @@ void SortUnique(std::vector<T>& values) {
 /// After ReadArguments: loads what `batch` touches through `loader`, which has
 ///   Result<Job*> LoadJob(JobId), Result<Job*> LoadUnique(kind, key), Result<Queue*>
 ///   LoadQueue(name)
-/// each giving nullptr for what does not exist, and through `records`.
+/// each giving nullptr for what does not exist, and through `records` and `locks`.
 /// Errors: invalid_argument (rules that are none), those of the loaders.
 template <typename Loader>
-Result<void> LoadRows(const Batch& batch, Loader& loader, RecordLoader& records, TouchedKeys& keys,
-                      Rows& rows) {
+Result<void> LoadRows(const Batch& batch, Loader& loader, RecordLoader& records, LockLoader& locks,
+                      TouchedKeys& keys, Rows& rows) {
   keys.Clear();
   FindTouchedKeys(batch, keys);
-  if (TouchesRecords(batch)) HF_RETURN_IF_ERROR(LoadRecordRows(batch, records, keys, rows));
+  const bool touches_records = TouchesRecords(batch);
+  if (touches_records) HF_RETURN_IF_ERROR(LoadRecordRows(batch, records, keys, rows));
+  if (touches_records || NamesLocks(batch)) HF_RETURN_IF_ERROR(LoadLockRows(batch, locks, rows));
   for (JobId id : keys.jobs) {
     HF_ASSIGN_OR_RETURN(Job * job, loader.LoadJob(id));
     if (job != nullptr) rows.AddJob(job);

@@ -14,4 +14,7 @@ Result<void> CheckName(std::string_view what, std::string_view name);
 /// The same with @: kinds and ids of records, statuses, actions, parameters.
 Result<void> CheckRecordName(std::string_view what, std::string_view name);
 
+/// 1-512 bytes of UTF-8 without control characters; not "." or "..". Errors: invalid_argument.
+Result<void> CheckLockName(std::string_view name);
+
 }  // namespace holdfast::rules

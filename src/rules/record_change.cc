@@ -44,6 +44,7 @@ RecordChange::RecordChange(Rows& rows, RecordRow& row, std::string_view operatio
   HF_CHECK(rules_ != nullptr);
   rows.records().MarkChanged(row);
   row.exists = true;
+  row.is_written = true;
   row.operation = rows.records().current_operation;
   for (const JsonPointer& path : rules_->audit) {
     old_values_.push_back(ValueAt(path, row.record.data));

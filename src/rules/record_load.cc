@@ -118,7 +118,7 @@ class Gatherer {
   Result<void> Name(const PostTransfer& op) { return NameTransfer(op.id); }
   Result<void> Name(const VoidTransfer& op) { return NameTransfer(op.id); }
   template <typename T>
-  requires OnJob<T> || std::same_as<T, EnqueueJob> || std::same_as<T, SetQueue> ||
+  requires OnJob<T> || OnLocks<T> || std::same_as<T, EnqueueJob> || std::same_as<T, SetQueue> ||
       std::same_as<T, ApplyKind>
           Result<void> Name(const T&) {
     return {};
@@ -284,13 +284,14 @@ bool TouchesRecords(const Batch& batch) {
   auto is_about_records = [](const Operation& operation) {
     return std::visit(
         []<typename T>(const T&) {
-          return !(OnJob<T> || std::same_as<T, EnqueueJob> || std::same_as<T, SetQueue>);
+          return !(OnJob<T> || OnLocks<T> || std::same_as<T, EnqueueJob> ||
+                   std::same_as<T, SetQueue>);
         },
         operation);
   };
   return std::ranges::any_of(batch.operations, is_about_records) ||
          std::ranges::any_of(batch.guards, [](const Guard& guard) {
-           return !std::holds_alternative<JobGuard>(guard);
+           return std::visit([]<typename T>(const T&) { return !OnJob<T> && !OnLocks<T>; }, guard);
          });
 }
 

@@ -21,7 +21,8 @@ Record ToRecord(const StoredRecord& stored) {
                 .updated_by = stored.updated_by,
                 .expires_at = stored.expires_at,
                 .reserved = {},
-                .children = {}};
+                .children = {},
+                .fence = stored.fence};
   for (const auto& [path, amount] : stored.reserved) record.reserved.push_back({path, amount});
   for (const auto& [of, count] : stored.children) {
     record.children.push_back({of.first, of.second, count});
@@ -46,6 +47,7 @@ Result<StoredRecord> ToStored(Record record) {
   stored.updated_at = record.updated_at;
   stored.updated_by = std::move(record.updated_by);
   stored.expires_at = record.expires_at;
+  stored.fence = record.fence;
   for (Reservation& reservation : record.reserved) {
     stored.reserved.emplace(std::move(reservation.path), reservation.amount);
   }

@@ -29,6 +29,7 @@ struct StoredRecord {
   Time updated_at;
   std::string updated_by;
   std::optional<Time> expires_at;
+  std::int64_t fence = 0;
   std::map<std::string, std::int64_t> reserved;                          // by path
   std::map<std::pair<std::string, std::string>, std::int64_t> children;  // by kind and status
 };
@@ -49,7 +50,8 @@ struct RecordRow {
   bool existed = false;  // before the batch
   bool exists = false;
   bool is_changed = false;
-  int operation = -1;  // the latest that changed it
+  bool is_written = false;  // its version is another, or it is gone
+  int operation = -1;       // the latest that changed it
   UniqueKeys keys_before;
 };
 

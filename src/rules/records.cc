@@ -138,6 +138,20 @@ Result<void> CheckGuard(Rows& rows, const AbsentGuard& guard, const Origin&) {
               {.record = ToString(guard.record)});
 }
 
+Result<void> CheckGuard(Rows& rows, const FenceGuard& guard, const Origin& origin) {
+  HF_ASSIGN_OR_RETURN(RecordRow * row, FindRecord(rows, guard.record, origin));
+  if (guard.token < row->record.fence) {
+    return Fail(ErrorCode::kFenced,
+                fmt::format("record {} has seen token {}, newer than {}; stop the work",
+                            ToString(guard.record), row->record.fence, guard.token),
+                {.record = ToString(guard.record)});
+  }
+  if (guard.token == row->record.fence) return {};
+  rows.records().MarkChanged(*row);  // the fence is beside the data: the version stays
+  row->record.fence = guard.token;
+  return {};
+}
+
 Result<OperationOutcome> ApplyOperation(Rows& rows, const CreateRecord& op, const Origin& origin) {
   HF_RETURN_IF_ERROR(CheckDeclared(rows, op.kind));
   const KindRules& rules = *rows.records().RulesOf(op.kind);
@@ -232,6 +246,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const DeleteRecord& op, cons
   rows.records().MarkChanged(*row);
   HF_RETURN_IF_ERROR(CountInParent(rows, rules, record, record.status, std::nullopt, false));
   row->exists = false;
+  row->is_written = true;
   row->operation = rows.records().current_operation;
   AuditRecord(rows, origin, "record.delete", record, record.status, record.version, 0,
               Json::object());

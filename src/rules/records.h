@@ -23,6 +23,8 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const VoidTransfer& op, cons
 
 Result<void> CheckGuard(Rows& rows, const VersionGuard& guard, const Origin& origin);
 Result<void> CheckGuard(Rows& rows, const AbsentGuard& guard, const Origin& origin);
+/// Errors: not_found, fenced.
+Result<void> CheckGuard(Rows& rows, const FenceGuard& guard, const Origin& origin);
 
 /// The record, with a timed status that is over brought to its end. Errors: not_found.
 Result<RecordRow*> FindRecord(Rows& rows, const RecordKey& key, const Origin& origin);

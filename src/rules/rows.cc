@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "rules/lock_rows.h"
 #include "rules/record_rows.h"
 
 namespace holdfast::rules {
@@ -19,11 +20,12 @@ std::string UniqueName(std::string_view kind, std::string_view key) {
 
 }  // namespace
 
-Rows::Rows() : records_(std::make_unique<RecordRows>()) {}
+Rows::Rows() : records_(std::make_unique<RecordRows>()), locks_(std::make_unique<LockRows>()) {}
 Rows::~Rows() = default;
 
 void Rows::Clear(bool keep_undo) {
   if (!records_->IsEmpty()) records_->Clear();
+  if (!locks_->IsEmpty()) locks_->Clear();
   jobs_.clear();
   queues_.clear();
   owned_jobs_.clear();
@@ -140,6 +142,7 @@ void Rows::NoteDue(Time at) {
 void Rows::Undo() {
   for (auto& [job, before] : undo_jobs_) *job = std::move(before);
   for (auto& [queue, before] : undo_queues_) *queue = std::move(before);
+  locks_->Undo();
   counters = counters_before_;
 }
 
@@ -156,6 +159,9 @@ Receipt Rows::TakeReceipt(bool move_jobs) {
     }
     if (outcome.kind != nullptr) result.kind = *outcome.kind->kind;
     if (outcome.transfer != nullptr) result.transfer = outcome.transfer->transfer;
+    if (outcome.lock >= 0) {
+      result.lock = std::move(locks_->outcomes[static_cast<std::size_t>(outcome.lock)]);
+    }
     if (outcome.job == nullptr) continue;
     // Two operations on one job: only the last of them may take it.
     bool is_last =

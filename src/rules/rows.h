@@ -28,6 +28,7 @@ struct Counters {
   std::int64_t last_audit = 0;
   std::int64_t last_record = 0;  // of the ids that the store chose
   TransferId last_transfer = 0;
+  std::int64_t last_ticket = 0;  // of places in line for locks
 
   bool operator==(const Counters&) const = default;
 };
@@ -82,6 +83,13 @@ concept OnJob = requires(T operation) {
 }
 &&!std::same_as<T, PostTransfer> && !std::same_as<T, VoidTransfer>;
 
+/// An operation or guard that is about locks and nothing else.
+template <typename T>
+concept OnLocks = std::same_as<T, AcquireLock> || std::same_as<T, RenewLock> ||
+    std::same_as<T, ReleaseLock> || std::same_as<T, BreakLock> || std::same_as<T, AwaitLock> ||
+    std::same_as<T, LeaveLock> || std::same_as<T, KeepWaiting> || std::same_as<T, LockGuard>;
+
+class LockRows;
 class RecordRows;
 struct RecordRow;
 struct KindRow;
@@ -97,6 +105,7 @@ struct OperationOutcome {
   const RecordRow* record = nullptr;
   const KindRow* kind = nullptr;
   const TransferRow* transfer = nullptr;
+  int lock = -1;  // in LockRows::outcomes
 };
 
 /// One batch at a time; reused for the next after Clear. Confined to one thread.
@@ -150,6 +159,7 @@ class Rows {
 
   std::vector<JobRow>& jobs() { return jobs_; }
   RecordRows& records() { return *records_; }
+  LockRows& locks() { return *locks_; }
   std::vector<QueueRow>& queues() { return queues_; }
   std::vector<AuditEntry>& audit() { return audit_; }
   std::vector<OperationOutcome>& outcomes() { return outcomes_; }
@@ -161,6 +171,7 @@ class Rows {
  private:
   // Apart, so that what has nothing to do with records need not read their headers.
   const std::unique_ptr<RecordRows> records_;
+  const std::unique_ptr<LockRows> locks_;
   std::vector<JobRow> jobs_;      // ascending by id, once sealed
   std::vector<QueueRow> queues_;  // ascending by name, once sealed
   std::vector<std::unique_ptr<Job>> owned_jobs_;

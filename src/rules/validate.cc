@@ -149,10 +149,9 @@ Result<void> Check(const SetQueue& op) {
 }
 
 // release, cancel, retry and delete name only an id (and a token), which may be any number; the
-// operations on records have a file of their own.
-Result<void> Check(const auto& op) {
-  if constexpr (OnJob<std::remove_cvref_t<decltype(op)>>) return {};
-  return CheckRecordOperation(op);
+// operations on records and on locks have files of their own.
+Result<void> Check(const auto&) {
+  return {};
 }
 
 Result<void> CheckLimit(int limit) {
@@ -172,9 +171,19 @@ Result<void> Validate(const Batch& batch) {
         fmt::format("the batch has {} guards (at most {})", batch.guards.size(), kGuards));
   }
   HF_RETURN_IF_ERROR(CheckText("idempotency key", batch.idempotency_key, 0, kIdempotencyKeyBytes));
+  HF_RETURN_IF_ERROR(CheckRange("wait", batch.wait, Duration::zero(), kLockWaitMax));
+  for (std::size_t i = 0; i < batch.guards.size(); ++i) {
+    Result<void> valid = CheckLockGuard(batch.guards[i]);
+    if (!valid) {
+      valid.error().detail.guard = static_cast<std::int64_t>(i);
+      return valid;
+    }
+  }
   for (std::size_t i = 0; i < batch.operations.size(); ++i) {
     Result<void> valid =
         std::visit([](const auto& operation) { return Check(operation); }, batch.operations[i]);
+    if (valid) valid = CheckRecordOperation(batch.operations[i]);
+    if (valid) valid = CheckLockOperation(batch.operations[i]);
     if (!valid) {
       valid.error().detail.operation = static_cast<std::int64_t>(i);
       return valid;

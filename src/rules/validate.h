@@ -29,6 +29,13 @@ Result<void> CheckRecordOperation(const Operation& operation);
 /// that the batch creates are each other's ancestors.
 Result<void> CheckRecordOrder(const Batch& batch);
 
+/// As Validate, for the operations and guards on locks; nothing for all others.
+Result<void> CheckLockOperation(const Operation& operation);
+Result<void> CheckLockGuard(const Guard& guard);
+/// What Store::Acquire may be asked: as for lock.acquire, and how long it waits.
+Result<void> Validate(const AcquireLock& request);
+Result<void> Validate(const LockFilter& filter);
+
 inline std::unexpected<Error> Invalid(std::string message) {
   return Fail(ErrorCode::kInvalidArgument, std::move(message));
 }

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "rules/limits.h"
 #include "rules/names.h"
+#include "rules/rows.h"
 #include "rules/validate.h"
 
 namespace holdfast::rules {
@@ -188,7 +189,12 @@ Result<void> CheckRecordOrder(const Batch& batch) {
         parents.emplace(RecordKey{create->kind, create->id}, *create->parent);
       }
     } else {
-      has_records |= operation.index() > Operation(std::in_place_type<CreateRecord>).index();
+      has_records |= std::visit(
+          []<typename T>(const T&) {
+            return !OnJob<T> && !OnLocks<T> && !std::same_as<T, EnqueueJob> &&
+                   !std::same_as<T, SetQueue>;
+          },
+          operation);
     }
   }
   return CheckAncestors(parents);

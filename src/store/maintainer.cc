@@ -64,6 +64,8 @@ void Maintainer::OnChange(const engine::Change& change) {
   for (const engine::Change::Ready& ready : change.ready) {
     waiters_.OnReady(ready.queue, ready.count);
   }
+  lock_waiters_.OnChange(change.locks);
+  for (const LockGrant& grant : change.locks.expired) recorder_.RecordExpiry(grant);
   if (!change.next_due || change.next_due->time_since_epoch().count() >= planned_us_.load()) return;
   MutexLock lock(mutex_);
   is_due_ = true;
@@ -102,9 +104,15 @@ void Maintainer::Run() {
   while (true) {
     SteadyTime now = std::chrono::steady_clock::now();
     SteadyTime next = MaintainIfDue(now);
-    if (std::optional<SteadyTime> deadline = waiters_.Expire(now)) next = std::min(next, *deadline);
-    if (engine_.traits().shared_between_processes && waiters_.size() > 0) {
-      if (engine_.ChangedElsewhere()) waiters_.RetryAll();
+    for (std::optional<SteadyTime> deadline : {waiters_.Expire(now), lock_waiters_.Tick(now)}) {
+      if (deadline) next = std::min(next, *deadline);
+    }
+    const bool somebody_waits = waiters_.size() > 0 || lock_waiters_.size() > 0;
+    if (engine_.traits().shared_between_processes && somebody_waits) {
+      if (engine_.ChangedElsewhere()) {
+        waiters_.RetryAll();
+        lock_waiters_.LookAgain();
+      }
       next = std::min(next, now + options_.poll_interval);
     }
     MutexLock lock(mutex_);

@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "engine/engine.h"
 #include "store/claim_waiters.h"
+#include "store/lock_waiters.h"
 #include "store/recorder.h"
 
 namespace holdfast::store {
@@ -18,10 +19,11 @@ namespace holdfast::store {
 /// poll (only while somebody waits, and only if other processes may write), and one second.
 class Maintainer final : public engine::ChangeListener {
  public:
-  Maintainer(engine::Engine& engine, ClaimWaiters& waiters, Recorder& recorder,
-             const StoreOptions& options)
+  Maintainer(engine::Engine& engine, ClaimWaiters& waiters, LockWaiters& lock_waiters,
+             Recorder& recorder, const StoreOptions& options)
       : engine_(engine),
         waiters_(waiters),
+        lock_waiters_(lock_waiters),
         recorder_(recorder),
         options_(options),
         planned_us_(options.maintain ? INT64_MAX : INT64_MIN) {}
@@ -47,6 +49,7 @@ class Maintainer final : public engine::ChangeListener {
 
   engine::Engine& engine_;
   ClaimWaiters& waiters_;
+  LockWaiters& lock_waiters_;
   Recorder& recorder_;
   const StoreOptions options_;
   std::thread thread_;

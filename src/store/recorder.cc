@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "rules/rows.h"
@@ -33,11 +35,25 @@ std::string TargetOf(const auto& operation) {
     return operation.id.empty() ? operation.kind : ToString({operation.kind, operation.id});
   }
   if constexpr (requires { operation.rules; }) return "kind/" + operation.name;
+  if constexpr (std::same_as<std::remove_cvref_t<decltype(operation)>, AcquireLock>) {
+    return "lock/" + (operation.names.empty() ? operation.name : operation.names.front());
+  }
+  if constexpr (rules::OnLocks<std::remove_cvref_t<decltype(operation)>> &&
+                requires { operation.token; }) {
+    return "lock/" + operation.name;
+  }
   if constexpr (std::same_as<std::remove_cvref_t<decltype(operation)>, PostTransfer> ||
                 std::same_as<std::remove_cvref_t<decltype(operation)>, VoidTransfer>) {
     return fmt::format("transfer/{}", operation.id);
   }
   return {};
+}
+
+base::Fields FieldsOf(const LockGrant& grant) {
+  return {{"lock", grant.name},
+          {"owner", grant.owner},
+          {"mode", std::string(NameOf(grant.mode))},
+          {"token", fmt::to_string(grant.token)}};
 }
 
 /// Why it was refused, for the trail.
@@ -82,7 +98,7 @@ CommitRecord Recorder::BeginCommit(const Context& context, std::span<const Batch
           [&tag](const auto& op) {
             if constexpr (rules::OnJob<std::remove_cvref_t<decltype(op)>>) tag.id = op.id;
             tag.target = TargetOf(op);
-            if constexpr (requires { op.token; }) tag.token = op.token;
+            if constexpr (requires { Token(op.token); }) tag.token = op.token;
           },
           operation);
     }
@@ -125,9 +141,10 @@ void Recorder::RecordReceipt(Tags tags, const Receipt& receipt) {
 }
 
 void Recorder::RecordResult(const OperationTag& tag, const OperationResult& result) {
+  std::string_view operation = NameOfIndex(tag.index);
+  if (result.lock) return RecordLocks(operation, result.lock->grants);
   if (!result.job || result.existing) return;
   const Job& job = *result.job;
-  std::string_view operation = NameOfIndex(tag.index);
   if (operation == "job.enqueue") {
     if (metrics_ != nullptr) metrics_->Add(Counter::kJobsEnqueued, job.queue, 1);
     base::Log(log_, LogLevel::kDebug, "job_created", [&] {
@@ -199,9 +216,51 @@ void Recorder::RecordExpiry(const Job& job) {
   });
 }
 
+void Recorder::RecordLocks(std::string_view operation, const std::vector<LockGrant>& grants) {
+  const bool is_break = operation == "lock.break";
+  for (const LockGrant& grant : grants) {
+    if (operation == "lock.acquire") RecordGrant(grant);
+    if (operation != "lock.release" && !is_break) continue;
+    Add(is_break ? Counter::kLocksBroken : Counter::kLocksReleased, NameOf(grant.mode));
+    if (metrics_ != nullptr) {
+      metrics_->Observe(Histogram::kLockHoldSeconds, grant.expires_at - grant.acquired_at);
+    }
+    base::Log(log_, is_break ? LogLevel::kWarning : LogLevel::kDebug,
+              is_break ? "lock_broken" : "lock_released", [&] { return FieldsOf(grant); });
+  }
+}
+
+void Recorder::RecordGrant(const LockGrant& grant) {
+  if (metrics_ != nullptr) {
+    metrics_->Add(Counter::kLocksAcquired, NameOf(grant.mode), 1);
+    metrics_->Observe(Histogram::kLockWaitSeconds, grant.waited);
+  }
+  base::Log(log_, LogLevel::kDebug, "lock_acquired", [&] { return FieldsOf(grant); });
+}
+
+void Recorder::RecordExpiry(const LockGrant& grant) {
+  if (metrics_ != nullptr) {
+    metrics_->Add(Counter::kLocksExpired, NameOf(grant.mode), 1);
+    metrics_->Observe(Histogram::kLockHoldSeconds, grant.expires_at - grant.acquired_at);
+  }
+  base::Log(log_, LogLevel::kWarning, "lock_expired", [&] { return FieldsOf(grant); });
+}
+
+void Recorder::RecordLockWait(LockMode mode) {
+  Add(Counter::kLocksWaited, NameOf(mode));
+}
+
+void Recorder::RecordLockRefusal(const Error& error) {
+  Add(Counter::kLocksRefused, InfoOf(error.code).name);
+  Add(Counter::kRefusals, InfoOf(error.code).name);
+}
+
 void Recorder::RecordRefusal(const CommitRecord& record, Tags tags, const Error& error) {
   std::string_view code = InfoOf(error.code).name;
-  if (metrics_ != nullptr) metrics_->Add(Counter::kRefusals, code, 1);
+  Add(Counter::kRefusals, code);
+  const bool is_acquire = std::ranges::any_of(
+      tags, [](const OperationTag& tag) { return NameOfIndex(tag.index) == "lock.acquire"; });
+  if (is_acquire) Add(Counter::kLocksRefused, code);
   if (!keeps_refusals_ || !TellsSomething(error.code)) return;
   AuditEntry entry;
   entry.actor = record.actor;
@@ -217,6 +276,9 @@ void Recorder::RecordRefusal(const CommitRecord& record, Tags tags, const Error&
     entry.token = tag.token;
   }
   if (entry.target.empty()) entry.target = error.detail.record;  // of a guard
+  if (entry.target.empty() && !error.detail.lock.empty()) {
+    entry.target = "lock/" + error.detail.lock;
+  }
   entry.details = DetailsOf(error);
   RefusalKey key{entry.actor, entry.operation, entry.target, entry.error};
   base::MutexLock lock(mutex_);

@@ -43,6 +43,14 @@ class Recorder {
   void RecordClaim(const std::vector<Job>& jobs);
   void RecordExpiry(const Job& job);
 
+  void RecordGrant(const LockGrant& grant);
+  /// The lease of a lock ran out.
+  void RecordExpiry(const LockGrant& grant);
+  /// A request found the lock taken, and waits in line.
+  void RecordLockWait(LockMode mode);
+  /// A request for locks came to nothing.
+  void RecordLockRefusal(const Error& error);
+
   /// The refusals since the last call, equal ones folded into one entry with a count.
   std::vector<AuditEntry> TakeRefusals();
   /// For a flush that failed: they are tried again with the next.
@@ -57,6 +65,10 @@ class Recorder {
   void RecordReceipt(Tags tags, const Receipt& receipt);
   void RecordRefusal(const CommitRecord& record, Tags tags, const Error& error);
   void RecordReport(std::string_view operation, const Job& job);
+  void RecordLocks(std::string_view operation, const std::vector<LockGrant>& grants);
+  void Add(Counter counter, std::string_view label) {
+    if (metrics_ != nullptr) metrics_->Add(counter, label, 1);
+  }
 
   LogSink* const log_;
   MetricSink* const metrics_;

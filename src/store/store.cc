@@ -10,6 +10,10 @@
 #include "rules/names.h"
 #include "rules/validate.h"
 #include "store/claim_waiters.h"
+#include "store/commit_one.h"
+#include "store/lock_presets.h"
+#include "store/lock_waiters.h"
+#include "store/locked_commit.h"
 #include "store/maintainer.h"
 #include "store/recorder.h"
 #include "wire/decode.h"
@@ -51,16 +55,19 @@ Result<void> ValidateBatch(const Batch& batch) {
 class Store::Impl {
  public:
   Impl(std::unique_ptr<engine::Engine> engine, const StoreOptions& options)
-      : recorder_(options, !engine->traits().is_remote),
+      : presets_(options.lock_presets),
+        recorder_(options, !engine->traits().is_remote),
         engine_(std::move(engine)),
         waiters_(*engine_, [this](SteadyTime deadline) { maintainer_.WakeBy(deadline); }),
-        maintainer_(*engine_, waiters_, recorder_, options) {
+        lock_waiters_(*engine_, recorder_,
+                      [this](SteadyTime deadline) { maintainer_.WakeBy(deadline); }),
+        maintainer_(*engine_, waiters_, lock_waiters_, recorder_, options) {
     engine_->Listen(&maintainer_);
     maintainer_.Start();
   }
 
   ~Impl() {
-    waiters_.Close();
+    StopWaiting();
     maintainer_.Stop();
     engine_.reset();  // runs the completions that are still under way
   }
@@ -69,7 +76,7 @@ class Store::Impl {
     std::vector<std::pair<std::size_t, Error>> refused;  // which, and why
     Result<void> context_valid = rules::Validate(context);
     for (std::size_t i = 0; i < batches.size(); ++i) {
-      Result<void> valid = context_valid ? ValidateBatch(batches[i]) : context_valid;
+      Result<void> valid = context_valid ? Prepare(batches[i]) : context_valid;
       if (!valid) refused.emplace_back(i, std::move(valid).error());
     }
     if (refused.empty()) return CommitValid(context, std::move(batches), std::move(done));
@@ -92,7 +99,17 @@ class Store::Impl {
 
   Result<Receipt> CommitAndWait(const Context& context, Batch batch) {
     HF_RETURN_IF_ERROR(rules::Validate(context));
-    HF_RETURN_IF_ERROR(ValidateBatch(batch));
+    HF_RETURN_IF_ERROR(Prepare(batch));
+    if (batch.wait > Duration::zero() && !is_remote()) {
+      // What may have to wait for a record's lock is not held up by this thread.
+      auto answer = std::make_shared<Answer<std::vector<Result<Receipt>>>>();
+      std::vector<Batch> batches;
+      batches.push_back(std::move(batch));
+      CommitValid(context, std::move(batches), [answer](std::vector<Result<Receipt>> answers) {
+        answer->Set(std::move(answers));
+      });
+      return std::move(answer->Take().front());
+    }
     store::CommitRecord record = recorder_.BeginCommit(context, {&batch, 1});
     Result<Receipt> answer = engine_->CommitAndWait(context, std::move(batch));
     recorder_.EndCommit(record, {&answer, 1});
@@ -116,19 +133,53 @@ class Store::Impl {
                    });
   }
 
+  void Acquire(const Context& context, AcquireLock request, AcquireDone done) {
+    Result<void> valid = rules::Validate(context);
+    if (valid && !is_remote()) valid = presets_.Resolve(request);
+    if (valid) valid = rules::Validate(request);
+    if (!valid) return done(std::unexpected(std::move(valid).error()));
+    if (is_remote()) return engine_->Acquire(context, std::move(request), std::move(done));
+    if (request.wait.value_or(Duration::zero()) > Duration::zero()) {
+      return lock_waiters_.Acquire(context, std::move(request), std::move(done));
+    }
+    std::vector<Batch> batches(1);
+    batches[0].operations.emplace_back(std::move(request));
+    CommitValid(context, std::move(batches),
+                [done = std::move(done)](std::vector<Result<Receipt>> answers) mutable {
+                  done(store::GrantsOf(std::move(answers.front())));
+                });
+  }
+
+  void StopWaiting() {
+    waiters_.Close();
+    lock_waiters_.Close();
+  }
+
+  bool is_remote() const { return engine_->traits().is_remote; }
   engine::Engine& engine() { return *engine_; }
+  const store::LockPresets& presets() const { return presets_; }
   store::ClaimWaiters& waiters() { return waiters_; }
+  store::LockWaiters& lock_waiters() { return lock_waiters_; }
   store::Maintainer& maintainer() { return maintainer_; }
 
  private:
+  Result<void> Prepare(Batch& batch) {
+    if (!is_remote()) HF_RETURN_IF_ERROR(presets_.Resolve(batch));
+    return ValidateBatch(batch);
+  }
+
   void CommitValid(const Context& context, std::vector<Batch> batches, CommitDone done) {
     store::CommitRecord record = recorder_.BeginCommit(context, batches);
-    engine_->Commit(context, std::move(batches),
-                    [this, record = std::move(record),
-                     done = std::move(done)](std::vector<Result<Receipt>> answers) mutable {
-                      recorder_.EndCommit(record, answers);
-                      done(std::move(answers));
-                    });
+    auto finish = [this, record = std::move(record),
+                   done = std::move(done)](std::vector<Result<Receipt>> answers) mutable {
+      recorder_.EndCommit(record, answers);
+      done(std::move(answers));
+    };
+    auto waits = [](const Batch& batch) { return batch.wait > Duration::zero(); };
+    if (is_remote() || std::ranges::none_of(batches, waits)) {
+      return engine_->Commit(context, std::move(batches), std::move(finish));
+    }
+    store::CommitWithLocks(*engine_, lock_waiters_, context, std::move(batches), std::move(finish));
   }
 
   ClaimDone Recorded(ClaimDone done) {
@@ -138,9 +189,11 @@ class Store::Impl {
     };
   }
 
+  const store::LockPresets presets_;
   store::Recorder recorder_;
   std::unique_ptr<engine::Engine> engine_;
   store::ClaimWaiters waiters_;
+  store::LockWaiters lock_waiters_;
   store::Maintainer maintainer_;
 };
 
@@ -177,7 +230,41 @@ Result<std::vector<Job>> Store::Claim(const Context& context, ClaimRequest reque
 }
 
 void Store::StopWaiting() {
-  impl_->waiters().Close();
+  impl_->StopWaiting();
+}
+
+void Store::AcquireAsync(const Context& context, AcquireLock request, AcquireDone done) {
+  impl_->Acquire(context, std::move(request), std::move(done));
+}
+
+Result<std::vector<LockGrant>> Store::Acquire(const Context& context, AcquireLock request) {
+  if (!impl_->is_remote()) HF_RETURN_IF_ERROR(impl_->presets().Resolve(request));
+  if (!impl_->is_remote() && request.wait.value_or(Duration::zero()) == Duration::zero()) {
+    Batch batch;
+    batch.operations.emplace_back(std::move(request));
+    return store::GrantsOf(Commit(context, std::move(batch)));
+  }
+  auto answer = std::make_shared<Answer<Result<std::vector<LockGrant>>>>();
+  impl_->Acquire(context, std::move(request), [answer](Result<std::vector<LockGrant>> grants) {
+    answer->Set(std::move(grants));
+  });
+  return answer->Take();
+}
+
+Result<LockPreset> Store::FindLockPreset(std::string_view name) const {
+  return impl_->presets().Find(name);
+}
+
+Result<Lock> Store::GetLock(const Context& context, std::string_view name) {
+  HF_RETURN_IF_ERROR(context.Check());
+  HF_RETURN_IF_ERROR(rules::CheckLockName(name));
+  return impl_->engine().GetLock(context, name);
+}
+
+Result<LockPage> Store::ListLocks(const Context& context, const LockFilter& filter) {
+  HF_RETURN_IF_ERROR(context.Check());
+  HF_RETURN_IF_ERROR(rules::Validate(filter));
+  return impl_->engine().ListLocks(context, filter);
 }
 
 Result<void> Store::CheckHealth() {
@@ -268,6 +355,7 @@ Result<StoreStats> Store::GetStats(const Context& context) {
   stats.version = kVersion;
   stats.queues = static_cast<std::int64_t>(queues.size());
   stats.waiting_claims = impl_->waiters().size();
+  stats.waiting_locks = impl_->lock_waiters().size();
   stats.now = now;
   for (const Queue& queue : queues) {
     for (std::size_t i = 0; i < kJobStateCount; ++i) stats.counts[i] += queue.counts[i];

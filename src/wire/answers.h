@@ -1,6 +1,7 @@
 // What the readers of answers share. Not for use outside this folder.
 #pragma once
 
+#include "holdfast/lock.h"
 #include "wire/reader.h"
 
 namespace holdfast::wire {
@@ -8,6 +9,7 @@ namespace holdfast::wire {
 bool ReadRecord(Value& value, Record& out, Trouble& trouble);
 bool ReadKind(Value& value, Kind& out, Trouble& trouble);
 bool ReadTransfer(Value& value, Transfer& out, Trouble& trouble);
+bool ReadGrants(Value& value, LockOutcome& out, Trouble& trouble);
 
 /// A whole answer that is one T.
 template <typename T>

@@ -41,6 +41,16 @@ Result<Operation> DecodeJobOperation(Operation start, std::string_view text);
 /// `given` elsewhere, in the path.
 Result<Operation> DecodeOperation(Operation start, std::string_view text,
                                   std::initializer_list<std::string_view> given);
+/// The body of POST /v1/locks/acquire and /v1/locks/{name}/acquire: the members of a lock.acquire
+/// and `wait`, but for those that are `given` elsewhere.
+Result<AcquireLock> DecodeAcquire(AcquireLock start, std::string_view text,
+                                  std::initializer_list<std::string_view> given);
+/// The body of POST /v1/records/{kind}/acquire: what may be taken, and how.
+struct AcquireNextRequest {
+  RecordFilter filter;
+  AcquireLock lock;
+};
+Result<AcquireNextRequest> DecodeAcquireNext(std::string_view text);
 /// The body of PATCH /v1/queues/{name}.
 Result<SetQueue> DecodeQueueChange(std::string name, std::string_view text);
 /// The bodies of POST /v1/jobs/finish and /v1/jobs/renew, as operations.
@@ -58,6 +68,10 @@ Result<Kind> DecodeKind(std::string_view text);
 Result<std::vector<Kind>> DecodeKinds(std::string_view text);
 Result<Transfer> DecodeTransfer(std::string_view text);
 Result<TransferPage> DecodeTransferPage(std::string_view text);
+Result<Lock> DecodeLock(std::string_view text);
+Result<LockPage> DecodeLockPage(std::string_view text);
+/// {"locks":[...]}
+Result<std::vector<LockGrant>> DecodeGrants(std::string_view text);
 Result<AuditPage> DecodeAuditPage(std::string_view text);
 Result<StoreStats> DecodeStats(std::string_view text);
 Result<Receipt> DecodeReceipt(std::string_view text);

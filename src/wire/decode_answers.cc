@@ -142,6 +142,7 @@ constexpr Field<StoreStats> kStatsFields[] = {
     {"counts", As<ReadCounts, &StoreStats::counts>, kRequired},
     {"queues", As<ReadInteger, &StoreStats::queues>, kRequired},
     {"waiting_claims", As<ReadInteger, &StoreStats::waiting_claims>, kRequired},
+    {"waiting_locks", As<ReadInteger, &StoreStats::waiting_locks>},
     {"now", As<ReadTime, &StoreStats::now>, kRequired},
 };
 
@@ -152,6 +153,7 @@ constexpr Field<OperationResult> kResultFields[] = {
     {"record", As<ReadRecord, &OperationResult::record>},
     {"kind", As<ReadKind, &OperationResult::kind>},
     {"transfer", As<ReadTransfer, &OperationResult::transfer>},
+    {"locks", As<ReadGrants, &OperationResult::lock>},
 };
 
 bool ReadResult(Value& value, OperationResult& out, Trouble& trouble) {
@@ -197,6 +199,7 @@ constexpr Field<Problem> kProblemFields[] = {
     {"retry_after", Fact<ReadDuration, &ErrorDetail::retry_after>},
     {"rule", Fact<ReadText, &ErrorDetail::rule>},
     {"record", Fact<ReadText, &ErrorDetail::record>},
+    {"lock", Fact<ReadText, &ErrorDetail::lock>},
     {"violations", Fact<ReadTextList, &ErrorDetail::violations>},
     {"cycle", Fact<ReadTextList, &ErrorDetail::cycle>},
 };

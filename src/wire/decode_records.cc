@@ -46,6 +46,7 @@ constexpr Field<Record> kRecordFields[] = {
     {"updated_at", As<ReadTime, &Record::updated_at>, kRequired},
     {"updated_by", As<ReadText, &Record::updated_by>},
     {"expires_at", As<ReadTime, &Record::expires_at>},
+    {"fence", As<ReadId, &Record::fence>},
     {"reserved", As<ReadList<ReadReservation, Reservation>, &Record::reserved>},
     {"children", As<ReadList<ReadChild, ChildCount>, &Record::children>},
 };

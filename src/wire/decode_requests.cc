@@ -17,11 +17,17 @@ constexpr Field<ClaimRequest> kClaimRequestFields[] = {
     {"wait", As<ReadDuration, &ClaimRequest::wait>},
 };
 
+// The last ones are between the store and its engine, and have no JSON.
+constexpr std::size_t kSpokenOperations = std::variant_size_v<Operation> - 3;
+static_assert(std::same_as<std::variant_alternative_t<kSpokenOperations, Operation>, AwaitLock>);
+
 /// Reads the members of the operation that `out` already holds.
 bool ReadMembers(Object& object, Operation& out, Trouble& trouble, const Extra& extra) {
   auto read = [&]<typename T>(T& operation) {
     if constexpr (std::same_as<T, EnqueueJob>) {
       return ReadFields<JobSpec>(object, kFieldsOf<JobSpec>, operation.spec, trouble, extra);
+    } else if constexpr (std::is_null_pointer_v<std::remove_cv_t<decltype(kFieldsOf<T>)>>) {
+      return false;  // never made by MakeOperation
     } else {
       return ReadFields<T>(object, kFieldsOf<T>, operation, trouble, extra);
     }
@@ -37,7 +43,7 @@ bool MakeOperation(std::string_view name, Operation& out, std::index_sequence<I.
 }
 
 bool MakeOperation(std::string_view name, Operation& out) {
-  return MakeOperation(name, out, std::make_index_sequence<std::variant_size_v<Operation>>());
+  return MakeOperation(name, out, std::make_index_sequence<kSpokenOperations>());
 }
 
 bool ReadOperation(Value& value, Operation& out, Trouble& trouble) {
@@ -60,6 +66,13 @@ bool ReadOperation(Value& value, Operation& out, Trouble& trouble) {
 bool ReadRecordGuard(Object& object, Guard& out, Trouble& trouble) {
   RecordGuard guard;
   if (!ReadFields<RecordGuard>(object, kFieldsOf<RecordGuard>, guard, trouble)) return false;
+  if (guard.fence) {
+    if (guard.version || guard.absent) {
+      return trouble.Say(" does not go with version or absent") || trouble.At("fence");
+    }
+    out = FenceGuard{std::move(guard.record), *guard.fence};
+    return true;
+  }
   if (guard.absent) {
     if (!*guard.absent) return trouble.Say(" can only be true") || trouble.At("absent");
     if (guard.version) {
@@ -68,18 +81,24 @@ bool ReadRecordGuard(Object& object, Guard& out, Trouble& trouble) {
     out = AbsentGuard{std::move(guard.record)};
     return true;
   }
-  if (!guard.version) return trouble.Say(" is missing (or absent)") || trouble.At("version");
+  if (!guard.version)
+    return trouble.Say(" is missing (or absent, or fence)") || trouble.At("version");
   out = VersionGuard{std::move(guard.record), *guard.version};
   return true;
 }
 
-/// A guard is told by what it is about: a "record", else a "job".
+/// A guard is told by what it is about: a "record", a "lock", else a "job".
 bool ReadGuard(Value& value, Guard& out, Trouble& trouble) {
   Object object;
   if (!ReadObject(value, object, trouble)) return false;
   bool is_of_record = !object.find_field_unordered("record").error();
   if (auto bad = object.reset().error()) return trouble.SayMalformed(bad);
   if (is_of_record) return ReadRecordGuard(object, out, trouble);
+  bool is_of_lock = !object.find_field_unordered("lock").error();
+  if (auto bad = object.reset().error()) return trouble.SayMalformed(bad);
+  if (is_of_lock) {
+    return ReadFields<LockGuard>(object, kFieldsOf<LockGuard>, out.emplace<LockGuard>(), trouble);
+  }
   return ReadFields<JobGuard>(object, kFieldsOf<JobGuard>, out.emplace<JobGuard>(), trouble);
 }
 
@@ -112,6 +131,7 @@ constexpr Field<Batch> kBatchFields[] = {
     {"guards", As<ReadGuards, &Batch::guards>},
     {"operations", As<ReadOperations, &Batch::operations>, kRequired},
     {"idempotency_key", As<ReadText, &Batch::idempotency_key>},
+    {"wait", As<ReadDuration, &Batch::wait>},
 };
 
 bool ReadBatch(Value& value, Batch& out, Trouble& trouble) {
@@ -194,6 +214,25 @@ constexpr Field<Renewal> kRenewalFields[] = {
     {"lease", As<ReadDuration, &Renewal::lease>},
 };
 
+template <auto Read, auto Member>
+bool Wanted(Value& value, AcquireNextRequest& request, Trouble& trouble) {
+  return As<Read, Member>(value, request.lock, trouble);
+}
+template <auto Read, auto Member>
+bool Filtered(Value& value, AcquireNextRequest& request, Trouble& trouble) {
+  return As<Read, Member>(value, request.filter, trouble);
+}
+constexpr Field<AcquireNextRequest> kAcquireNextFields[] = {
+    {"status", Filtered<ReadGivenText, &RecordFilter::status>},
+    {"parent", Filtered<ReadRecordKey, &RecordFilter::parent>},
+    {"owner", Wanted<ReadText, &AcquireLock::owner>, kRequired},
+    {"mode", Wanted<ReadLockMode, &AcquireLock::mode>},
+    {"limit", Wanted<ReadInteger, &AcquireLock::limit>},
+    {"ttl", Wanted<ReadDuration, &AcquireLock::ttl>},
+    {"lock_delay", Wanted<ReadDuration, &AcquireLock::lock_delay>},
+    {"preset", Wanted<ReadGivenText, &AcquireLock::preset>},
+};
+
 /// A whole document that is one T.
 template <typename T>
 Result<T> Decode(std::string_view text, std::span<const Field<T>> fields) {
@@ -261,6 +300,18 @@ Result<Commit> DecodeCommit(std::string_view text) {
 Result<Operation> DecodeOperation(Operation start, std::string_view text,
                                   std::initializer_list<std::string_view> given) {
   return DecodeRest(text, std::move(start), Names(given.begin(), given.size()));
+}
+
+Result<AcquireLock> DecodeAcquire(AcquireLock start, std::string_view text,
+                                  std::initializer_list<std::string_view> given) {
+  return DecodeRest(text, std::move(start), Names(given.begin(), given.size()));
+}
+
+Result<AcquireNextRequest> DecodeAcquireNext(std::string_view text) {
+  return ReadDocument<AcquireNextRequest>(
+      text, [](Value& value, AcquireNextRequest& out, Trouble& trouble) {
+        return ReadFields<AcquireNextRequest>(value, kAcquireNextFields, out, trouble);
+      });
 }
 
 Result<Operation> DecodeJobOperation(Operation start, std::string_view text) {

@@ -52,6 +52,7 @@ void WriteResult(JsonWriter& json, const OperationResult& result) {
     json.Key("transfer");
     WriteTransfer(json, *result.transfer);
   }
+  if (result.lock) GrantsField(json, result.lock->grants);
   json.EndObject();
 }
 
@@ -154,6 +155,7 @@ void WriteStats(JsonWriter& json, const StoreStats& stats) {
   WriteCounts(json, stats.counts);
   json.Field("queues", stats.queues);
   json.Field("waiting_claims", stats.waiting_claims);
+  json.Field("waiting_locks", stats.waiting_locks);
   TimeField(json, "now", stats.now);
   json.EndObject();
 }
@@ -170,6 +172,7 @@ void WriteErrorFields(JsonWriter& json, const Error& error) {
   if (detail.current) json.Field("current", *detail.current);
   TextField(json, "rule", detail.rule);
   TextField(json, "record", detail.record);
+  TextField(json, "lock", detail.lock);
   if (!detail.violations.empty()) ListField(json, "violations", detail.violations);
   if (detail.retry_after) DurationField(json, "retry_after", *detail.retry_after);
   if (!detail.cycle.empty()) ListField(json, "cycle", detail.cycle);

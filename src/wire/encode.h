@@ -17,6 +17,12 @@ void WriteQueue(base::JsonWriter& json, const Queue& queue);
 void WriteRecord(base::JsonWriter& json, const Record& record);
 void WriteKind(base::JsonWriter& json, const Kind& kind);
 void WriteTransfer(base::JsonWriter& json, const Transfer& transfer);
+void WriteLockGrant(base::JsonWriter& json, const LockGrant& grant);
+void WriteLock(base::JsonWriter& json, const Lock& lock);
+/// The body of POST /v1/locks/acquire.
+void WriteAcquire(base::JsonWriter& json, const AcquireLock& request);
+/// {"locks":[...]}
+void WriteGrants(base::JsonWriter& json, const std::vector<LockGrant>& grants);
 void WriteAuditEntry(base::JsonWriter& json, const AuditEntry& entry);
 void WriteStats(base::JsonWriter& json, const StoreStats& stats);
 /// The members of an error, for use inside an object: "code", "detail" (its message), "retryable"
@@ -25,8 +31,8 @@ void WriteErrorFields(base::JsonWriter& json, const Error& error);
 void WriteOperation(base::JsonWriter& json, const Operation& operation);
 /// {"guards":[...],"operations":[...]} and, if there is one, "idempotency_key".
 void WriteBatch(base::JsonWriter& json, const Batch& batch);
-/// {"results":[...]}, each result with "job", "existing", "queue", "record", "kind" or "transfer",
-/// or with none of them; and "replayed" if it is.
+/// {"results":[...]}, each result with "job", "existing", "queue", "record", "kind", "transfer" or
+/// "locks", or with none of them; and "replayed" if it is.
 void WriteReceipt(base::JsonWriter& json, const Receipt& receipt);
 /// The body of POST /v1/jobs: the members of a job.enqueue without its "do".
 void WriteJobSpec(base::JsonWriter& json, const JobSpec& spec);

@@ -59,6 +59,19 @@ std::string TextOf(const std::variant<std::int64_t, double>& by) {
   return text;
 }
 
+void WriteAcquireMembers(JsonWriter& json, const AcquireLock& o) {
+  TextField(json, "name", o.name);
+  if (!o.names.empty()) ListField(json, "names", o.names);
+  if (o.policy != LockPolicy::kAll) json.Field("policy", NameOf(o.policy));
+  json.Field("owner", o.owner);
+  json.Field("mode", NameOf(o.mode));
+  if (o.limit) json.Field("limit", *o.limit);
+  if (o.ttl) DurationField(json, "ttl", *o.ttl);
+  if (o.lock_delay != Duration::zero()) DurationField(json, "lock_delay", o.lock_delay);
+  TextField(json, "preset", o.preset);
+  if (o.wait) DurationField(json, "wait", *o.wait);
+}
+
 /// The members of each operation, after its "do".
 struct OperationWriter {
   JsonWriter& json;
@@ -177,6 +190,25 @@ struct OperationWriter {
     if (o.amount) json.Field("amount", *o.amount);
   }
   void operator()(const VoidTransfer& o) { IdField(json, "id", o.id); }
+  void operator()(const AcquireLock& o) { WriteAcquireMembers(json, o); }
+  void operator()(const RenewLock& o) {
+    json.Field("name", o.name);
+    IdField(json, "token", o.token);
+    if (o.ttl) DurationField(json, "ttl", *o.ttl);
+  }
+  void operator()(const ReleaseLock& o) {
+    json.Field("name", o.name);
+    IdField(json, "token", o.token);
+  }
+  void operator()(const BreakLock& o) {
+    json.Field("name", o.name);
+    json.Field("reason", o.reason);
+    if (o.token) IdField(json, "token", *o.token);
+  }
+  // Between the store and its engine: these never become JSON.
+  void operator()(const AwaitLock&) {}
+  void operator()(const LeaveLock&) {}
+  void operator()(const KeepWaiting&) {}
 
   void BoundField(std::string_view name, const std::optional<std::optional<std::int64_t>>& bound) {
     if (!bound) return;
@@ -203,6 +235,14 @@ struct GuardWriter {
   void operator()(const AbsentGuard& g) {
     KeyField(json, "record", g.record);
     json.Field("absent", true);
+  }
+  void operator()(const LockGuard& g) {
+    json.Field("lock", g.name);
+    IdField(json, "token", g.token);
+  }
+  void operator()(const FenceGuard& g) {
+    KeyField(json, "record", g.record);
+    IdField(json, "fence", g.token);
   }
 };
 
@@ -235,6 +275,7 @@ void WriteBatch(JsonWriter& json, const Batch& batch) {
   json.BeginObject();
   WriteBatchMembers(json, batch);
   TextField(json, "idempotency_key", batch.idempotency_key);
+  if (batch.wait != Duration::zero()) DurationField(json, "wait", batch.wait);
   json.EndObject();
 }
 
@@ -251,6 +292,12 @@ void WriteClaimRequest(JsonWriter& json, const ClaimRequest& request) {
   json.Field("max", request.max);
   DurationField(json, "lease", request.lease);
   DurationField(json, "wait", request.wait);
+  json.EndObject();
+}
+
+void WriteAcquire(JsonWriter& json, const AcquireLock& request) {
+  json.BeginObject();
+  WriteAcquireMembers(json, request);
   json.EndObject();
 }
 

@@ -44,6 +44,7 @@ void WriteRecord(JsonWriter& json, const Record& record) {
   TimeField(json, "updated_at", record.updated_at);
   TextField(json, "updated_by", record.updated_by);
   TimeField(json, "expires_at", record.expires_at);
+  if (record.fence != 0) IdField(json, "fence", record.fence);
   if (!record.reserved.empty()) {
     json.Key("reserved");
     WriteReservations(json, record.reserved);

@@ -9,6 +9,7 @@
 #include "base/json_writer.h"
 #include "base/text.h"
 #include "holdfast/job.h"
+#include "holdfast/lock.h"
 #include "holdfast/record.h"
 
 namespace holdfast::wire {
@@ -57,6 +58,8 @@ inline void KeyField(base::JsonWriter& json, std::string_view name, const Record
   json.EndObject();
 }
 
+/// "locks": [...]
+void GrantsField(base::JsonWriter& json, const std::vector<LockGrant>& grants);
 void StatesField(base::JsonWriter& json, std::string_view name, JobStates states);
 void WriteRetry(base::JsonWriter& json, const RetryDelay& retry);
 

@@ -235,17 +235,73 @@ inline constexpr auto kFieldsOf<JobGuard> = std::to_array<Field<JobGuard>>({
     {"job", As<ReadId, &JobGuard::id>, kRequired},
     {"token", As<ReadId, &JobGuard::token>, kRequired},
 });
+inline bool ReadLockMode(Value& value, LockMode& out, Trouble& trouble) {
+  std::string text;
+  if (!ReadText(value, text, trouble)) return false;
+  auto mode = ParseLockMode(text);
+  if (!mode) return trouble.Say(R"( must be "exclusive" or "shared")");
+  out = *mode;
+  return true;
+}
+
+inline bool ReadLockPolicy(Value& value, LockPolicy& out, Trouble& trouble) {
+  std::string text;
+  if (!ReadText(value, text, trouble)) return false;
+  auto policy = ParseLockPolicy(text);
+  if (!policy) return trouble.Say(R"( must be "all" or "any")");
+  out = *policy;
+  return true;
+}
+
+template <>
+inline constexpr auto kFieldsOf<AcquireLock> = std::to_array<Field<AcquireLock>>({
+    {"name", As<ReadGivenText, &AcquireLock::name>},
+    {"names", As<ReadTextList, &AcquireLock::names>},
+    {"policy", As<ReadLockPolicy, &AcquireLock::policy>},
+    {"owner", As<ReadText, &AcquireLock::owner>, kRequired},
+    {"mode", As<ReadLockMode, &AcquireLock::mode>},
+    {"limit", As<ReadInteger, &AcquireLock::limit>},
+    {"ttl", As<ReadDuration, &AcquireLock::ttl>},
+    {"lock_delay", As<ReadDuration, &AcquireLock::lock_delay>},
+    {"preset", As<ReadGivenText, &AcquireLock::preset>},
+    {"wait", As<ReadDuration, &AcquireLock::wait>},
+});
+template <>
+inline constexpr auto kFieldsOf<RenewLock> = std::to_array<Field<RenewLock>>({
+    {"name", As<ReadText, &RenewLock::name>, kRequired},
+    {"token", As<ReadId, &RenewLock::token>, kRequired},
+    {"ttl", As<ReadDuration, &RenewLock::ttl>},
+});
+template <>
+inline constexpr auto kFieldsOf<ReleaseLock> = std::to_array<Field<ReleaseLock>>({
+    {"name", As<ReadText, &ReleaseLock::name>, kRequired},
+    {"token", As<ReadId, &ReleaseLock::token>, kRequired},
+});
+template <>
+inline constexpr auto kFieldsOf<BreakLock> = std::to_array<Field<BreakLock>>({
+    {"name", As<ReadText, &BreakLock::name>, kRequired},
+    {"reason", As<ReadText, &BreakLock::reason>, kRequired},
+    {"token", As<ReadId, &BreakLock::token>},
+});
+template <>
+inline constexpr auto kFieldsOf<LockGuard> = std::to_array<Field<LockGuard>>({
+    {"lock", As<ReadText, &LockGuard::name>, kRequired},
+    {"token", As<ReadId, &LockGuard::token>, kRequired},
+});
+
 /// A guard on a record, before it is clear which.
 struct RecordGuard {
   RecordKey record;
   std::optional<std::int64_t> version;
   std::optional<bool> absent;
+  std::optional<Token> fence;
 };
 template <>
 inline constexpr auto kFieldsOf<RecordGuard> = std::to_array<Field<RecordGuard>>({
     {"record", As<ReadRecordKey, &RecordGuard::record>, kRequired},
     {"version", As<ReadInteger, &RecordGuard::version>},
     {"absent", As<ReadBool, &RecordGuard::absent>},
+    {"fence", As<ReadId, &RecordGuard::fence>},
 });
 
 }  // namespace holdfast::wire

@@ -173,6 +173,20 @@ class MemoryEngine final : public Engine {
     return tables_.records.List(context, filter, after);
   }
 
+  Result<Lock> GetLock(const Context& context, std::string_view name) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    const Time now = clock_.Now();
+    ReaderLock lock(mutex_);
+    return tables_.locks.Get(name, now);
+  }
+
+  Result<LockPage> ListLocks(const Context& context, const LockFilter& filter) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    const Time now = clock_.Now();
+    ReaderLock lock(mutex_);
+    return tables_.locks.List(context, filter, now);
+  }
+
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override {
     HF_RETURN_IF_ERROR(context.Check());
     HF_ASSIGN_OR_RETURN(std::int64_t before, rules::ParseCursor(filter.cursor));
@@ -202,19 +216,21 @@ class MemoryEngine final : public Engine {
       ExpireLeases(request.limit, origin, result, change);
       PromoteDue(request.limit, origin, result, change);
       LapseDue(request.limit, origin, result, change);
+      SettleLocks(request.limit, origin, result, change);
       Prune(request.limit, origin.now, result.report);
       for (AuditEntry& entry : request.refusals) {
         entry.sequence = ++tables_.counters.last_audit;
         entry.at = origin.now;
-        tables_.audit.push_back(std::move(entry));
+        tables_.AddAudit(std::move(entry));
       }
       if (!tables_.scheduled.empty()) result.next_due = tables_.scheduled.begin()->first;
       if (!tables_.leases.empty()) {
         Time expiry = tables_.leases.begin()->first;
         if (!result.next_due || expiry < *result.next_due) result.next_due = expiry;
       }
-      std::optional<Time> lapse = tables_.records.NextDue();
-      if (lapse && (!result.next_due || *lapse < *result.next_due)) result.next_due = lapse;
+      for (std::optional<Time> due : {tables_.records.NextDue(), tables_.locks.NextDue()}) {
+        if (due && (!result.next_due || *due < *result.next_due)) result.next_due = due;
+      }
     }
     Notify(change);
     return result;
@@ -253,6 +269,7 @@ class MemoryEngine final : public Engine {
   Result<Receipt> CommitOne(const Context& context, const Batch& batch, const rules::Origin& origin,
                             Change& change) HF_REQUIRES(mutex_) {
     rows_.Clear(rules::NeedsUndo(batch));
+    rows_.locks().now = origin.now;
     HF_RETURN_IF_ERROR(rules::ReadArguments(batch, rows_));
     std::string fingerprint;
     if (!batch.idempotency_key.empty()) {
@@ -268,11 +285,13 @@ class MemoryEngine final : public Engine {
     }
     rows_.counters = tables_.counters;
     tables_.records.caller = &context;
-    HF_RETURN_IF_ERROR(rules::LoadRows(batch, tables_, tables_.records, keys_, rows_));
-    Result<void> applied = rules::Apply(rows_, batch, origin);
+    Result<void> applied =
+        rules::LoadRows(batch, tables_, tables_.records, tables_.locks, keys_, rows_);
+    if (applied) applied = rules::Apply(rows_, batch, origin);
     if (applied) applied = rules::CheckUniqueKeys(rows_, tables_.records);
     if (!applied) {
       rows_.Undo();
+      tables_.locks.Forget(rows_.locks());
       return std::unexpected(std::move(applied).error());
     }
     tables_.Persist(rows_);
@@ -352,6 +371,22 @@ class MemoryEngine final : public Engine {
     result.report.more |= records.size() == most || transfers.size() == most;
   }
 
+  void SettleLocks(int limit, const rules::Origin& origin, MaintainResult& result, Change& change)
+      HF_REQUIRES(mutex_) {
+    std::vector<std::string> names = tables_.locks.DueLocks(origin.now, limit);
+    if (names.empty()) return;
+    result.report.more |= names.size() == static_cast<std::size_t>(limit);
+    rows_.Clear(false);
+    rows_.counters = tables_.counters;
+    rows_.locks().now = origin.now;
+    // Loading from memory does not fail.
+    HF_CHECK(rules::LoadLocks(std::move(names), tables_.locks, rows_));
+    rules::SettleLocks(rows_, origin);
+    result.report.unlocked = static_cast<std::int64_t>(rows_.locks().notes.expired.size());
+    tables_.Persist(rows_);
+    NoteChange(change);
+  }
+
   void Prune(int limit, Time now, MaintainReport& report) HF_REQUIRES(mutex_) {
     for (auto& [name, table] : tables_.queues) {
       for (JobState state : {JobState::kCompleted, JobState::kFailed, JobState::kCancelled}) {
@@ -383,12 +418,11 @@ class MemoryEngine final : public Engine {
     for (const auto& [queue, count] : rows_.ready()) change.ready.push_back({queue, count});
     std::optional<Time> due = rows_.next_due();
     if (due && (!change.next_due || *due < *change.next_due)) change.next_due = due;
+    change.locks.Take(rows_.locks().notes);
   }
 
   void Notify(const Change& change) {
-    if (listener_ != nullptr && (!change.ready.empty() || change.next_due)) {
-      listener_->OnChange(change);
-    }
+    if (listener_ != nullptr && !change.IsEmpty()) listener_->OnChange(change);
   }
 
   const Traits traits_{.name = "memory"};

@@ -93,8 +93,15 @@ void Tables::Persist(rules::Rows& rows) {
     }
   }
   if (!rows.records().IsEmpty()) records.Persist(rows.records());
-  for (AuditEntry& entry : rows.audit()) audit.push_back(std::move(entry));
+  if (!rows.locks().IsEmpty()) locks.Persist(rows.locks());
+  for (AuditEntry& entry : rows.audit()) AddAudit(std::move(entry));
   counters = rows.counters;
+}
+
+void Tables::AddAudit(AuditEntry entry) {
+  constexpr std::size_t kAuditKept = 1'000'000;
+  audit.push_back(std::move(entry));
+  if (audit.size() > kAuditKept) audit.pop_front();
 }
 
 std::vector<JobId> Tables::FindClaimable(const std::vector<std::string>& names, int max) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/memory/lock_tables.h"
 #include "engine/memory/record_tables.h"
 #include "rules/apply.h"
 #include "rules/load.h"
@@ -48,6 +49,9 @@ class Tables {
   /// their limits allow.
   std::vector<JobId> FindClaimable(const std::vector<std::string>& queues, int max);
 
+  /// The trail is in memory, and must not fill it: beyond a million entries the oldest go.
+  void AddAudit(AuditEntry entry);
+
   /// Removes a finished job: a pruning is no operation.
   void Prune(QueueTable& table, JobState state, JobId id);
 
@@ -61,6 +65,7 @@ class Tables {
   std::unordered_map<std::string, StoredAnswer> answers;             // by idempotency key
   std::set<std::pair<Time, std::string>> answers_by_expiry;
   RecordTables records;
+  LockTables locks;
   rules::Counters counters;
 
  private:

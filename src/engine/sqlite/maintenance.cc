@@ -12,6 +12,7 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
   MaintainResult result;
   HF_RETURN_IF_ERROR(HandleDue(request.limit, origin, result));
   HF_RETURN_IF_ERROR(LapseDue(request.limit, origin, result));
+  HF_RETURN_IF_ERROR(SettleLocks(request.limit, origin, result));
   HF_RETURN_IF_ERROR(PruneJobs(request.limit, origin.now, result.report));
   HF_RETURN_IF_ERROR(PruneOthers(request.limit, origin.now, result.report));
   for (AuditEntry entry : request.refusals) {
@@ -68,7 +69,7 @@ Result<void> Transaction::HandleDue(int limit, const rules::Origin& origin,
       ++result.report.promoted;
     }
   }
-  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now()));
+  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now(), origin.now));
   for (rules::JobRow* row : expired) result.expired.push_back(std::move(*row->job));
   result.report.expired = static_cast<std::int64_t>(expired.size());
   result.report.more |= ids.size() == static_cast<std::size_t>(limit);
@@ -85,10 +86,27 @@ Result<void> Transaction::LapseDue(int limit, const rules::Origin& origin, Maint
   keys_.Clear();
   HF_RETURN_IF_ERROR(rules::LoadDueRows(records, transfers, records_, keys_, rows_));
   result.report.lapsed = rules::LapseDue(rows_, origin);
-  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now()));
+  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now(), origin.now));
   auto most = static_cast<std::size_t>(limit);
   result.report.more |= records.size() == most || transfers.size() == most;
   return {};
+}
+
+/// Leases of locks that ran out, and lines whose first waiter is dead.
+Result<void> Transaction::SettleLocks(int limit, const rules::Origin& origin,
+                                      MaintainResult& result) {
+  HF_ASSIGN_OR_RETURN(std::vector<std::string> names, locks_.DueLocks(origin.now, limit));
+  if (names.empty()) return {};
+  result.report.more |= names.size() >= static_cast<std::size_t>(limit);
+  rows_.Clear(false);
+  rows_.counters = counters_;
+  rows_.locks().session = session_;
+  rows_.locks().now = origin.now;
+  HF_RETURN_IF_ERROR(rules::LoadLocks(std::move(names), locks_, rows_));
+  rules::SettleLocks(rows_, origin);
+  result.report.unlocked = static_cast<std::int64_t>(rows_.locks().notes.expired.size());
+  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now(), origin.now));
+  return locks_.Prune(origin.now);
 }
 
 Result<void> Transaction::PruneJobs(int limit, Time now, MaintainReport& report) {
@@ -149,7 +167,10 @@ Result<void> Transaction::FindNextDue(MaintainResult& result) {
   result.next_due = min_due_.OptionalTime(0);
   min_due_.Reset();
   HF_ASSIGN_OR_RETURN(std::optional<Time> lapse, records_.NextDue());
-  if (lapse && (!result.next_due || *lapse < *result.next_due)) result.next_due = lapse;
+  HF_ASSIGN_OR_RETURN(std::optional<Time> lease, locks_.NextDue());
+  for (std::optional<Time> due : {lapse, lease}) {
+    if (due && (!result.next_due || *due < *result.next_due)) result.next_due = due;
+  }
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "engine/sqlite/job_rows.h"
+#include "engine/sqlite/lock_table.h"
 #include "engine/sqlite/record_rows.h"
 #include "engine/sqlite/schema.h"
 #include "rules/limits.h"
@@ -124,6 +125,47 @@ std::unexpected<Error> Explain(const Context& context, Error error) {
   }
   return std::unexpected(std::move(error));
 }
+
+/// Reads locks one by one, without what is over: leases that ran out, waiters that died.
+class LockReader {
+ public:
+  LockReader(std::int64_t session, Time now) : session_(session), now_(now) {}
+
+  Result<void> Prepare(Connection& connection) {
+    HF_RETURN_IF_ERROR(holders_.Prepare(
+        connection,
+        fmt::format("SELECT {} FROM lock_holders WHERE name = ? ORDER BY token", kHolderColumns)));
+    return waiters_.Prepare(
+        connection, fmt::format("SELECT {} FROM lock_waiters WHERE name = ? AND (session = ? OR "
+                                "(SELECT expires_at FROM lock_sessions WHERE id = session) > ?) "
+                                "ORDER BY ticket",
+                                kWaiterColumns));
+  }
+
+  Result<Lock> Read(std::string_view name) {
+    rules::StoredLock lock;
+    lock.name = name;
+    holders_.Bind(lock.name);
+    while (true) {
+      HF_ASSIGN_OR_RETURN(bool more, holders_.Step());
+      if (!more) break;
+      HF_ASSIGN_OR_RETURN(rules::StoredHolder holder, ReadHolder(holders_));
+      lock.holders.push_back(std::move(holder));
+    }
+    waiters_.Bind(lock.name).Bind(session_).Bind(now_);
+    while (true) {
+      HF_ASSIGN_OR_RETURN(bool more, waiters_.Step());
+      if (!more) return rules::ToLock(lock, now_);
+      HF_ASSIGN_OR_RETURN(rules::StoredWaiter waiter, ReadWaiter(waiters_));
+      lock.waiters.emplace(waiter.ticket, std::move(waiter));
+    }
+  }
+
+ private:
+  const std::int64_t session_;
+  const Time now_;
+  Statement holders_, waiters_;
+};
 
 }  // namespace
 
@@ -267,6 +309,41 @@ Result<RecordPage> Readers::ListRecords(const Context& context, const RecordFilt
     page.items.push_back(std::move(record));
   }
   return page;
+}
+
+Result<Lock> Readers::GetLock(const Context& context, std::string_view name, std::int64_t session,
+                              Time now) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  LockReader locks(session, now);
+  HF_RETURN_IF_ERROR(locks.Prepare(*reader->connection));
+  return locks.Read(name);
+}
+
+Result<LockPage> Readers::ListLocks(const Context& context, const LockFilter& filter,
+                                    std::int64_t session, Time now) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  LockReader locks(session, now);
+  HF_RETURN_IF_ERROR(locks.Prepare(*reader->connection));
+  Statement names;
+  HF_RETURN_IF_ERROR(names.Prepare(*reader->connection,
+                                   "SELECT name FROM lock_holders WHERE name >= ?1 AND name > ?2 "
+                                   "UNION SELECT name FROM lock_waiters WHERE name >= ?1 AND "
+                                   "name > ?2 ORDER BY name"));
+  names.Bind(filter.prefix).Bind(filter.cursor);
+  LockPage page;
+  while (true) {
+    Result<bool> found = names.Step();
+    if (!found) return Explain(context, std::move(found).error());
+    if (!*found || !names.Text(0).starts_with(filter.prefix)) return page;
+    Result<Lock> lock = locks.Read(names.Text(0));
+    if (!lock) return Explain(context, std::move(lock).error());
+    if (!rules::IsListed(*lock, filter)) continue;
+    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+      page.next_cursor = page.items.back().name;
+      return page;
+    }
+    page.items.push_back(*std::move(lock));
+  }
 }
 
 Result<std::optional<Kind>> Readers::GetKind(const Context& context, std::string_view name) {

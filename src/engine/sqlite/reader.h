@@ -26,6 +26,11 @@ class Readers {
   Result<std::vector<Kind>> ListKinds(const Context& context);
   Result<std::optional<Transfer>> GetTransfer(const Context& context, TransferId id);
   Result<TransferPage> ListTransfers(const Context& context, const TransferFilter& filter);
+  /// `session`: whose waiters are alive, whatever its row says.
+  Result<Lock> GetLock(const Context& context, std::string_view name, std::int64_t session,
+                       Time now);
+  Result<LockPage> ListLocks(const Context& context, const LockFilter& filter, std::int64_t session,
+                             Time now);
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter);
   /// Changes whenever another connection, of any process, commits.
   Result<std::int64_t> DataVersion(const Context& context);

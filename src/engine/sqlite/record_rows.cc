@@ -15,7 +15,7 @@ using rules::StoredRecord;
 
 const char* const kRecordColumns =
     "kind, id, version, status, parent_kind, parent_id, created_at, updated_at, updated_by, "
-    "expires_at, reserved, children, data";
+    "expires_at, reserved, children, data, fence";
 
 const char* const kKindColumns = "name, version, rules, updated_at, updated_by";
 
@@ -72,6 +72,7 @@ Result<Record> ReadRecord(const Statement& row) {
     HF_ASSIGN_OR_RETURN(record.children, wire::DecodeChildren(row.Text(11)));
   }
   record.data = row.Text(12);
+  record.fence = row.Integer(13);
   return record;
 }
 
@@ -113,13 +114,13 @@ Result<void> RecordTable::Prepare(Connection& connection) {
       {select_record_, select + " WHERE kind = ? AND id = ?"},
       {scan_records_, select + " WHERE kind = ? AND id > ? ORDER BY id LIMIT ?"},
       {insert_record_, fmt::format("INSERT INTO records ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-                                   "?, ?, ?)",
+                                   "?, ?, ?, ?)",
                                    kRecordColumns)},
       {update_record_,
        // The parent, too: a record may be deleted and made anew in one transaction.
        "UPDATE records SET version = ?, status = ?, parent_kind = ?, parent_id = ?, "
        "created_at = ?, updated_at = ?, updated_by = ?, expires_at = ?, reserved = ?, "
-       "children = ?, data = ? WHERE kind = ? AND id = ?"},
+       "children = ?, data = ?, fence = ? WHERE kind = ? AND id = ?"},
       {delete_record_, "DELETE FROM records WHERE kind = ? AND id = ?"},
       {select_children_, children + " ORDER BY kind, id"},
       {select_children_of_kind_, children + " AND kind = ? ORDER BY kind, id"},
@@ -192,6 +193,7 @@ Result<void> RecordTable::Write(const StoredRecord& stored, bool is_stored) {
         .BindOrNull(reserved)
         .BindOrNull(children)
         .Bind(stored.text)
+        .Bind(stored.fence)
         .Bind(stored.key.kind)
         .Bind(stored.key.id)
         .Run();
@@ -209,6 +211,7 @@ Result<void> RecordTable::Write(const StoredRecord& stored, bool is_stored) {
       .BindOrNull(reserved)
       .BindOrNull(children)
       .Bind(stored.text)
+      .Bind(stored.fence)
       .Run();
 }
 

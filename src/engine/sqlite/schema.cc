@@ -192,7 +192,62 @@ CREATE INDEX transfers_pending ON transfers (from_kind, from_id, id) WHERE state
 CREATE INDEX transfers_finished ON transfers (finished_at) WHERE finished_at IS NOT NULL;
 )sql";
 
-constexpr std::string_view kMigrations[] = {kVersion1, kVersion2};
+// Locks. A lease is a row of lock_holders; an exclusive one is in slot 0 of its lock, a shared one
+// in a slot of its own, so that the key lets there be one exclusive lease. A place in line is a row
+// of lock_waiters, good for as long as its process keeps its row of lock_sessions young.
+constexpr std::string_view kVersion3 = R"sql(
+ALTER TABLE counters ADD COLUMN last_ticket INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE records ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE lock_holders (
+  name          TEXT NOT NULL,
+  slot          INTEGER NOT NULL,
+  token         INTEGER NOT NULL CHECK (token > 0),
+  owner         TEXT NOT NULL,
+  mode          TEXT NOT NULL CHECK (mode = 'exclusive' OR mode = 'shared'),
+  holder_limit  INTEGER NOT NULL CHECK (holder_limit >= 0),
+  ttl_us        INTEGER NOT NULL,
+  lock_delay_us INTEGER NOT NULL,
+  acquired_at   INTEGER NOT NULL,
+  expires_at    INTEGER NOT NULL,
+  waited_us     INTEGER NOT NULL,
+  ticket        INTEGER NOT NULL,
+  is_delay      INTEGER NOT NULL CHECK (is_delay IN (0, 1)),
+  due_at        INTEGER NOT NULL,
+  PRIMARY KEY (name, slot),
+  CHECK (slot = CASE mode WHEN 'exclusive' THEN 0 ELSE token END)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lock_holders_owner ON lock_holders (owner);
+CREATE INDEX lock_holders_due ON lock_holders (due_at);
+
+CREATE TABLE lock_waiters (
+  name           TEXT NOT NULL,
+  ticket         INTEGER NOT NULL,
+  waiter         INTEGER NOT NULL,
+  session        INTEGER NOT NULL,
+  owner          TEXT NOT NULL,
+  mode           TEXT NOT NULL CHECK (mode = 'exclusive' OR mode = 'shared'),
+  holder_limit   INTEGER NOT NULL CHECK (holder_limit >= 0),
+  ttl_us         INTEGER NOT NULL,
+  lock_delay_us  INTEGER NOT NULL,
+  policy         TEXT NOT NULL CHECK (policy = 'all' OR policy = 'any'),
+  has_others     INTEGER NOT NULL CHECK (has_others IN (0, 1)),
+  since          INTEGER NOT NULL,
+  deadline       INTEGER NOT NULL,
+  actor          TEXT NOT NULL,
+  correlation_id TEXT NOT NULL,
+  PRIMARY KEY (name, ticket)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lock_waiters_owner ON lock_waiters (owner);
+CREATE INDEX lock_waiters_session ON lock_waiters (session);
+
+CREATE TABLE lock_sessions (
+  id         INTEGER PRIMARY KEY,
+  expires_at INTEGER NOT NULL
+) STRICT;
+)sql";
+
+constexpr std::string_view kMigrations[] = {kVersion1, kVersion2, kVersion3};
 static_assert(std::size(kMigrations) == kSchemaVersion);
 
 Result<void> CheckOwner(Connection& connection, std::string_view path) {

@@ -57,6 +57,12 @@ class SqliteEngine final : public Engine {
                                      const TransferFilter& filter) override {
     return readers_.ListTransfers(context, filter);
   }
+  Result<Lock> GetLock(const Context& context, std::string_view name) override {
+    return readers_.GetLock(context, name, writer_.session(), writer_.Now());
+  }
+  Result<LockPage> ListLocks(const Context& context, const LockFilter& filter) override {
+    return readers_.ListLocks(context, filter, writer_.session(), writer_.Now());
+  }
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override {
     return readers_.ListAudit(context, filter);
   }

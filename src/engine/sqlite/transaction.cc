@@ -24,12 +24,15 @@ Result<void> Transaction::Prepare(Connection& connection) {
   connection_ = &connection;
   HF_RETURN_IF_ERROR(jobs_.Prepare(connection));
   HF_RETURN_IF_ERROR(records_.Prepare(connection));
+  session_ = static_cast<std::int64_t>(Random::System().Next() >> 1);
+  HF_RETURN_IF_ERROR(locks_.Prepare(connection, session_));
   std::tuple<Statement&, std::string_view> statements[] = {
       {select_counters_,
-       "SELECT last_job, last_token, last_audit, last_record, last_transfer FROM counters"},
+       "SELECT last_job, last_token, last_audit, last_record, last_transfer, "
+       "last_ticket FROM counters"},
       {update_counters_,
        "UPDATE counters SET last_job = ?, last_token = ?, last_audit = ?, last_record = ?, "
-       "last_transfer = ?, last_time = ?"},
+       "last_transfer = ?, last_ticket = ?, last_time = ?"},
       {savepoint_, "SAVEPOINT batch"},
       {release_, "RELEASE batch"},
       {rollback_to_, "ROLLBACK TO batch"},
@@ -60,13 +63,15 @@ Result<void> Transaction::Begin() {
   change_ = {};
   jobs_.Begin(rows_);
   records_.Begin();
+  HF_RETURN_IF_ERROR(locks_.Begin());
   HF_ASSIGN_OR_RETURN(bool found, select_counters_.Step());
   if (!found) return Fail(ErrorCode::kCorrupt, "the table of counters is empty");
   counters_ = {.last_job = select_counters_.Integer(0),
                .last_token = select_counters_.Integer(1),
                .last_audit = select_counters_.Integer(2),
                .last_record = select_counters_.Integer(3),
-               .last_transfer = select_counters_.Integer(4)};
+               .last_transfer = select_counters_.Integer(4),
+               .last_ticket = select_counters_.Integer(5)};
   select_counters_.Reset();
   changes_at_begin_ = sqlite3_total_changes64(connection_->handle());
   return {};
@@ -82,6 +87,7 @@ Result<void> Transaction::Finish(Time now) {
       .Bind(counters_.last_audit)
       .Bind(counters_.last_record)
       .Bind(counters_.last_transfer)
+      .Bind(counters_.last_ticket)
       .Bind(now)
       .Run();
 }
@@ -89,7 +95,9 @@ Result<void> Transaction::Finish(Time now) {
 Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::string& fingerprint,
                                             const rules::Origin& origin, const Context& context) {
   const SteadyTime began = std::chrono::steady_clock::now();
-  rows_.Clear(false);  // rows are copies: a refused batch leaves nothing to undo
+  rows_.Clear(false);  // rows are copies, but for locks: a refused batch leaves no more to undo
+  rows_.locks().session = session_;
+  rows_.locks().now = origin.now;
   if (Result<void> read = rules::ReadArguments(batch, rows_); !read) {
     return Result<Receipt>(std::unexpected(std::move(read).error()));
   }
@@ -100,7 +108,7 @@ Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::strin
   }
   rows_.counters = counters_;
   records_.caller = &context;
-  Result<void> applied = rules::LoadRows(batch, jobs_, records_, keys_, rows_);
+  Result<void> applied = rules::LoadRows(batch, jobs_, records_, locks_, keys_, rows_);
   if (!applied && !ConcernsBatchAlone(applied.error())) {
     return std::unexpected(std::move(applied).error());
   }
@@ -111,16 +119,16 @@ Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::strin
       return std::unexpected(std::move(applied).error());
     }
   }
-  if (!applied) return Result<Receipt>(std::unexpected(std::move(applied).error()));
+  if (!applied) return RefuseBatch(std::move(applied).error());
   HF_RETURN_IF_ERROR(savepoint_.Run());
-  if (Result<void> persisted = Persist(began); !persisted) {
+  if (Result<void> persisted = Persist(began, origin.now); !persisted) {
     // A constraint concerns this batch alone; anything else concerns the disk.
     if (persisted.error().code != ErrorCode::kInternal || !connection_->InTransaction()) {
       return std::unexpected(std::move(persisted).error());
     }
     HF_RETURN_IF_ERROR(rollback_to_.Run());
     HF_RETURN_IF_ERROR(release_.Run());
-    return Result<Receipt>(std::unexpected(std::move(persisted).error()));
+    return RefuseBatch(std::move(persisted).error());
   }
   Receipt receipt = rows_.TakeReceipt(true);
   if (!batch.idempotency_key.empty()) {
@@ -129,6 +137,13 @@ Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::strin
   HF_RETURN_IF_ERROR(release_.Run());
   HF_RETURN_IF_ERROR(records_.Trim());
   return Result<Receipt>(std::move(receipt));
+}
+
+/// Takes back what the rules did to locks, which live from batch to batch.
+Result<Receipt> Transaction::RefuseBatch(Error error) {
+  rows_.locks().Undo();
+  locks_.Forget(rows_.locks());
+  return std::unexpected(std::move(error));
 }
 
 Result<std::optional<Result<Receipt>>> Transaction::FindAnswer(const Batch& batch,
@@ -160,17 +175,20 @@ Result<void> Transaction::StoreAnswer(const Batch& batch, const std::string& fin
 }
 
 /// Writes what the rules changed. On an error nothing of it counts: counters_ stay as they were.
-Result<void> Transaction::Persist(SteadyTime began) {
+Result<void> Transaction::Persist(SteadyTime began, Time now) {
   auto elapsed = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - began);
   for (AuditEntry& entry : rows_.audit()) {
     entry.commit = elapsed;
     HF_RETURN_IF_ERROR(InsertAudit(entry));
   }
+  const bool has_locks = !rows_.locks().IsEmpty();
+  if (has_locks) HF_RETURN_IF_ERROR(locks_.Persist(rows_.locks(), now));
   const bool has_records = !rows_.records().IsEmpty();
   if (has_records) HF_RETURN_IF_ERROR(records_.Persist(rows_.records()));
   // Last: from here on the rows that are written before the commit are taken over.
   HF_RETURN_IF_ERROR(jobs_.Persist(rows_));
   if (has_records) records_.TakeOver(rows_.records());
+  if (has_locks) locks_.Forget(rows_.locks());
   counters_ = rows_.counters;
   NoteChange();
   return {};
@@ -187,6 +205,7 @@ void Transaction::NoteChange() {
   }
   std::optional<Time> due = rows_.next_due();
   if (due && (!change_.next_due || *due < *change_.next_due)) change_.next_due = due;
+  change_.locks.Take(rows_.locks().notes);
 }
 
 Result<void> Transaction::InsertAudit(const AuditEntry& entry) {
@@ -217,7 +236,7 @@ Result<std::vector<Job>> Transaction::Claim(const ClaimRequest& request,
   if (ids.empty()) return jobs;
   HF_RETURN_IF_ERROR(LoadAll(ids));
   rules::ClaimAll(rows_, ids, request, origin);
-  HF_RETURN_IF_ERROR(Persist(began));
+  HF_RETURN_IF_ERROR(Persist(began, origin.now));
   jobs.reserve(ids.size());
   for (OperationResult& result : rows_.TakeReceipt(true).results) {
     jobs.push_back(*std::move(result.job));

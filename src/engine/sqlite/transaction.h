@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/sqlite/connection.h"
 #include "engine/sqlite/job_rows.h"
+#include "engine/sqlite/lock_table.h"
 #include "engine/sqlite/record_rows.h"
 #include "rules/apply.h"
 #include "rules/load.h"
@@ -25,11 +26,16 @@ class Transaction {
   /// Before COMMIT: writes queues and, if anything changed, the counters and the time.
   Result<void> Finish(Time now);
 
+  /// After COMMIT. Without it, the next Begin believes nothing of what this one has left.
+  void Committed() { locks_.Committed(); }
+
   /// One batch in a savepoint of its own.
   Result<Result<Receipt>> Commit(const Batch& batch, const std::string& fingerprint,
                                  const rules::Origin& origin, const Context& context);
   Result<std::vector<Job>> Claim(const ClaimRequest& request, const rules::Origin& origin);
   Result<MaintainResult> Maintain(const MaintainRequest& request, const rules::Origin& origin);
+
+  std::int64_t session() const { return session_; }
 
   /// What became claimable or comes due in this transaction.
   const Change& change() const { return change_; }
@@ -39,20 +45,24 @@ class Transaction {
                                                     const std::string& fingerprint, Time now);
   Result<void> StoreAnswer(const Batch& batch, const std::string& fingerprint,
                            const Receipt& receipt, Time now);
-  Result<void> Persist(SteadyTime began);
+  Result<void> Persist(SteadyTime began, Time now);
+  Result<Receipt> RefuseBatch(Error error);
   Result<void> InsertAudit(const AuditEntry& entry);
   void NoteChange();
 
   Result<void> LoadAll(const std::vector<JobId>& ids);
   Result<void> HandleDue(int limit, const rules::Origin& origin, MaintainResult& result);
   Result<void> LapseDue(int limit, const rules::Origin& origin, MaintainResult& result);
+  Result<void> SettleLocks(int limit, const rules::Origin& origin, MaintainResult& result);
   Result<void> PruneJobs(int limit, Time now, MaintainReport& report);
   Result<void> PruneOthers(int limit, Time now, MaintainReport& report);
   Result<void> FindNextDue(MaintainResult& result);
 
   Connection* connection_ = nullptr;
+  std::int64_t session_ = 0;  // of this process, for others to know whether its waiters live
   JobTable jobs_;
   RecordTable records_;
+  LockTable locks_;
   rules::Rows rows_;         // of the batch at hand
   rules::TouchedKeys keys_;  // likewise
   rules::Counters counters_;

@@ -147,9 +147,7 @@ void Writer::RunGroup(Group& group) {
   Result<void> result = RunTransaction(group);
   if (result) {
     const Change& change = transaction_.change();
-    if (listener_ != nullptr && (!change.ready.empty() || change.next_due)) {
-      listener_->OnChange(change);
-    }
+    if (listener_ != nullptr && !change.IsEmpty()) listener_->OnChange(change);
     return;
   }
   for (Work& work : group) Refuse(work, result.error());
@@ -172,7 +170,10 @@ Result<void> Writer::RunTransaction(Group& group) {
     is_committing = true;
     result = connection_->Execute("COMMIT");
   }
-  if (result) return result;
+  if (result) {
+    transaction_.Committed();
+    return result;
+  }
   Error error = std::move(result).error();
   const bool is_fatal = connection_->IsLastErrorFatal();
   if (connection_->InTransaction()) (void)connection_->Execute("ROLLBACK");

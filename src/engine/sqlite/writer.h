@@ -40,6 +40,8 @@ class Writer {
 
   void Listen(ChangeListener* listener) { listener_ = listener; }
   Time Now() const { return clock_.Now(); }
+  /// By which other processes know the waiters of this one. Constant after Start.
+  std::int64_t session() const { return transaction_.session(); }
   /// Nothing, or the error that ended writing.
   Result<void> CheckHealth() const;
 

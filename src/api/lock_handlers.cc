@@ -1,0 +1,185 @@
+// Calls about locks.
+#include <fmt/format.h>
+
+#include "api/handlers.h"
+#include "base/result.h"
+#include "wire/decode.h"
+#include "wire/encode.h"
+
+namespace holdfast::api {
+namespace {
+
+/// The caller hung up in the instant in which it got its locks: without this they would sit out a
+/// lease that nobody holds. It is told, too, once they are free again.
+void GiveBack(Call call, const std::vector<LockGrant>& grants) {
+  std::vector<Batch> batches(1);
+  for (const LockGrant& grant : grants) {
+    batches[0].operations.emplace_back(ReleaseLock{grant.name, grant.token});
+  }
+  // The call's own stop token has fired: clean-up never uses it.
+  Context context;
+  context.actor = call.context().actor;
+  context.correlation_id = call.context().correlation_id;
+  Store& store = call.store();
+  store.CommitAsync(context, std::move(batches), [call = std::move(call)](const auto&) mutable {
+    call.Refuse({ErrorCode::kCancelled, "the client hung up while it waited for a lock", {}});
+  });
+}
+
+void AnswerGrant(Call& call, const std::vector<LockGrant>& grants) {
+  call.Reply(200, wire::ToText(wire::WriteLockGrant, grants.front()));
+}
+
+void AnswerGrants(Call& call, const std::vector<LockGrant>& grants) {
+  call.Reply(200, wire::ToText(wire::WriteGrants, grants));
+}
+
+using Answer = void (*)(Call& call, const std::vector<LockGrant>& grants);
+
+void Acquire(Call call, AcquireLock request, Answer answer) {
+  const bool waits =
+      !request.preset.empty() || request.wait.value_or(Duration::zero()) > Duration::zero();
+  if (!call.IdempotencyKey().empty()) {
+    if (waits) {
+      return call.Refuse({ErrorCode::kInvalidArgument,
+                          "an acquire that waits takes no Idempotency-Key: ask again as the same "
+                          "owner, who is told the token if it holds the lock already",
+                          {}});
+    }
+    request.wait.reset();
+    std::vector<Batch> batches(1);
+    batches[0].idempotency_key = call.IdempotencyKey();
+    batches[0].operations.emplace_back(std::move(request));
+    Store& store = call.store();
+    Context context = call.context();
+    return store.CommitAsync(
+        context, std::move(batches),
+        [call = std::move(call), answer](std::vector<Result<Receipt>> answers) mutable {
+          Result<Receipt>& receipt = answers.front();
+          if (!receipt) {
+            receipt.error().detail.operation.reset();
+            return call.Refuse(receipt.error());
+          }
+          if (receipt->replayed) call.MarkReplayed();
+          answer(call, receipt->results.front().lock->grants);
+        });
+  }
+  Store& store = call.store();
+  Context context = call.context();
+  context.stop = call.gone();
+  store.AcquireAsync(
+      context, std::move(request),
+      [call = std::move(call), answer](Result<std::vector<LockGrant>> grants) mutable {
+        if (!grants) return call.Refuse(grants.error());
+        if (call.gone().stop_requested()) return GiveBack(std::move(call), *grants);
+        answer(call, *grants);
+      });
+}
+
+/// A call about the lock in the path: the body holds the operation's other members.
+template <typename T>
+void OnLock(Call call, void (*answer)(Call&, const OperationResult&)) {
+  T start;
+  start.name = call.parameter();
+  auto operation = wire::DecodeOperation(std::move(start), call.body(), {"name"});
+  if (!operation) return call.Refuse(operation.error());
+  CommitOne(std::move(call), *std::move(operation), answer);
+}
+
+void AnswerOne(Call& call, const OperationResult& result) {
+  AnswerGrant(call, result.lock->grants);
+}
+
+void AnswerAll(Call& call, const OperationResult& result) {
+  AnswerGrants(call, result.lock->grants);
+}
+
+}  // namespace
+
+void AcquireOneLock(Call call) {
+  auto request =
+      wire::DecodeAcquire({.name = call.parameter()}, call.body(), {"name", "names", "policy"});
+  if (!request) return call.Refuse(request.error());
+  Acquire(std::move(call), *std::move(request), AnswerGrant);
+}
+
+void AcquireLocks(Call call) {
+  auto request = wire::DecodeAcquire({}, call.body(), {});
+  if (!request) return call.Refuse(request.error());
+  Acquire(std::move(call), *std::move(request), AnswerGrants);
+}
+
+void RenewOneLock(Call call) {
+  OnLock<RenewLock>(std::move(call), AnswerOne);
+}
+void ReleaseOneLock(Call call) {
+  OnLock<ReleaseLock>(std::move(call), AnswerOne);
+}
+void BreakOneLock(Call call) {
+  OnLock<BreakLock>(std::move(call), AnswerAll);
+}
+
+void GetOneLock(Call call) {
+  auto lock = call.store().GetLock(call.context(), call.parameter());
+  if (!lock) return call.Refuse(lock.error());
+  call.Reply(200, wire::ToText(wire::WriteLock, *lock));
+}
+
+void ListLocks(Call call) {
+  if (auto valid = call.query().AllowOnly({"prefix", "owner", "limit", "cursor"}); !valid) {
+    return call.Refuse(valid.error());
+  }
+  LockFilter filter;
+  auto limit = LimitOf(call.query(), filter.limit);
+  if (!limit) return call.Refuse(limit.error());
+  filter.limit = *limit;
+  filter.prefix = call.query().Get("prefix");
+  filter.owner = call.query().Get("owner");
+  filter.cursor = call.query().Get("cursor");
+  auto page = call.store().ListLocks(call.context(), filter);
+  if (!page) return call.Refuse(page.error());
+  base::JsonWriter json(256 * (page->items.size() + 1));
+  json.BeginObject();
+  json.Key("items");
+  json.BeginArray();
+  for (const Lock& lock : page->items) wire::WriteLock(json, lock);
+  json.EndArray();
+  WriteNextCursor(json, page->next_cursor);
+  json.EndObject();
+  call.Reply(200, std::move(json).Take());
+}
+
+void AcquireNextRecord(Call call) {
+  auto request = wire::DecodeAcquireNext(call.body());
+  if (!request) return call.Refuse(request.error());
+  if (!call.IdempotencyKey().empty()) {
+    return call.Refuse({ErrorCode::kInvalidArgument,
+                        "taking the next free record takes no Idempotency-Key: every call takes "
+                        "another one, and that of a lost answer is free when its lease ends",
+                        {}});
+  }
+  request->filter.kind = call.parameter();
+  Store& store = call.store();
+  Context context = call.context();
+  context.stop = call.gone();
+  store.AcquireNextAsync(
+      context, std::move(request->filter), std::move(request->lock),
+      [call = std::move(call)](Result<std::optional<LockedRecord>> taken) mutable {
+        if (!taken) return call.Refuse(taken.error());
+        if (*taken && call.gone().stop_requested())
+          return GiveBack(std::move(call), {(*taken)->lock});
+        base::JsonWriter json;
+        json.BeginObject();
+        json.Field("acquired", taken->has_value());
+        if (*taken) {
+          json.Key("lock");
+          wire::WriteLockGrant(json, (*taken)->lock);
+          json.Key("record");
+          wire::WriteRecord(json, (*taken)->record);
+        }
+        json.EndObject();
+        call.Reply(200, std::move(json).Take());
+      });
+}
+
+}  // namespace holdfast::api

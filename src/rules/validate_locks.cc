@@ -1,0 +1,115 @@
+// The limits of what may be asked of locks.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/result.h"
+#include "base/text.h"
+#include "base/utf8.h"
+#include "rules/limits.h"
+#include "rules/names.h"
+#include "rules/validate.h"
+
+namespace holdfast::rules {
+namespace {
+
+Result<void> CheckTime(std::string_view what, Duration value, Duration least, Duration most) {
+  if (value >= least && value <= most) return {};
+  return Invalid(fmt::format("{} is {} ({} to {})", what,
+                             value < Duration::zero() ? "negative" : base::FormatDuration(value),
+                             base::FormatDuration(least), base::FormatDuration(most)));
+}
+
+Result<void> CheckTtl(const std::optional<Duration>& ttl) {
+  return ttl ? CheckTime("ttl", *ttl, kLockTtlMin, kLockTtlMax) : Result<void>{};
+}
+
+Result<void> CheckNames(const AcquireLock& op) {
+  if (op.names.empty()) return CheckLockName(op.name);
+  if (!op.name.empty()) return Invalid("name and names exclude each other");
+  if (op.names.size() > kLockNames) {
+    return Invalid(fmt::format("names has {} entries (at most {})", op.names.size(), kLockNames));
+  }
+  std::set<std::string_view> seen;
+  for (const std::string& name : op.names) {
+    HF_RETURN_IF_ERROR(CheckLockName(name));
+    if (!seen.insert(name).second) return Invalid(fmt::format("names has {} twice", name));
+  }
+  return {};
+}
+
+Result<void> CheckAcquire(const AcquireLock& op) {
+  HF_RETURN_IF_ERROR(CheckNames(op));
+  if (op.owner.empty()) return Invalid(fmt::format("owner is empty (1-{} bytes)", kOwnerBytes));
+  if (op.owner.size() > kOwnerBytes) {
+    return Invalid(fmt::format("owner has {} bytes (at most {})", op.owner.size(), kOwnerBytes));
+  }
+  if (!base::IsUtf8(op.owner)) return Invalid("owner is not UTF-8");
+  HF_RETURN_IF_ERROR(CheckTtl(op.ttl));
+  HF_RETURN_IF_ERROR(CheckTime("lock_delay", op.lock_delay, Duration::zero(), kLockDelayMax));
+  if (!op.limit) return {};
+  if (op.mode == LockMode::kExclusive) return Invalid("limit is for shared locks");
+  if (*op.limit >= 1 && *op.limit <= kLockLimitMost) return {};
+  return Invalid(fmt::format("limit is {} (1 to {})", *op.limit, kLockLimitMost));
+}
+
+struct LockChecker {
+  Result<void> operator()(const AcquireLock& op) {
+    if (op.wait && *op.wait > Duration::zero()) {
+      return Invalid("wait: a batch does not wait for a lock (acquire it first)");
+    }
+    return CheckAcquire(op);
+  }
+  Result<void> operator()(const RenewLock& op) {
+    HF_RETURN_IF_ERROR(CheckLockName(op.name));
+    return CheckTtl(op.ttl);
+  }
+  Result<void> operator()(const ReleaseLock& op) { return CheckLockName(op.name); }
+  Result<void> operator()(const BreakLock& op) {
+    HF_RETURN_IF_ERROR(CheckLockName(op.name));
+    if (op.reason.empty())
+      return Invalid(fmt::format("reason is empty (1-{} bytes)", kReasonBytes));
+    if (op.reason.size() > kReasonBytes) {
+      return Invalid(
+          fmt::format("reason has {} bytes (at most {})", op.reason.size(), kReasonBytes));
+    }
+    if (!base::IsUtf8(op.reason)) return Invalid("reason is not UTF-8");
+    return {};
+  }
+  Result<void> operator()(const AwaitLock&) { return OfTheStore(); }
+  Result<void> operator()(const LeaveLock&) { return OfTheStore(); }
+  Result<void> operator()(const KeepWaiting&) { return OfTheStore(); }
+  Result<void> operator()(const auto&) { return {}; }
+
+ private:
+  static Result<void> OfTheStore() {
+    return Invalid("waiting is no operation of a batch: see Store::Acquire");
+  }
+};
+
+}  // namespace
+
+Result<void> CheckLockOperation(const Operation& operation) {
+  return std::visit(LockChecker{}, operation);
+}
+
+Result<void> CheckLockGuard(const Guard& guard) {
+  const auto* of_lock = std::get_if<LockGuard>(&guard);
+  return of_lock != nullptr ? CheckLockName(of_lock->name) : Result<void>{};
+}
+
+Result<void> Validate(const AcquireLock& request) {
+  if (request.wait) {
+    HF_RETURN_IF_ERROR(CheckTime("wait", *request.wait, Duration::zero(), kLockWaitMax));
+  }
+  return CheckAcquire(request);
+}
+
+Result<void> Validate(const LockFilter& filter) {
+  if (!filter.prefix.empty()) HF_RETURN_IF_ERROR(CheckLockName(filter.prefix));
+  if (filter.limit >= 1 && filter.limit <= kPageItems) return {};
+  return Invalid(fmt::format("limit is {} (1 to {})", filter.limit, kPageItems));
+}
+
+}  // namespace holdfast::rules
