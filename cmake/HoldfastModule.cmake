@@ -8,10 +8,19 @@ target_compile_options(holdfast_warnings INTERFACE
   $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>
   # g++ 12 reports std::expected and std::string internals wrongly at -O2.
   $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-restrict>
+  # Of files that are compiled as one, it takes all for headers.
+  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>>:-Wno-subobject-linkage>
   # Designated initialisers that leave the defaults alone are how specs are meant to be written.
   -Wno-missing-field-initializers)
 target_compile_definitions(holdfast_warnings INTERFACE
   $<$<BOOL:${HOLDFAST_CHECK_RANKS}>:HOLDFAST_CHECK_RANKS>)
+
+# Sanitizers and analyses compile several files as one (CMAKE_UNITY_BUILD), which halves what they
+# cost; so do the command line and the tests, always. Names in anonymous namespaces are therefore
+# unique in a folder, except in files that are compiled alone everywhere.
+function(holdfast_compiled_alone)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
 
 function(holdfast_module path)
   cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})

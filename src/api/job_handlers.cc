@@ -71,7 +71,7 @@ void GiveBack(Call call, const std::vector<Job>& jobs) {
                     [call = std::move(call)](auto) mutable { call.Reply(200, TextOf({})); });
 }
 
-Result<JobFilter> FilterOf(const Query& query) {
+Result<JobFilter> JobFilterOf(const Query& query) {
   if (auto allowed = query.AllowOnly({"state", "queue", "kind", "parent", "limit", "cursor"});
       !allowed) {
     return std::unexpected(std::move(allowed).error());
@@ -127,7 +127,7 @@ void EnqueueOne(Call call) {
 }
 
 void ListJobs(Call call) {
-  auto filter = FilterOf(call.query());
+  auto filter = JobFilterOf(call.query());
   if (!filter) return call.Refuse(filter.error());
   auto page = call.store().ListJobs(call.context(), *filter);
   if (!page) return call.Refuse(page.error());

@@ -9,7 +9,7 @@
 namespace holdfast::api {
 namespace {
 
-void Answer(Call& call, int status, const Kind& kind) {
+void AnswerKind(Call& call, int status, const Kind& kind) {
   call.AddHeader("ETag", ETagOf(kind.version));
   call.Reply(status, wire::ToText(wire::WriteKind, kind));
 }
@@ -26,7 +26,7 @@ Result<ApplyKind> ApplicationOf(const Call& call) {
 /// 201 if this very request declared the kind; a repeated one is told again what the first one was.
 void AnswerApplied(Call& call, const OperationResult& result) {
   bool is_new = result.kind->version == 1 && !result.existing;
-  Answer(call, is_new ? 201 : 200, *result.kind);
+  AnswerKind(call, is_new ? 201 : 200, *result.kind);
 }
 
 }  // namespace
@@ -52,7 +52,7 @@ void GetKind(Call call) {
     return call.Refuse(
         {ErrorCode::kNotFound, fmt::format("kind {} is not declared", call.parameter()), {}});
   }
-  Answer(call, 200, **kind);
+  AnswerKind(call, 200, **kind);
 }
 
 void PutKind(Call call) {

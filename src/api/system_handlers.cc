@@ -26,7 +26,7 @@ Result<std::optional<Duration>> DurationOf(const Query& query, std::string_view 
   return Fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", name, duration.error().message));
 }
 
-Result<AuditFilter> FilterOf(const Query& query) {
+Result<AuditFilter> AuditFilterOf(const Query& query) {
   HF_RETURN_IF_ERROR(query.AllowOnly({"target", "actor", "operation", "since", "until",
                                       "min_lock_wait", "refused", "limit", "cursor"}));
   AuditFilter filter;
@@ -111,7 +111,7 @@ void ChangeQueue(Call call) {
 }
 
 void ListAudit(Call call) {
-  auto filter = FilterOf(call.query());
+  auto filter = AuditFilterOf(call.query());
   if (!filter) return call.Refuse(filter.error());
   auto page = call.store().ListAudit(call.context(), *filter);
   if (!page) return call.Refuse(page.error());

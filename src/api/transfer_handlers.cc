@@ -13,7 +13,7 @@ void AnswerTransfer(Call& call, const OperationResult& result) {
   call.Reply(200, wire::ToText(wire::WriteTransfer, *result.transfer));
 }
 
-void AnswerAdded(Call& call, const OperationResult& result) {
+void AnswerMade(Call& call, const OperationResult& result) {
   call.AddHeader("Location", fmt::format("/v1/transfers/{}", result.transfer->id));
   call.Reply(201, wire::ToText(wire::WriteTransfer, *result.transfer));
 }
@@ -30,7 +30,7 @@ void OnTransfer(Call call) {
   CommitOne(std::move(call), *std::move(operation), AnswerTransfer);
 }
 
-Result<TransferFilter> FilterOf(const Query& query) {
+Result<TransferFilter> TransferFilterOf(const Query& query) {
   HF_RETURN_IF_ERROR(query.AllowOnly({"state", "from", "limit", "cursor"}));
   TransferFilter filter;
   HF_ASSIGN_OR_RETURN(filter.limit, LimitOf(query, filter.limit));
@@ -46,7 +46,7 @@ Result<TransferFilter> FilterOf(const Query& query) {
 }  // namespace
 
 void ListTransfers(Call call) {
-  auto filter = FilterOf(call.query());
+  auto filter = TransferFilterOf(call.query());
   if (!filter) return call.Refuse(filter.error());
   auto page = call.store().ListTransfers(call.context(), *filter);
   if (!page) return call.Refuse(page.error());
@@ -64,7 +64,7 @@ void ListTransfers(Call call) {
 void AddTransfer(Call call) {
   auto operation = wire::DecodeOperation(MakeTransfer(), call.body(), {});
   if (!operation) return call.Refuse(operation.error());
-  CommitOne(std::move(call), *std::move(operation), AnswerAdded);
+  CommitOne(std::move(call), *std::move(operation), AnswerMade);
 }
 
 void GetTransfer(Call call) {

@@ -19,8 +19,8 @@
 namespace holdfast::cli {
 namespace {
 
-constexpr std::string_view kSqlite = "sqlite:";
-constexpr Duration kRawLength = std::chrono::seconds(3);
+constexpr std::string_view kRecordsOnSqlite = "sqlite:";
+constexpr Duration kRawRecordsLength = std::chrono::seconds(3);
 
 struct RecordsOptions {
   bool given_store = false;
@@ -201,8 +201,9 @@ void PrintFiguresJson(std::vector<ScenarioFigures>& all,
 
 /// Where the fresh file and the raw ones are made: on the disk of the store that is measured.
 std::string FolderOf(const RecordsOptions& options, const std::string& url) {
-  if (!options.given_store || !url.starts_with(kSqlite)) return options.folder;
-  std::string parent = std::filesystem::path(url.substr(kSqlite.size())).parent_path().string();
+  if (!options.given_store || !url.starts_with(kRecordsOnSqlite)) return options.folder;
+  std::string parent =
+      std::filesystem::path(url.substr(kRecordsOnSqlite.size())).parent_path().string();
   return parent.empty() ? "." : parent;
 }
 
@@ -221,7 +222,7 @@ Result<std::vector<ScenarioFigures>> MeasureAll(const RecordsOptions& options,
           figures.raw_per_second,
           MeasureRawRecords(fmt::format("{}/raw-{}.db", folder, figures.name), figures.name,
                             std::max(1, static_cast<int>(figures.group + 0.5)),
-                            std::min(options.duration, kRawLength)));
+                            std::min(options.duration, kRawRecordsLength)));
     }
     all.push_back(std::move(figures));
   }
@@ -230,13 +231,13 @@ Result<std::vector<ScenarioFigures>> MeasureAll(const RecordsOptions& options,
 
 Result<int> BenchRecords(Cli& cli, const RecordsOptions& options) {
   std::string url = cli.globals().store;
-  if (options.raw && options.given_store && !url.starts_with(kSqlite)) {
+  if (options.raw && options.given_store && !url.starts_with(kRecordsOnSqlite)) {
     return Fail(ErrorCode::kInvalidArgument,
                 "--raw is held against an sqlite: store, on the same disk");
   }
   if (!options.postgres.empty()) HF_RETURN_IF_ERROR(CheckPostgres(options.postgres));
   HF_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::Make(FolderOf(options, url)));
-  if (!options.given_store) url = std::string(kSqlite) + folder.path() + "/records.db";
+  if (!options.given_store) url = std::string(kRecordsOnSqlite) + folder.path() + "/records.db";
 
   HF_ASSIGN_OR_RETURN(std::vector<ScenarioFigures> all, MeasureAll(options, url, folder.path()));
   std::optional<PostgresFigures> postgres;

@@ -19,7 +19,7 @@
 namespace holdfast::cli {
 namespace {
 
-constexpr std::size_t kGroup = 500;                   // lines to one commit
+constexpr std::size_t kLinesOfCommit = 500;           // lines to one commit
 constexpr std::size_t kMaxPayload = 256 * 1024;       // JOB-12
 constexpr std::size_t kMaxLine = kMaxPayload + 4096;  // room for white space around it
 
@@ -127,7 +127,7 @@ class LinePusher {
   /// Errors: those of the first line that was refused.
   Result<void> Add(Line line) {
     group_.push_back(std::move(line));
-    return group_.size() < kGroup ? Result<void>() : Flush();
+    return group_.size() < kLinesOfCommit ? Result<void>() : Flush();
   }
 
   Result<void> Flush() {

@@ -14,7 +14,7 @@
 namespace holdfast::cli {
 namespace {
 
-constexpr std::string_view kSqlite = "sqlite:";
+constexpr std::string_view kSqliteScheme = "sqlite:";
 
 /// The schema of the file as it is: 0 if there is none yet.
 Result<std::int64_t> SchemaOf(const std::string& path) {
@@ -28,13 +28,13 @@ Result<std::int64_t> SchemaOf(const std::string& path) {
 
 Result<int> Migrate(Cli& cli) {
   const std::string& url = cli.globals().store;
-  if (!url.starts_with(kSqlite)) {
+  if (!url.starts_with(kSqliteScheme)) {
     // Opening tells whether it is a store at all.
     HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
     return Fail(ErrorCode::kInvalidArgument,
                 url + " keeps no schema that can be migrated from here: name the sqlite: file");
   }
-  HF_ASSIGN_OR_RETURN(std::int64_t from, SchemaOf(url.substr(kSqlite.size())));
+  HF_ASSIGN_OR_RETURN(std::int64_t from, SchemaOf(url.substr(kSqliteScheme.size())));
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());  // which migrates
   if (cli.globals().output == OutputFormat::kJson) {
     fmt::print("{{\"from\":{},\"to\":{}}}\n", from, engine::kSchemaVersion);

@@ -8,7 +8,7 @@
 namespace holdfast::net {
 namespace {
 
-constexpr std::size_t kReadSize = 16 * 1024;
+constexpr std::size_t kClientReadSize = 16 * 1024;
 constexpr std::size_t kMaxHeaderBytes = 64 * 1024;
 constexpr Duration kPatience = std::chrono::seconds(1);  // for an answer after hanging up
 
@@ -171,7 +171,7 @@ Result<void> Connection::Fill(ResponseParser& parser, SteadyTime deadline, Outco
   for (;;) {
     if (auto ready = Await(tcp::socket::wait_read, deadline); !ready) return ready;
     error_code ec;
-    std::size_t size = socket_.read_some(in_.prepare(kReadSize), ec);
+    std::size_t size = socket_.read_some(in_.prepare(kClientReadSize), ec);
     in_.commit(size);
     if (size > 0) outcome.has_answer_begun = true;
     if (!ec) return {};

@@ -13,7 +13,7 @@ namespace holdfast::rules {
 namespace {
 
 constexpr std::size_t kSteps = 100;
-constexpr int kReferences = 64;
+constexpr int kActionReferences = 64;
 constexpr int kConditionDepth = 16;
 
 /// The fields of a step, besides do, on and if: which there must be, and which there may be.
@@ -59,9 +59,9 @@ Result<void> CheckReferences(Action& action, const Place& place) {
   const auto& [name, member] = members.front();
   if (name == "$param" || name == "$old") {
     // Each may stand for as much as a record holds.
-    if (++action.references > kReferences) {
+    if (++action.references > kActionReferences) {
       return place.Complain(
-          fmt::format("is beyond the {} references that an action may make", kReferences));
+          fmt::format("is beyond the {} references that an action may make", kActionReferences));
     }
   }
   if (name == "$param") {

@@ -10,23 +10,23 @@
 namespace holdfast::rules {
 namespace {
 
-std::unexpected<Error> Invalid(std::string message) {
+std::unexpected<Error> BadEdit(std::string message) {
   return Fail(ErrorCode::kInvalidArgument, std::move(message));
 }
 
 std::unexpected<Error> NothingAt(const JsonPointer& path) {
-  return Invalid(fmt::format("there is nothing at {}", base::CutUtf8(path.text(), 64)));
+  return BadEdit(fmt::format("there is nothing at {}", base::CutUtf8(path.text(), 64)));
 }
 
 std::unexpected<Error> NotA(std::string_view type, const JsonPointer& path, const Json& value) {
-  return Invalid(
+  return BadEdit(
       fmt::format("{} is {}, not {}", base::CutUtf8(path.text(), 64), base::TypeName(value), type));
 }
 
 }  // namespace
 
 Result<Json> ApplyMergePatch(Json data, const Json& patch) {
-  if (!patch.is_object()) return Invalid("a merge patch must be an object");
+  if (!patch.is_object()) return BadEdit("a merge patch must be an object");
   data.merge_patch(patch);
   return data;
 }
@@ -40,7 +40,7 @@ Result<void> ApplyIncrement(Json& data, const JsonPointer& path,
   if (integer != nullptr && value->is_number_integer()) {
     std::int64_t sum = 0;
     if (__builtin_add_overflow(value->get<std::int64_t>(), *integer, &sum)) {
-      return Invalid(fmt::format("{} would go beyond 64 bits", base::CutUtf8(path.text(), 64)));
+      return BadEdit(fmt::format("{} would go beyond 64 bits", base::CutUtf8(path.text(), 64)));
     }
     *value = sum;
     return {};
@@ -48,7 +48,7 @@ Result<void> ApplyIncrement(Json& data, const JsonPointer& path,
   double sum = value->get<double>() +
                (integer != nullptr ? static_cast<double>(*integer) : std::get<double>(by));
   if (!std::isfinite(sum)) {
-    return Invalid(fmt::format("{} would not be finite", base::CutUtf8(path.text(), 64)));
+    return BadEdit(fmt::format("{} would not be finite", base::CutUtf8(path.text(), 64)));
   }
   *value = sum;
   return {};

@@ -112,7 +112,7 @@ class Measure {
   bool has_lookahead_ = false;
 };
 
-std::unexpected<Error> Invalid(std::string_view text, std::string_view why) {
+std::unexpected<Error> BadPattern(std::string_view text, std::string_view why) {
   return Fail(ErrorCode::kInvalidArgument, fmt::format("'{}' {}", base::CutUtf8(text, 64), why));
 }
 
@@ -120,15 +120,16 @@ std::unexpected<Error> Invalid(std::string_view text, std::string_view why) {
 
 Result<Pattern> Pattern::Compile(std::string_view text) {
   if (text.size() > kPatternBytes) {
-    return Invalid(text, fmt::format("has {} bytes (at most {})", text.size(), kPatternBytes));
+    return BadPattern(text, fmt::format("has {} bytes (at most {})", text.size(), kPatternBytes));
   }
-  if (text.find('\0') != std::string_view::npos) return Invalid(text, "has a NUL character");
+  if (text.find('\0') != std::string_view::npos) return BadPattern(text, "has a NUL character");
   Measure measure(text);
-  if (measure.has_lookahead()) return Invalid(text, "looks ahead, which patterns must not");
+  if (measure.has_lookahead()) return BadPattern(text, "looks ahead, which patterns must not");
   if (measure.states() > kPatternStates) {
-    return Invalid(text, fmt::format("is too large once its repetitions are written out (at most "
-                                     "{} states)",
-                                     kPatternStates));
+    return BadPattern(text,
+                      fmt::format("is too large once its repetitions are written out (at most "
+                                  "{} states)",
+                                  kPatternStates));
   }
   // Polynomial: all ways at once instead of one after the other, so no pattern can make the search
   // explode. With the prefix one pass suffices, where a search would begin anew at every byte.
@@ -142,9 +143,9 @@ Result<Pattern> Pattern::Compile(std::string_view text) {
         std::make_shared<const std::regex>(fmt::format("[\\s\\S]*(?:{})", text), kFlags);
   } catch (const std::regex_error& error) {
     if (error.code() == std::regex_constants::error_complexity) {
-      return Invalid(text, "refers back, which patterns must not");
+      return BadPattern(text, "refers back, which patterns must not");
     }
-    return Invalid(text, "is not a regular expression");
+    return BadPattern(text, "is not a regular expression");
   }
   return pattern;
 }

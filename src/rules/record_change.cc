@@ -14,7 +14,7 @@
 namespace holdfast::rules {
 namespace {
 
-bool Contains(const std::vector<std::string>& list, std::string_view name) {
+bool IsIn(const std::vector<std::string>& list, std::string_view name) {
   return std::ranges::find(list, name) != list.end();
 }
 
@@ -80,7 +80,7 @@ Result<bool> RecordChange::MoveTo(const std::string& status, const Json& data, b
     if (present == nullptr) {
       return cannot(fmt::format("{} has the unknown status '{}'", name, record.status));
     }
-    if (!Contains(present->to, status)) {
+    if (!IsIn(present->to, status)) {
       return cannot(fmt::format("{} is {}: it cannot become {} ({})", name, record.status, status,
                                 present->to.empty()
                                     ? "this status is final"
@@ -129,7 +129,7 @@ void RecordChange::Stamp() {
 void RecordChange::AddHistory() {
   if (!rules_->history) return;
   const HistoryRule& history = *rules_->history;
-  if (!Contains(history.on, action_.empty() ? operation_ : action_)) return;
+  if (!IsIn(history.on, action_.empty() ? operation_ : action_)) return;
   Json* entries = history.path.Find(data());
   if (entries == nullptr) {
     // If it cannot be put there, the schema check below has something to say about it.

@@ -15,10 +15,6 @@
 namespace holdfast::rules {
 namespace {
 
-std::unexpected<Error> Invalid(std::string message) {
-  return Fail(ErrorCode::kInvalidArgument, std::move(message));
-}
-
 Result<void> CheckText(std::string_view what, std::string_view text, std::size_t least,
                        std::size_t most) {
   if (text.size() < least) return Invalid(fmt::format("{} is empty (1-{} bytes)", what, most));

@@ -2,6 +2,9 @@
 // texts is checked by the store, which has a parser.
 #pragma once
 
+#include <string>
+#include <utility>
+
 #include "holdfast/audit.h"
 #include "holdfast/batch.h"
 #include "holdfast/context.h"
@@ -32,6 +35,10 @@ Result<void> CheckLockGuard(const Guard& guard);
 /// What Store::Acquire may be asked: as for lock.acquire, and how long it waits.
 Result<void> Validate(const AcquireLock& request);
 Result<void> Validate(const LockFilter& filter);
+
+inline std::unexpected<Error> Invalid(std::string message) {
+  return Fail(ErrorCode::kInvalidArgument, std::move(message));
+}
 
 /// The id in a page's cursor. Errors: invalid_argument.
 Result<std::int64_t> ParseCursor(std::string_view cursor);

@@ -14,10 +14,6 @@
 namespace holdfast::rules {
 namespace {
 
-std::unexpected<Error> Invalid(std::string message) {
-  return Fail(ErrorCode::kInvalidArgument, std::move(message));
-}
-
 Result<void> CheckTime(std::string_view what, Duration value, Duration least, Duration most) {
   if (value >= least && value <= most) return {};
   return Invalid(fmt::format("{} is {} ({} to {})", what,
@@ -58,7 +54,7 @@ Result<void> CheckAcquire(const AcquireLock& op) {
   return Invalid(fmt::format("limit is {} (1 to {})", *op.limit, kLockLimitMost));
 }
 
-struct Checker {
+struct LockChecker {
   Result<void> operator()(const AcquireLock& op) {
     if (op.wait && *op.wait > Duration::zero()) {
       return Invalid("wait: a batch does not wait for a lock (acquire it first)");
@@ -95,7 +91,7 @@ struct Checker {
 }  // namespace
 
 Result<void> CheckLockOperation(const Operation& operation) {
-  return std::visit(Checker{}, operation);
+  return std::visit(LockChecker{}, operation);
 }
 
 Result<void> CheckLockGuard(const Guard& guard) {

@@ -18,10 +18,6 @@
 namespace holdfast::rules {
 namespace {
 
-std::unexpected<Error> Invalid(std::string message) {
-  return Fail(ErrorCode::kInvalidArgument, std::move(message));
-}
-
 Result<void> CheckKey(std::string_view what, const RecordKey& key) {
   HF_RETURN_IF_ERROR(CheckRecordName(fmt::format("{} kind", what), key.kind));
   return CheckRecordName(fmt::format("{} id", what), key.id);
@@ -39,7 +35,7 @@ Result<void> CheckPath(std::string_view path) {
   return {};
 }
 
-Result<void> CheckLimit(int limit) {
+Result<void> CheckPageLimit(int limit) {
   if (limit >= 1 && limit <= kPageItems) return {};
   return Invalid(fmt::format("limit is {} (1 to {})", limit, kPageItems));
 }
@@ -216,13 +212,13 @@ Result<void> Validate(const RecordFilter& filter) {
     Result<void> valid = CheckRecordName("cursor", filter.cursor);
     if (!valid) return Invalid("the cursor is not one that this store gave out");
   }
-  return CheckLimit(filter.limit);
+  return CheckPageLimit(filter.limit);
 }
 
 Result<void> Validate(const TransferFilter& filter) {
   if (filter.from) HF_RETURN_IF_ERROR(CheckKey("from", *filter.from));
   HF_RETURN_IF_ERROR(ParseCursor(filter.cursor));
-  return CheckLimit(filter.limit);
+  return CheckPageLimit(filter.limit);
 }
 
 }  // namespace holdfast::rules

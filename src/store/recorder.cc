@@ -159,12 +159,12 @@ void Recorder::RecordResult(const OperationTag& tag, const OperationResult& resu
 }
 
 void Recorder::RecordReport(std::string_view operation, const Job& job) {
-  struct Report {
+  struct Announcement {
     std::string_view event;
     Counter counter;
     LogLevel level;
   };
-  std::optional<Report> report;
+  std::optional<Announcement> report;
   if (job.state == JobState::kCancelled && operation != "job.retry") {
     report = {"job_cancelled", Counter::kJobsCancelled, LogLevel::kDebug};
   } else if (operation == "job.complete") {

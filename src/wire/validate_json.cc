@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kMaxDepth = 64;
 /// The parser keeps about ten times the size of the largest text it has read.
-constexpr std::size_t kKeptSize = 256 * 1024;
+constexpr std::size_t kKeptTape = 256 * 1024;
 
 simdjson::error_code Parse(simdjson::dom::parser& parser, std::string_view text,
                            simdjson::dom::element& root) {
@@ -43,7 +43,7 @@ Result<void> ValidateJson(std::string_view name, std::string_view text, JsonShap
   if (text == "{}" || (text == "null" && shape == JsonShape::kAny)) return {};
   simdjson::dom::element root;
   simdjson::error_code error;
-  if (text.size() > kKeptSize) {
+  if (text.size() > kKeptTape) {
     simdjson::dom::parser parser;
     error = Parse(parser, text, root);
     if (!error && shape == JsonShape::kObject && !root.is_object())

@@ -452,7 +452,7 @@ TEST_F(ApiRecords, WhatIsNotThereIsToldApartFromWhatIsWrong) {
   }
 }
 
-struct Bad {
+struct BadRequest {
   std::string method;
   std::string target;
   std::string body;
@@ -461,7 +461,7 @@ struct Bad {
 
 TEST_F(ApiRecords, BadInputIsRefusedByNameAndChangesNothing) {
   Added("any", "1", R"({"n":0,"l":[]})");
-  const Bad bad[] = {
+  const BadRequest bad[] = {
       {"PUT", "/v1/kinds/any?force=yes", "{}", "force must be true or false"},
       {"PUT", "/v1/kinds/any?x=1", "{}", "x is not a known query parameter (known are force)"},
       {"PUT", "/v1/kinds/any", "", "rules"},
@@ -506,7 +506,7 @@ TEST_F(ApiRecords, BadInputIsRefusedByNameAndChangesNothing) {
       {"GET", "/v1/records/any?colour=red", "", "colour is not a known query parameter"},
       {"GET", "/v1/records/any/1?x=1", "", "x is not a known query parameter"},
   };
-  for (const Bad& one : bad) {
+  for (const BadRequest& one : bad) {
     Error error =
         ProblemOf(Call(one.method, one.target, one.body, {{"Content-Type", "application/json"}}));
     EXPECT_EQ(error.code, ErrorCode::kInvalidArgument)

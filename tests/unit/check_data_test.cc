@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::StartsWith;
 
-KindRulesPtr Compiled(std::string_view document) {
+KindRulesPtr Account(std::string_view document) {
   auto rules = CompileRules("account", 1, document);
   EXPECT_TRUE(rules) << document << "\n" << rules.error().message;
   return rules ? *rules : std::make_shared<KindRules>();
@@ -97,7 +97,7 @@ constexpr BoundCase kBounds[] = {
 
 TEST(KindRules, REC_3_BoundsAreKept) {
   for (const BoundCase& c : kBounds) {
-    KindRulesPtr rules = Compiled(std::string(R"({"bounds":{"/n":)") + c.bound + "}}");
+    KindRulesPtr rules = Account(std::string(R"({"bounds":{"/n":)") + c.bound + "}}");
     std::map<std::string, std::int64_t> reserved;
     if (c.reserved != 0) reserved["/n"] = c.reserved;
     auto violation = CheckData(*rules, *base::ParseJson("data", c.data), reserved);
@@ -111,7 +111,7 @@ TEST(KindRules, REC_3_BoundsAreKept) {
 
 TEST(KindRules, REC_3_SchemaComesBeforeBounds) {
   KindRulesPtr rules =
-      Compiled(R"({"schema":{"required":["n"]},"bounds":{"/a":{"min":1},"/b":{"min":1}}})");
+      Account(R"({"schema":{"required":["n"]},"bounds":{"/a":{"min":1},"/b":{"min":1}}})");
   EXPECT_EQ(CheckData(*rules, {{"a", 0}}, {})->rule, "schema");
   EXPECT_EQ(CheckData(*rules, {{"a", 0}}, {})->message, "Missing required property 'n'.");
   EXPECT_EQ(CheckData(*rules, {{"n", 0}, {"a", 1}, {"b", 0}}, {})->rule, "bounds /b");

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "unit/wire_checks.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
 
@@ -13,10 +14,6 @@ namespace holdfast::wire {
 namespace {
 
 using std::chrono::seconds;
-
-Time At(std::int64_t us) {
-  return Time(Duration(1'767'225'600'000'000 + us));
-}
 
 Record SmallRecord() {
   return Record{.kind = "ticket",
@@ -116,17 +113,6 @@ std::vector<Operation> EveryRecordOperation() {
 
 std::vector<Guard> EveryGuard() {
   return {JobGuard{1, 2}, VersionGuard{{"ticket", "T-1"}, 7}, AbsentGuard{{"ticket", "T-2"}}};
-}
-
-std::string TextOf(const Batch& batch) {
-  return ToText(WriteBatch, batch);
-}
-
-template <typename T>
-std::string MessageOf(const Result<T>& result) {
-  if (result) return "(no error)";
-  EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument);
-  return result.error().message;
 }
 
 /// The operations of a batch, from their JSON. Fails the test if they cannot be read.

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "unit/wire_checks.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
 
@@ -10,10 +11,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-Time At(std::int64_t us) {
-  return Time(Duration(1'767'225'600'000'000 + us));
-}
 
 Job SmallJob() {
   return Job{.id = 7,
@@ -116,17 +113,6 @@ std::vector<Operation> EveryOperation() {
           ReleaseLock{"l", 7},
           BreakLock{"l", "because", 7},
           BreakLock{"l", "because"}};
-}
-
-std::string TextOf(const Batch& batch) {
-  return ToText(WriteBatch, batch);
-}
-
-template <typename T>
-std::string MessageOf(const Result<T>& result) {
-  if (result) return "(no error)";
-  EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument);
-  return result.error().message;
 }
 
 TEST(Wire, AJobSurvivesTheRoundTrip) {

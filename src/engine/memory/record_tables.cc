@@ -141,14 +141,14 @@ void RecordTables::PersistKeys(rules::RecordRows& rows) {
   }
 }
 
-constexpr int kRowsBetweenChecks = 1000;  // of the context, in a long scan (CTX-1)
+constexpr int kRecordsBetweenChecks = 1000;  // of the context, in a long scan (CTX-1)
 
 Result<TransferPage> RecordTables::List(const Context& context, const TransferFilter& filter,
                                         TransferId after) const {
   TransferPage page;
   int rows = 0;
   for (auto transfer = transfers.upper_bound(after); transfer != transfers.end(); ++transfer) {
-    if (++rows % kRowsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
+    if (++rows % kRecordsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
     if (filter.state && transfer->second.state != *filter.state) continue;
     if (filter.from && transfer->second.from != *filter.from) continue;
     if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
@@ -165,7 +165,7 @@ Result<RecordPage> RecordTables::List(const Context& context, const RecordFilter
   int rows = 0;
   for (auto record = records.upper_bound({filter.kind, filter.cursor});
        record != records.end() && record->first.kind == filter.kind; ++record) {
-    if (++rows % kRowsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
+    if (++rows % kRecordsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
     const StoredRecord& stored = record->second;
     if (!filter.status.empty() && stored.status != filter.status) continue;
     if (filter.parent && stored.parent != filter.parent) continue;
