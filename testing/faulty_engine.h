@@ -16,6 +16,7 @@ enum class Fault {
   kUnavailable,     ///< the commit is refused and changes nothing
   kOutcomeUnknown,  ///< the commit is done, and the answer lost
   kHang,            ///< the commit is not even begun until the fault is lifted
+  kHangOnce,        ///< as kHang, but those after it are not met by a fault
 };
 
 /// Everything but Commit is the engine's own. Threads: any.
@@ -29,7 +30,7 @@ class FaultyEngine : public engine::Engine {
     {
       base::MutexLock lock(mutex_);
       fault_ = fault;
-      if (fault != Fault::kHang) waiting.swap(waiting_);
+      if (fault != Fault::kHang && fault != Fault::kHangOnce) waiting.swap(waiting_);
     }
     for (Waiting& w : waiting) engine_->Commit(w.context, std::move(w.batches), std::move(w.done));
   }
@@ -40,13 +41,22 @@ class FaultyEngine : public engine::Engine {
     return faults_;
   }
 
+  /// Batches of commits that hang.
+  std::size_t hanging() const {
+    base::MutexLock lock(mutex_);
+    std::size_t count = 0;
+    for (const Waiting& w : waiting_) count += w.batches.size();
+    return count;
+  }
+
   void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) override {
     Fault fault = Fault::kNone;
     {
       base::MutexLock lock(mutex_);
       fault = fault_;
       if (fault != Fault::kNone) ++faults_;
-      if (fault == Fault::kHang) {
+      if (fault == Fault::kHangOnce) fault_ = Fault::kNone;
+      if (fault == Fault::kHang || fault == Fault::kHangOnce) {
         waiting_.push_back({context, std::move(batches), std::move(done)});
         return;
       }
@@ -91,6 +101,12 @@ class FaultyEngine : public engine::Engine {
   Result<TransferPage> ListTransfers(const Context& context,
                                      const TransferFilter& filter) override {
     return engine_->ListTransfers(context, filter);
+  }
+  Result<Lock> GetLock(const Context& context, std::string_view name) override {
+    return engine_->GetLock(context, name);
+  }
+  Result<LockPage> ListLocks(const Context& context, const LockFilter& filter) override {
+    return engine_->ListLocks(context, filter);
   }
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override {
     return engine_->ListAudit(context, filter);

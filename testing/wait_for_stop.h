@@ -1,7 +1,8 @@
-// How a handler in a test does nothing until it is told to end.
+// How tests wait: for a stop token to fire, and for what becomes true.
 #pragma once
 
 #include <stop_token>
+#include <thread>
 
 #include "base/mutex.h"
 
@@ -23,6 +24,17 @@ inline bool WaitForStop(const std::stop_token& token, Duration timeout = std::ch
   while (!fired && changed.WaitUntil(mutex, deadline)) {
   }
   return fired;
+}
+
+/// Looks until the condition holds, at most that long. Whether it does.
+template <typename Condition>
+[[nodiscard]] bool WaitUntilTrue(Condition condition, Duration timeout = std::chrono::minutes(1)) {
+  const SteadyTime deadline = std::chrono::steady_clock::now() + timeout;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 }  // namespace holdfast::testing

@@ -40,7 +40,8 @@ std::string_view NameOf(LockState state);
 class HeldLock {
  public:
   /// As Store::Acquire. An empty owner: one that is made up, of host, process and a random part.
-  /// `store` must outlive the object. Errors: those of Store::Acquire.
+  /// `store` must outlive the object. Errors: those of Store::Acquire; unavailable, if the system
+  /// refuses the thread.
   static Result<std::unique_ptr<HeldLock>> Acquire(Store& store, const Context& context,
                                                    AcquireLock request);
   /// Releases, if it is still held, with a context of its own; a failure is not told.
@@ -56,8 +57,8 @@ class HeldLock {
   const std::string& owner() const;
 
   LockState state() const;
-  /// Until when the leases are good, less a margin (a twentieth, at least 50 ms): not positive once
-  /// they are lost.
+  /// Until when the leases are good, less a margin: a twentieth, at least 50 ms but no more than a
+  /// quarter, and a hundredth for clocks that do not run alike. Zero once they are lost.
   Duration remaining() const;
   /// Fires when the leases are lost, a margin before they end. Callbacks on it must be quick: the
   /// thread that runs them also renews other locks.
@@ -73,7 +74,9 @@ class HeldLock {
   Result<Receipt> Commit(const Context& context, Batch batch);
 
   /// Gives the leases back. Errors: fenced, if they were lost; then everything is as it would be
-  /// after success. Blocks for one commit. Idempotent: a second call does nothing.
+  /// after success. cancelled and deadline_exceeded of a context that was over before: then nothing
+  /// has changed. Others: the leases are no longer renewed, and end by themselves. Blocks for one
+  /// commit. Idempotent: a second call does nothing.
   Result<void> Release(const Context& context);
 
  private:

@@ -28,6 +28,9 @@ namespace holdfast {
 namespace engine {
 class Engine;
 }
+namespace store {
+class LeaseKeeper;
+}
 
 /// Tuning, all defaulted. What is pointed to must outlive the store.
 struct StoreOptions {
@@ -85,7 +88,7 @@ class Store {
   /// Over an engine that is already open. Programs call OpenStore.
   Store(std::unique_ptr<engine::Engine> engine, const StoreOptions& options);
   /// Answers all that waits as StopWaiting does, finishes what was committed, closes the engine.
-  /// No other thread may still be in a call.
+  /// No other thread may still be in a call, and every HeldLock is gone.
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -232,7 +235,11 @@ class Store {
   Result<void> CheckHealth();
 
  private:
+  friend class HeldLock;
   class Impl;
+  /// Renews the leases of every HeldLock. Its thread starts with the first call.
+  Result<store::LeaseKeeper*> LockKeeper();
+
   std::unique_ptr<Impl> impl_;
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
+
 namespace holdfast::store {
 namespace {
 
@@ -10,28 +12,30 @@ using std::chrono::steady_clock;
 
 constexpr SteadyTime kNever = SteadyTime::max();
 constexpr Duration kMarginMin = std::chrono::milliseconds(50);
+/// Of one renewal. A lease that is held only after it was sent may have to wait for its end, where
+/// the way to the store blocks.
+constexpr Duration kTryMax = std::chrono::seconds(10);
 
-/// Whether the error says that the attempt no longer holds its lease.
-bool MeansLost(const Error& error) {
-  return error.code == ErrorCode::kFenced || error.code == ErrorCode::kNotFound ||
-         error.code == ErrorCode::kInvalidTransition;
+Duration PauseAfterSuccess(Duration length) {
+  return length / 3;
 }
-
-/// What a renewal says: whether the job is to be cancelled.
-Result<bool> CancelRequested(const Result<Receipt>& answer) {
-  if (!answer) return std::unexpected(answer.error());
-  const auto& results = answer->results;
-  return !results.empty() && results.front().job && results.front().job->cancel_requested;
+Duration PauseAfterFailure(Duration length) {
+  return length / 20;
 }
 
 }  // namespace
 
-LeaseKeeper::LeaseKeeper(Store& store, Options options)
-    : store_(store),
-      options_(std::move(options)),
-      margin_(std::max(options_.lease / 20, kMarginMin)),
-      renew_at_(kNever),
-      wake_at_(kNever) {}
+Duration LeaseMargin(Duration length) {
+  return std::min(std::max(length / 20, kMarginMin), length / 4) + length / 100;
+}
+
+bool MeansLeaseLost(const Error& error) {
+  return error.code == ErrorCode::kFenced || error.code == ErrorCode::kNotFound ||
+         error.code == ErrorCode::kInvalidTransition;
+}
+
+LeaseKeeper::LeaseKeeper(Store& store, std::string actor)
+    : store_(store), actor_(std::move(actor)), wake_at_(kNever) {}
 
 void LeaseKeeper::Start() {
   thread_ = std::thread([this] { Run(); });
@@ -43,55 +47,58 @@ void LeaseKeeper::Stop() {
     stopping_ = true;
     changed_.NotifyAll();
   }
+  stop_.request_stop();
   if (thread_.joinable()) thread_.join();
 }
 
-void LeaseKeeper::Hold(std::shared_ptr<RunningAttempt> attempt, SteadyTime granted, bool confirm,
+void LeaseKeeper::Hold(std::shared_ptr<KeptLease> lease, SteadyTime granted, bool confirm,
                        std::optional<SteadyTime> timeout_at) {
-  Token token = attempt->job().token;
-  Lease lease{std::move(attempt), LostAt(granted), timeout_at.value_or(kNever)};
+  const KeptLease* key = lease.get();
+  Entry entry{.lease = std::move(lease),
+              .length = key->length(),
+              .timeout_at = timeout_at.value_or(kNever)};
+  Begin(entry, granted);
+  if (confirm) entry.renew_at = granted;
   base::MutexLock lock(mutex_);
-  renew_at_ = std::min(renew_at_, confirm ? granted : granted + options_.lease / 3);
   // The thread finds out by itself if it wakes before: most holds of a busy pool wake nobody.
-  if (std::min({renew_at_, lease.lost_at, lease.timeout_at}) < wake_at_) changed_.NotifyAll();
-  leases_.emplace(token, std::move(lease));
+  if (std::min({entry.renew_at, entry.lost_at, entry.timeout_at}) < wake_at_) changed_.NotifyAll();
+  entries_.emplace(key, std::move(entry));
 }
 
-std::optional<SteadyTime> LeaseKeeper::LetGo(Token token) {
+void LeaseKeeper::Begin(Entry& entry, SteadyTime at) {
+  entry.renew_at = at + PauseAfterSuccess(entry.length);
+  entry.suspect_at = at + 2 * entry.length / 3;
+  entry.lost_at = at + entry.length - LeaseMargin(entry.length);
+  entry.has_failed = false;
+}
+
+std::optional<SteadyTime> LeaseKeeper::LetGo(const KeptLease& lease) {
   base::MutexLock lock(mutex_);
-  auto lease = leases_.find(token);
-  if (lease == leases_.end()) return std::nullopt;
-  SteadyTime lost_at = lease->second.lost_at;
-  leases_.erase(lease);
+  auto found = entries_.find(&lease);
+  if (found == entries_.end()) return std::nullopt;
+  SteadyTime lost_at = found->second.lost_at;
+  entries_.erase(found);
   return lost_at;
 }
 
-void LeaseKeeper::EndAll(StopReason reason) {
-  std::vector<std::shared_ptr<RunningAttempt>> attempts;
-  {
-    base::MutexLock lock(mutex_);
-    for (const auto& [token, lease] : leases_) attempts.push_back(lease.attempt);
-  }
-  for (const auto& attempt : attempts) attempt->End(reason);
+void LeaseKeeper::Lose(KeptLease& lease, std::string_view why) {
+  // Who was let go first is no loss: it was reported, or given back, while a renewal was on its
+  // way.
+  if (LetGo(lease)) lease.OnLost(why);
 }
 
-Result<void> LeaseKeeper::ReportProgress(RunningAttempt& attempt, double progress,
-                                         std::string message) {
-  if (attempt.IsLost()) {
-    return Fail(ErrorCode::kFenced, "the lease of job " + std::to_string(attempt.job().id) +
-                                        " was lost; stop the work");
+void LeaseKeeper::ShutDownAll() {
+  Leases leases;
+  {
+    base::MutexLock lock(mutex_);
+    for (const auto& [key, entry] : entries_) leases.push_back(entry.lease);
   }
-  Context context = Context::WithTimeout(options_.lease);
-  context.actor = options_.actor;
-  const Job& job = attempt.job();
-  Result<Job> answer =
-      store_.ReportProgress(context, ProgressJob{job.id, job.token, progress, std::move(message)});
-  if (answer) {
-    TakeAnswer(attempt, answer->cancel_requested);
-    return {};
-  }
-  TakeAnswer(attempt, std::unexpected(answer.error()));
-  return std::unexpected(answer.error());
+  for (const auto& lease : leases) lease->OnShutDown();
+}
+
+bool LeaseKeeper::IsIdle() const {
+  base::MutexLock lock(mutex_);
+  return entries_.empty();
 }
 
 void LeaseKeeper::Run() {
@@ -99,10 +106,9 @@ void LeaseKeeper::Run() {
     Due due = WaitUntilDue();
     if (due.stop) return;
     if (due.answers) TakeAnswers(*due.answers);
-    for (const auto& attempt : due.timed_out) attempt->End(StopReason::kTimeout);
-    for (const auto& attempt : due.lost) {
-      Lose(*attempt, "it could not be renewed in time");
-    }
+    for (const auto& lease : due.timed_out) lease->OnTimeOut();
+    for (const auto& lease : due.suspect) lease->OnSuspect();
+    for (const auto& lease : due.lost) Lose(*lease, "it could not be renewed in time");
     if (!due.renew.empty()) SendRenewal(std::move(due.renew), due.renew_by);
   }
 }
@@ -128,43 +134,60 @@ bool LeaseKeeper::Collect(Due& due, SteadyTime now) {
   due.answers = std::exchange(answers_, std::nullopt);
   if (due.stop || due.answers) return true;
 
-  wake_at_ = renewing_ ? kNever : renew_at_;
-  for (auto& [token, lease] : leases_) {
-    if (lease.timeout_at <= now) {
-      lease.timeout_at = kNever;
-      due.timed_out.push_back(lease.attempt);
+  wake_at_ = kNever;
+  bool must_renew = false;
+  for (auto& [key, entry] : entries_) {
+    if (entry.lost_at <= now) {
+      due.lost.push_back(entry.lease);
+      continue;
     }
-    if (lease.lost_at <= now) due.lost.push_back(lease.attempt);
-    wake_at_ = std::min({wake_at_, lease.lost_at, lease.timeout_at});
-  }
-  if (!renewing_ && renew_at_ <= now) {
-    renew_at_ = kNever;
-    due.renew_by = kNever;
-    for (const auto& [token, lease] : leases_) {
-      if (lease.lost_at <= now) continue;
-      due.renew.push_back(lease.attempt);
-      due.renew_by = std::min(due.renew_by, lease.lost_at);
+    if (entry.timeout_at <= now) {
+      entry.timeout_at = kNever;
+      due.timed_out.push_back(entry.lease);
     }
-    renewing_ = !due.renew.empty();
-    if (!renewing_) wake_at_ = kNever;  // nothing is held, or all of it is being given up
+    if (entry.suspect_at <= now) {
+      entry.suspect_at = kNever;
+      due.suspect.push_back(entry.lease);
+    }
+    wake_at_ = std::min({wake_at_, entry.lost_at, entry.timeout_at, entry.suspect_at});
+    if (renewing_) continue;
+    wake_at_ = std::min(wake_at_, entry.renew_at);
+    if (entry.renew_at <= now) must_renew = true;
   }
-  return !due.timed_out.empty() || !due.lost.empty() || !due.renew.empty();
+  if (must_renew) CollectRenewals(due, now);
+  return must_renew || !due.timed_out.empty() || !due.suspect.empty() || !due.lost.empty();
 }
 
-void LeaseKeeper::SendRenewal(std::vector<std::shared_ptr<RunningAttempt>> attempts,
-                              SteadyTime renew_by) {
-  std::vector<Batch> batches;
-  batches.reserve(attempts.size());
-  for (const auto& attempt : attempts) {
-    const Job& job = attempt->job();
-    batches.push_back({.operations = {RenewJob{job.id, job.token, options_.lease}}});
+/// Those that are due, and with them those that would be due before they are again: so the leases
+/// of a pool are renewed together, but a long one not as often as a short one.
+void LeaseKeeper::CollectRenewals(Due& due, SteadyTime now) {
+  SteadyTime due_again = kNever;
+  // Neither a call that blocks nor its deadline keeps the thread from renewing the others in time,
+  // or from seeing one run out. A third of a lease leaves time for another try.
+  due.renew_by = now + kTryMax;
+  for (const auto& [key, entry] : entries_) {
+    if (entry.lost_at <= now) continue;
+    due.renew_by = std::min({due.renew_by, entry.lost_at, now + entry.length / 3});
+    if (entry.renew_at > now) continue;
+    const Duration pause =
+        entry.has_failed ? PauseAfterFailure(entry.length) : PauseAfterSuccess(entry.length);
+    due_again = std::min(due_again, now + pause);
   }
-  in_flight_ = {std::move(attempts), steady_clock::now()};
-  // A third of the lease for the answer leaves time for another try. Neither the call nor, where
-  // the way to the store can block, its deadline keeps this thread from seeing a lease run out.
+  for (const auto& [key, entry] : entries_) {
+    if (entry.lost_at > now && entry.renew_at <= due_again) due.renew.push_back(entry.lease);
+  }
+  renewing_ = true;
+}
+
+void LeaseKeeper::SendRenewal(Leases leases, SteadyTime renew_by) {
+  std::vector<Batch> batches;
+  batches.reserve(leases.size());
+  for (const auto& lease : leases) batches.push_back(lease->Renewal());
+  in_flight_ = {std::move(leases), steady_clock::now()};
   Context context;
-  context.deadline = std::min(in_flight_.sent + options_.lease / 3, renew_by);
-  context.actor = options_.actor;
+  context.deadline = renew_by;
+  context.stop = stop_.get_token();
+  context.actor = actor_;
   store_.CommitAsync(context, std::move(batches),
                      [self = shared_from_this()](std::vector<Result<Receipt>> answers) {
                        base::MutexLock lock(self->mutex_);
@@ -175,42 +198,44 @@ void LeaseKeeper::SendRenewal(std::vector<std::shared_ptr<RunningAttempt>> attem
 
 void LeaseKeeper::TakeAnswers(const std::vector<Result<Receipt>>& answers) {
   Renewal renewal = std::exchange(in_flight_, {});
-  bool again = answers.size() < renewal.attempts.size();
-  for (std::size_t i = 0; i < std::min(answers.size(), renewal.attempts.size()); ++i) {
-    RunningAttempt& attempt = *renewal.attempts[i];
+  HF_CHECK(answers.size() == renewal.leases.size());
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    KeptLease& lease = *renewal.leases[i];
     if (answers[i]) {
-      base::MutexLock lock(mutex_);
-      auto lease = leases_.find(attempt.job().token);
-      if (lease != leases_.end()) lease->second.lost_at = LostAt(renewal.sent);
+      TakeReceipt(lease, *answers[i], renewal.sent);
+    } else if (MeansLeaseLost(answers[i].error())) {
+      Lose(lease, answers[i].error().message);
+    } else {
+      TryAgain(lease);
     }
-    if (!TakeAnswer(attempt, CancelRequested(answers[i]))) again = true;
   }
   base::MutexLock lock(mutex_);
   renewing_ = false;
-  if (leases_.empty()) return;
-  renew_at_ = std::min(renew_at_, again ? steady_clock::now() + options_.lease / 10
-                                        : renewal.sent + options_.lease / 3);
 }
 
-bool LeaseKeeper::TakeAnswer(RunningAttempt& attempt, const Result<bool>& cancel_requested) {
-  if (cancel_requested) {
-    if (*cancel_requested) attempt.End(StopReason::kCancelled);
-    return true;
+void LeaseKeeper::TakeReceipt(KeptLease& lease, const Receipt& receipt, SteadyTime sent) {
+  SteadyTime lost_at;
+  {
+    base::MutexLock lock(mutex_);
+    auto found = entries_.find(&lease);
+    if (found == entries_.end()) return;
+    Begin(found->second, sent);
+    lost_at = found->second.lost_at;
   }
-  if (!MeansLost(cancel_requested.error())) return false;
-  Lose(attempt, cancel_requested.error().message);
-  return true;
+  lease.OnRenewed(receipt, lost_at);
 }
 
-void LeaseKeeper::Lose(RunningAttempt& attempt, std::string_view why) {
-  // Who was let go first is no loss: its job was reported while a renewal was on its way.
-  if (!LetGo(attempt.job().token)) return;
-  attempt.End(StopReason::kLeaseLost);
-  options_.on_lost(attempt, why);
-}
-
-Result<void> RunningAttempt::ReportProgress(double progress, std::string message) {
-  return keeper_.ReportProgress(*this, progress, std::move(message));
+void LeaseKeeper::TryAgain(KeptLease& lease) {
+  {
+    base::MutexLock lock(mutex_);
+    auto found = entries_.find(&lease);
+    if (found == entries_.end()) return;
+    Entry& entry = found->second;
+    entry.renew_at = steady_clock::now() + PauseAfterFailure(entry.length);
+    entry.suspect_at = kNever;
+    entry.has_failed = true;
+  }
+  lease.OnSuspect();
 }
 
 }  // namespace holdfast::store

@@ -1,71 +1,102 @@
-// Keeps the leases of a worker pool: renews them all in one commit, and ends the attempts that are
-// cancelled, out of time, or whose lease is lost.
+// Keeps leases, of jobs and of locks: renews those that are due in one commit, and tells of those
+// that are in doubt, out of time, or lost.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
 
 #include "base/mutex.h"
-#include "store/running_attempt.h"
+#include "holdfast/store.h"
 
 namespace holdfast::store {
 
+/// A lease, or several that live and die together, as its keeper sees it.
+///
+/// What it is told it is told on the keeper's thread, or on that of whoever found out first, and
+/// under no mutex.
+class KeptLease {
+ public:
+  virtual ~KeptLease() = default;
+  /// How long it is, from when it is granted or renewed. Always the same.
+  virtual Duration length() const = 0;
+  /// What renews it. Asked for again, it has no other effect: after an unknown outcome it is.
+  virtual Batch Renewal() const = 0;
+
+  virtual void OnRenewed(const Receipt& receipt, SteadyTime lost_at) = 0;
+  /// A renewal failed, or is overdue. It is tried again.
+  virtual void OnSuspect() {}
+  /// Once, and nothing after it: it is no longer held.
+  virtual void OnLost(std::string_view why) = 0;
+  virtual void OnTimeOut() {}
+  virtual void OnShutDown() {}
+};
+
+/// How long before its end a lease is given up: a twentieth, but at least 50 ms, to end the work
+/// in; and a hundredth for clocks that do not run alike. The 50 ms would leave a lease of 100 ms no
+/// time to be renewed in: never more than a quarter, beside the hundredth.
+Duration LeaseMargin(Duration length);
+
+/// Whether the error says that the lease is no longer held, rather than that nobody knows.
+bool MeansLeaseLost(const Error& error);
+
 /// The keeper judges a lease by a deadline of its own, counted from when the request that granted
-/// it was sent: a worker that was paused, or cut off, knows that it lost before anybody tells it.
+/// it was sent: a holder that was paused, or cut off, knows that it lost before anybody tells it.
 ///
 /// Threads: any. Held by a shared_ptr, because an answer of the store may come after Stop.
 class LeaseKeeper : public std::enable_shared_from_this<LeaseKeeper> {
  public:
-  struct Options {
-    Duration lease{};
-    std::string actor;
-    /// Told once of each lease lost while it is held. On the keeper's thread or a handler's.
-    std::function<void(const RunningAttempt&, std::string_view why)> on_lost;
-  };
-
-  LeaseKeeper(Store& store, Options options);
+  /// `actor` is told to the store with every renewal.
+  LeaseKeeper(Store& store, std::string actor);
 
   void Start();
   /// Ends the thread. Nothing is held any more.
   void Stop();
 
-  /// Renews the lease from now on. It was granted at `granted`, or a little later. With `confirm`
-  /// it is renewed at once, to learn whether it is still held.
-  void Hold(std::shared_ptr<RunningAttempt> attempt, SteadyTime granted, bool confirm,
-            std::optional<SteadyTime> timeout_at);
+  /// Renews the lease from now on, at a third of its length. It was granted at `granted`, or a
+  /// little later. With `confirm` it is renewed at once, to learn whether it is still held.
+  void Hold(std::shared_ptr<KeptLease> lease, SteadyTime granted, bool confirm = false,
+            std::optional<SteadyTime> timeout_at = {});
 
   /// No longer renews the lease. When it will be lost; nothing if it has been.
-  std::optional<SteadyTime> LetGo(Token token);
+  std::optional<SteadyTime> LetGo(const KeptLease& lease);
 
-  /// Fires the stop token of every attempt that is held.
-  void EndAll(StopReason reason);
+  /// Somebody else than the keeper learned that the lease is lost. Tells it, if it is held.
+  void Lose(KeptLease& lease, std::string_view why);
 
-  /// Commits the progress, and heeds what the answer says of the lease.
-  Result<void> ReportProgress(RunningAttempt& attempt, double progress, std::string message);
+  /// Tells every lease that is held to shut down. They are kept all the same.
+  void ShutDownAll();
+
+  bool IsIdle() const;
 
  private:
-  struct Lease {
-    std::shared_ptr<RunningAttempt> attempt;
-    SteadyTime lost_at;
-    SteadyTime timeout_at;
+  struct Entry {
+    std::shared_ptr<KeptLease> lease;
+    Duration length{};
+    SteadyTime renew_at{};
+    SteadyTime suspect_at{};
+    SteadyTime lost_at{};
+    SteadyTime timeout_at{};
+    bool has_failed = false;  // the last renewal did
   };
+  using Leases = std::vector<std::shared_ptr<KeptLease>>;
   /// A renewal on its way. At most one is, so that a store that hangs is not heaped with them.
   struct Renewal {
-    std::vector<std::shared_ptr<RunningAttempt>> attempts;
+    Leases leases;
     SteadyTime sent;
   };
   /// What there is to do, collected under the mutex and done outside.
   struct Due {
-    std::vector<std::shared_ptr<RunningAttempt>> timed_out;
-    std::vector<std::shared_ptr<RunningAttempt>> lost;
-    std::vector<std::shared_ptr<RunningAttempt>> renew;
-    SteadyTime renew_by;  // the first of them is lost then
+    Leases timed_out;
+    Leases suspect;
+    Leases lost;
+    Leases renew;
+    SteadyTime renew_by;
     std::optional<std::vector<Result<Receipt>>> answers;
     bool stop = false;
   };
@@ -73,23 +104,23 @@ class LeaseKeeper : public std::enable_shared_from_this<LeaseKeeper> {
   void Run();
   Due WaitUntilDue();
   bool Collect(Due& due, SteadyTime now) HF_REQUIRES(mutex_);
-  void SendRenewal(std::vector<std::shared_ptr<RunningAttempt>> attempts, SteadyTime renew_by);
+  void CollectRenewals(Due& due, SteadyTime now) HF_REQUIRES(mutex_);
+  void SendRenewal(Leases leases, SteadyTime renew_by);
   void TakeAnswers(const std::vector<Result<Receipt>>& answers);
-  /// False if the answer says nothing of the lease, so that it must be asked for again.
-  bool TakeAnswer(RunningAttempt& attempt, const Result<bool>& cancel_requested);
-  void Lose(RunningAttempt& attempt, std::string_view why);
-  SteadyTime LostAt(SteadyTime granted) const { return granted + options_.lease - margin_; }
+  void TakeReceipt(KeptLease& lease, const Receipt& receipt, SteadyTime sent);
+  void TryAgain(KeptLease& lease);
+  /// From when it was granted or renewed.
+  static void Begin(Entry& entry, SteadyTime at);
 
   Store& store_;
-  const Options options_;
-  const Duration margin_;
-  std::thread thread_;  // Start and Stop
-  Renewal in_flight_;   // the keeper's thread
+  const std::string actor_;
+  std::thread thread_;     // Start and Stop
+  std::stop_source stop_;  // of a renewal that blocks the thread
+  Renewal in_flight_;      // the keeper's thread
 
-  base::Mutex mutex_{base::LockRank::kWorkers};
+  mutable base::Mutex mutex_{base::LockRank::kWorkers};
   base::CondVar changed_;
-  std::map<Token, Lease> leases_ HF_GUARDED_BY(mutex_);
-  SteadyTime renew_at_ HF_GUARDED_BY(mutex_);
+  std::map<const KeptLease*, Entry> entries_ HF_GUARDED_BY(mutex_);
   SteadyTime wake_at_ HF_GUARDED_BY(mutex_);  // until when the thread sleeps
   bool renewing_ HF_GUARDED_BY(mutex_) = false;
   std::optional<std::vector<Result<Receipt>>> answers_ HF_GUARDED_BY(mutex_);

@@ -2,29 +2,50 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <stop_token>
 #include <string>
 #include <utility>
 
 #include "holdfast/worker.h"
+#include "store/lease_keeper.h"
 
 namespace holdfast::store {
 
-class LeaseKeeper;
+class RunningAttempt;
 
-/// Threads: the handler's; stop, stop_reason, IsLost and End may be called from any.
-class RunningAttempt final : public Attempt {
+/// What the attempts of one pool have in common. Outlives the calls of their handlers.
+struct AttemptsOfPool {
+  Store& store;
+  Duration lease;
+  std::string actor;
+  LeaseKeeper& keeper;
+  /// Told once of each lease lost while it is held. On the keeper's thread or a handler's.
+  std::function<void(const RunningAttempt&, std::string_view why)> on_lost;
+};
+
+/// Threads: the handler's; stop, stop_reason, IsLost, End and the keeper's calls from any.
+class RunningAttempt final : public Attempt, public KeptLease {
  public:
-  /// `keeper` must outlive the calls of the handler.
-  RunningAttempt(LeaseKeeper& keeper, Job job) : keeper_(keeper), job_(std::move(job)) {}
+  RunningAttempt(const AttemptsOfPool& pool, Job job) : pool_(pool), job_(std::move(job)) {}
 
   const Job& job() const override { return job_; }
   std::stop_token stop() const override { return stop_.get_token(); }
   StopReason stop_reason() const override { return reason_.load(); }
   Result<void> ReportProgress(double progress, std::string message) override;
 
+  Duration length() const override { return pool_.lease; }
+  Batch Renewal() const override {
+    return {.operations = {RenewJob{job_.id, job_.token, pool_.lease}}};
+  }
+  void OnRenewed(const Receipt& receipt, SteadyTime lost_at) override;
+  void OnLost(std::string_view why) override;
+  void OnTimeOut() override { End(StopReason::kTimeout); }
+  void OnShutDown() override { End(StopReason::kShutdown); }
+
   bool IsLost() const { return reason_.load() == StopReason::kLeaseLost; }
 
+ private:
   /// Fires the stop token. The first reason stays, except that a lost lease outranks them all: from
   /// then on the job belongs to somebody else, whatever the handler was asked to do before.
   /// Runs the handler's stop callbacks, so never under a mutex.
@@ -38,8 +59,7 @@ class RunningAttempt final : public Attempt {
     stop_.request_stop();
   }
 
- private:
-  LeaseKeeper& keeper_;
+  const AttemptsOfPool& pool_;
   const Job job_;
   std::stop_source stop_;
   std::atomic<StopReason> reason_ = StopReason::kNone;

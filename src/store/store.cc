@@ -2,8 +2,10 @@
 #include "holdfast/store.h"
 
 #include <algorithm>
+#include <system_error>
 
 #include "base/answer.h"
+#include "base/check.h"
 #include "base/result.h"
 #include "engine/engine.h"
 #include "holdfast/version.h"
@@ -11,6 +13,7 @@
 #include "rules/validate.h"
 #include "store/claim_waiters.h"
 #include "store/commit_one.h"
+#include "store/lease_keeper.h"
 #include "store/lock_presets.h"
 #include "store/lock_waiters.h"
 #include "store/locked_commit.h"
@@ -67,6 +70,10 @@ class Store::Impl {
   }
 
   ~Impl() {
+    if (lock_keeper_ != nullptr) {
+      HF_CHECK(lock_keeper_->IsIdle());  // a HeldLock that is still there would use the store
+      lock_keeper_->Stop();
+    }
     StopWaiting();
     maintainer_.Stop();
     engine_.reset();  // runs the completions that are still under way
@@ -155,6 +162,21 @@ class Store::Impl {
     lock_waiters_.Close();
   }
 
+  Result<store::LeaseKeeper*> LockKeeper(Store& store) {
+    base::MutexLock lock(lock_keeper_mutex_);
+    if (lock_keeper_ == nullptr) {
+      auto keeper = std::make_shared<store::LeaseKeeper>(store, "");
+      try {
+        keeper->Start();
+      } catch (const std::system_error& error) {
+        return Fail(ErrorCode::kUnavailable,
+                    std::string("the system refused a thread that renews locks: ") + error.what());
+      }
+      lock_keeper_ = std::move(keeper);
+    }
+    return lock_keeper_.get();
+  }
+
   bool is_remote() const { return engine_->traits().is_remote; }
   engine::Engine& engine() { return *engine_; }
   const store::LockPresets& presets() const { return presets_; }
@@ -195,6 +217,9 @@ class Store::Impl {
   store::ClaimWaiters waiters_;
   store::LockWaiters lock_waiters_;
   store::Maintainer maintainer_;
+
+  base::Mutex lock_keeper_mutex_{base::LockRank::kStore};
+  std::shared_ptr<store::LeaseKeeper> lock_keeper_ HF_GUARDED_BY(lock_keeper_mutex_);
 };
 
 Store::Store(std::unique_ptr<engine::Engine> engine, const StoreOptions& options)
@@ -249,6 +274,10 @@ Result<std::vector<LockGrant>> Store::Acquire(const Context& context, AcquireLoc
     answer->Set(std::move(grants));
   });
   return answer->Take();
+}
+
+Result<store::LeaseKeeper*> Store::LockKeeper() {
+  return impl_->LockKeeper(*this);
 }
 
 Result<LockPreset> Store::FindLockPreset(std::string_view name) const {

@@ -1,10 +1,8 @@
 #include "store/worker_pool.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <climits>
 #include <exception>
 #include <system_error>
 #include <utility>
@@ -17,6 +15,7 @@
 #include "holdfast/retry.h"
 #include "rules/limits.h"
 #include "rules/validate.h"
+#include "store/made_up_name.h"
 
 namespace holdfast {
 namespace {
@@ -31,14 +30,8 @@ constexpr Duration kEmptyPause = std::chrono::milliseconds(50);
 /// The pool whose handler this thread is.
 thread_local const void* pool_of_this_thread = nullptr;
 
-std::string DefaultName() {
-  char host[HOST_NAME_MAX + 1] = {};
-  if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0') host[0] = '?';
-  return fmt::format("{}:{}:{:06x}", host, getpid(), Random::System().Next() & 0xffffff);
-}
-
 WorkerOptions WithDefaults(WorkerOptions options) {
-  if (options.name.empty()) options.name = DefaultName();
+  if (options.name.empty()) options.name = store::MadeUpName(':');
   if (options.concurrency == 0) {
     options.concurrency = static_cast<int>(std::thread::hardware_concurrency());
     options.concurrency = std::clamp(options.concurrency, 1, kConcurrencyMax);
@@ -106,13 +99,14 @@ Result<void> WorkerPool::Impl::Start() {
 }
 
 Result<void> WorkerPool::Impl::StartThreads() {
-  keeper_ = std::make_shared<store::LeaseKeeper>(
-      store_, store::LeaseKeeper::Options{
-                  .lease = options_.lease,
-                  .actor = options_.name,
-                  .on_lost = [this](const store::RunningAttempt& attempt, std::string_view why) {
-                    OnLost(attempt, why);
-                  }});
+  keeper_ = std::make_shared<store::LeaseKeeper>(store_, options_.name);
+  attempts_ = std::make_unique<const store::AttemptsOfPool>(
+      store::AttemptsOfPool{.store = store_,
+                            .lease = options_.lease,
+                            .actor = options_.name,
+                            .keeper = *keeper_,
+                            .on_lost = [this](const store::RunningAttempt& attempt,
+                                              std::string_view why) { OnLost(attempt, why); }});
   reporter_ = std::make_unique<store::OutcomeReporter>(
       store_, options_.lease, options_.name,
       [this](const store::Report& report, const Result<JobState>& state) {
@@ -172,7 +166,7 @@ void WorkerPool::Impl::ShutDown() {
   }
   // Leases of handlers that do not heed this are renewed until they return: to give a job back
   // while it still runs here would let it run twice.
-  if (!in_time) keeper_->EndAll(StopReason::kShutdown);
+  if (!in_time) keeper_->ShutDownAll();
   for (std::thread& thread : handler_threads_) thread.join();
   keeper_->Stop();
   reporter_->Stop();
@@ -242,7 +236,7 @@ void WorkerPool::Impl::Take(std::vector<Job> jobs, SteadyTime sent) {
   std::optional<SteadyTime> timeout_at;
   if (options_.timeout > Duration::zero()) timeout_at = now + options_.timeout;
   for (Job& job : jobs) {
-    auto attempt = std::make_shared<store::RunningAttempt>(*keeper_, std::move(job));
+    auto attempt = std::make_shared<store::RunningAttempt>(*attempts_, std::move(job));
     keeper_->Hold(attempt, granted, waited, timeout_at);
     base::MutexLock lock(mutex_);
     ++busy_;
@@ -286,7 +280,7 @@ std::shared_ptr<store::RunningAttempt> WorkerPool::Impl::NextAttempt() {
 void WorkerPool::Impl::RunOne(const std::shared_ptr<store::RunningAttempt>& attempt) {
   Outcome outcome = OutcomeOf(*attempt);
   // From here on nobody renews: what is left of the lease is for the report.
-  std::optional<SteadyTime> lost_at = keeper_->LetGo(attempt->job().token);
+  std::optional<SteadyTime> lost_at = keeper_->LetGo(*attempt);
   {
     base::MutexLock lock(mutex_);
     --busy_;

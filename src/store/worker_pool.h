@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "store/lease_keeper.h"
 #include "store/outcome_reporter.h"
+#include "store/running_attempt.h"
 
 namespace holdfast {
 
@@ -65,6 +65,7 @@ class WorkerPool::Impl {
   WorkerOptions options_;                    // not changed after Start
   std::map<std::string, Handler> handlers_;  // not changed after Start
   std::shared_ptr<store::LeaseKeeper> keeper_;
+  std::unique_ptr<const store::AttemptsOfPool> attempts_;
   std::unique_ptr<store::OutcomeReporter> reporter_;
   std::stop_source stop_claiming_;
   std::thread fetcher_;

@@ -49,6 +49,10 @@ TEST_F(RecordExamples, REC_8_NoEscalationOfATicketIsLost) {
                      "without a comment: ", "T-9 is OPEN\n"});
 }
 
+TEST_F(RecordExamples, LOCK_10_NoClerkUndoesWhatTheOtherDidUnderTheLock) {
+  Expect("locked_update", {"two clerks made 100 deposits of 10, 0 failed: 1000\n"});
+}
+
 TEST_F(RecordExamples, AKindsFolderThatIsNotThereIsNamed) {
   Ended ended = Process({Program("tickets"), folder_.File("none")}).Wait();
   EXPECT_EQ(ended.exit_code, 1);
