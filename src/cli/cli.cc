@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "base/result.h"
+#include "cli/lock_presets.h"
 #include "wire/encode.h"
 
 namespace holdfast::cli {
@@ -95,7 +96,7 @@ Result<JobId> ParseId(std::string_view text) {
               fmt::format("'{}' is not a job id: a whole number from 1", text.substr(0, 64)));
 }
 
-Cli::Cli() : root_("Holdfast keeps jobs and records that cannot be raced.", "holdfast") {
+Cli::Cli() : root_("Holdfast keeps jobs, locks and records that cannot be raced.", "holdfast") {
   root_.formatter(std::make_shared<ExamplesFirst>());
   root_.footer(
       "holdfast job push email '{\"to\":\"ada\"}'\n"
@@ -103,6 +104,7 @@ Cli::Cli() : root_("Holdfast keeps jobs and records that cannot be raced.", "hol
       "holdfast job list --state failed\n"
       "holdfast kind apply kinds/ticket.json\n"
       "holdfast record transition ticket T-1 RESOLVED --data '{\"comment\":\"done\"}'\n"
+      "holdfast lock run nightly-report --wait 1m -- ./report.sh\n"
       "holdfast serve --listen 127.0.0.1:8420");
   root_.require_subcommand(0, 1);  // at least one: told by NothingChosen, in better words
   root_.fallthrough();
@@ -235,6 +237,12 @@ Result<std::unique_ptr<Store>> Cli::Open(bool maintain) {
 }
 
 Result<std::unique_ptr<Store>> Cli::Open(StoreOptions options) {
+  const std::string presets = FirstOf({"HOLDFAST_LOCK_PRESETS"});
+  if (auto added = AddLockPresets(presets, options.lock_presets); !added) {
+    Error error = std::move(added).error();
+    error.message = "HOLDFAST_LOCK_PRESETS: " + error.message;
+    return std::unexpected(std::move(error));
+  }
   return OpenStore(globals_.store, options);
 }
 

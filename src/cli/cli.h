@@ -45,6 +45,8 @@ class Cli {
 
   /// Reads the line, runs the command, reports its error. The answer is the exit code.
   int Run(int argc, char** argv);
+  /// Prints the error to stderr. The answer is its exit code.
+  int Report(const Error& error) const;
 
   CLI::App& root() { return root_; }
   const Globals& globals() const { return globals_; }
@@ -91,6 +93,8 @@ class Cli {
   /// Opens the store of --store. `maintain`: whether this process takes part in maintenance, which
   /// only those that stay around do.
   Result<std::unique_ptr<Store>> Open(bool maintain = false);
+  /// The presets of $HOLDFAST_LOCK_PRESETS come behind those of `options`. Errors: those of
+  /// OpenStore, invalid_argument (a preset).
   Result<std::unique_ptr<Store>> Open(StoreOptions options);
   /// Until --timeout from now, on behalf of --actor.
   Context MakeContext() const;
@@ -101,7 +105,6 @@ class Cli {
   void AddGlobals();
   Result<int> ReadLine(int argc, char** argv);
   std::unexpected<Error> NothingChosen() const;
-  int Report(const Error& error) const;
 
   CLI::App root_;
   Globals globals_;
@@ -126,6 +129,7 @@ void AddQueueCommands(Cli& cli);
 void AddRecordCommands(Cli& cli);
 void AddKindCommands(Cli& cli);
 void AddTransferCommands(Cli& cli);
+void AddLockCommands(Cli& cli);
 void AddCommitCommand(Cli& cli);
 void AddAuditCommands(Cli& cli);
 void AddStoreCommands(Cli& cli);
