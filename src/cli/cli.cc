@@ -4,6 +4,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -163,12 +164,18 @@ CLI::Option* Cli::AddRepeated(CLI::App& command, const std::string& name,
                               std::vector<std::string>& target, const std::string& type,
                               const std::string& description) {
   CLI::callback_t read = [&target](const CLI::results_t& words) {
-    target = words;
+    target.clear();
+    std::transform(words.begin(), words.end(), std::back_inserter(target), &Typed);
     return true;
   };
   return command.add_option(name, read, description)
       ->type_name(type)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+CLI::Option* Cli::AddWords(CLI::App& command, const std::string& name,
+                           std::vector<std::string>& target, const std::string& description) {
+  return AddRepeated(command, name, target, "", description)->expected(-1);
 }
 
 Result<int> Cli::ReadLine(int argc, char** argv) {
@@ -177,8 +184,14 @@ Result<int> Cli::ReadLine(int argc, char** argv) {
   while (end < argc && std::strcmp(argv[end], "--") != 0) ++end;
   has_command_line_ = end < argc;
   if (has_command_line_) command_line_.assign(argv + end + 1, argv + argc);
+  std::vector<std::string> words;  // from the last to the first, as CLI11 wants them
+  while (--end > 0) {
+    std::string_view word = argv[end];
+    const bool is_list = word.starts_with('[') && word.ends_with(']');
+    words.push_back((is_list ? std::string(1, kVerbatim) : "") + std::string(word));
+  }
   try {
-    root_.parse(end, argv);
+    root_.parse(std::move(words));
   } catch (const CLI::Success& help) {
     root_.exit(help);
     return 0;
@@ -187,6 +200,7 @@ Result<int> Cli::ReadLine(int argc, char** argv) {
     if (std::size_t line_end = message.find('\n'); line_end != std::string::npos) {
       message.resize(line_end);
     }
+    std::erase(message, kVerbatim);
     return Fail(ErrorCode::kInvalidArgument, message + " (see --help)");
   }
   if (!chosen_) return NothingChosen();

@@ -38,6 +38,13 @@ inline std::string RefuseEmpty(const std::string& text) {
   return text.empty() ? "is empty" : "";
 }
 
+/// CLI11 takes "[a,b]" apart where several words may stand, as if two had been typed. Words of that
+/// form are given to it with this in front, and it is taken away again from what it reads.
+inline constexpr char kVerbatim = '\x01';
+inline std::string Typed(const std::string& word) {
+  return word.starts_with(kVerbatim) ? word.substr(1) : word;
+}
+
 /// Threads: one.
 class Cli {
  public:
@@ -71,6 +78,9 @@ class Cli {
   CLI::Option* AddRepeated(CLI::App& command, const std::string& name,
                            std::vector<std::string>& target, const std::string& type,
                            const std::string& description);
+  /// What stands in no option: as many words as wanted.
+  CLI::Option* AddWords(CLI::App& command, const std::string& name,
+                        std::vector<std::string>& target, const std::string& description);
   template <typename T>
   CLI::Option* AddText(CLI::App& command, const std::string& name, T& target,
                        const std::string& type, const std::string& description);

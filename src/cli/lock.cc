@@ -70,8 +70,7 @@ void AddLeaseOptions(Cli& cli, CLI::App& command, AcquireOptions& options) {
 }
 
 void AddNames(Cli& cli, CLI::App& command, AcquireOptions& options) {
-  command.add_option("NAME", options.names, "the lock; several: all of them, or none")
-      ->type_name("");
+  cli.AddWords(command, "NAME", options.names, "the lock; several: all of them, or none");
   cli.AddRepeated(command, "--record", options.records, "KIND/ID",
                   "the lock of this record; as often as wanted");
   cli.AddDuration(command, "-w,--wait", options.request.wait, "wait in line for so long (0s)");

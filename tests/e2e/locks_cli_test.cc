@@ -30,6 +30,18 @@ TEST_P(LocksCli, ALockIsTakenRenewedAndGivenBackOnce) {
   EXPECT_GT(std::stoll(Acquire("invoices/7")), std::stoll(token)) << "tokens only grow";
 }
 
+TEST_P(LocksCli, NamesAreTakenAsTheyAreTyped) {
+  const std::string longest(512, 'n');
+  for (const std::string& name : {"a/b c%2F?x#y", "\u00fcn\u00ef \u2713", "[a,b]", "[a]", " a",
+                                  "q\"\\", "+", "../x", "acquire", longest.c_str()}) {
+    std::string token = Acquire(name);
+    EXPECT_EQ(Shown(name, "/holders/0/token"), token) << name;
+    Done({"lock", "renew", name, token});
+    Done({"lock", "release", name, token});
+    EXPECT_TRUE(IsFree(name));
+  }
+}
+
 TEST_P(LocksCli, WhatIsPrintedForPeople) {
   Ended taken = Holdfast({"--actor", "ada", "lock", "acquire", "a", "--ttl", "10m"});
   EXPECT_EQ(taken.exit_code, 0) << taken.err;
