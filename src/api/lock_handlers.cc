@@ -168,17 +168,7 @@ void AcquireNextRecord(Call call) {
         if (!taken) return call.Refuse(taken.error());
         if (*taken && call.gone().stop_requested())
           return GiveBack(std::move(call), {(*taken)->lock});
-        base::JsonWriter json;
-        json.BeginObject();
-        json.Field("acquired", taken->has_value());
-        if (*taken) {
-          json.Key("lock");
-          wire::WriteLockGrant(json, (*taken)->lock);
-          json.Key("record");
-          wire::WriteRecord(json, (*taken)->record);
-        }
-        json.EndObject();
-        call.Reply(200, std::move(json).Take());
+        call.Reply(200, wire::ToText(wire::WriteLockedRecord, *taken));
       });
 }
 

@@ -4,12 +4,14 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
 
 #include "base/result.h"
+#include "cli/lock_presets.h"
 #include "wire/encode.h"
 
 namespace holdfast::cli {
@@ -95,7 +97,7 @@ Result<JobId> ParseId(std::string_view text) {
               fmt::format("'{}' is not a job id: a whole number from 1", text.substr(0, 64)));
 }
 
-Cli::Cli() : root_("Holdfast keeps jobs and records that cannot be raced.", "holdfast") {
+Cli::Cli() : root_("Holdfast keeps jobs, locks and records that cannot be raced.", "holdfast") {
   root_.formatter(std::make_shared<ExamplesFirst>());
   root_.footer(
       "holdfast job push email '{\"to\":\"ada\"}'\n"
@@ -103,6 +105,7 @@ Cli::Cli() : root_("Holdfast keeps jobs and records that cannot be raced.", "hol
       "holdfast job list --state failed\n"
       "holdfast kind apply kinds/ticket.json\n"
       "holdfast record transition ticket T-1 RESOLVED --data '{\"comment\":\"done\"}'\n"
+      "holdfast lock run nightly-report --wait 1m -- ./report.sh\n"
       "holdfast serve --listen 127.0.0.1:8420");
   root_.require_subcommand(0, 1);  // at least one: told by NothingChosen, in better words
   root_.fallthrough();
@@ -161,12 +164,18 @@ CLI::Option* Cli::AddRepeated(CLI::App& command, const std::string& name,
                               std::vector<std::string>& target, const std::string& type,
                               const std::string& description) {
   CLI::callback_t read = [&target](const CLI::results_t& words) {
-    target = words;
+    target.clear();
+    std::transform(words.begin(), words.end(), std::back_inserter(target), &Typed);
     return true;
   };
   return command.add_option(name, read, description)
       ->type_name(type)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+CLI::Option* Cli::AddWords(CLI::App& command, const std::string& name,
+                           std::vector<std::string>& target, const std::string& description) {
+  return AddRepeated(command, name, target, "", description)->expected(-1);
 }
 
 Result<int> Cli::ReadLine(int argc, char** argv) {
@@ -175,8 +184,14 @@ Result<int> Cli::ReadLine(int argc, char** argv) {
   while (end < argc && std::strcmp(argv[end], "--") != 0) ++end;
   has_command_line_ = end < argc;
   if (has_command_line_) command_line_.assign(argv + end + 1, argv + argc);
+  std::vector<std::string> words;  // from the last to the first, as CLI11 wants them
+  while (--end > 0) {
+    std::string_view word = argv[end];
+    const bool is_list = word.starts_with('[') && word.ends_with(']');
+    words.push_back((is_list ? std::string(1, kVerbatim) : "") + std::string(word));
+  }
   try {
-    root_.parse(end, argv);
+    root_.parse(std::move(words));
   } catch (const CLI::Success& help) {
     root_.exit(help);
     return 0;
@@ -185,6 +200,7 @@ Result<int> Cli::ReadLine(int argc, char** argv) {
     if (std::size_t line_end = message.find('\n'); line_end != std::string::npos) {
       message.resize(line_end);
     }
+    std::erase(message, kVerbatim);
     return Fail(ErrorCode::kInvalidArgument, message + " (see --help)");
   }
   if (!chosen_) return NothingChosen();
@@ -235,6 +251,12 @@ Result<std::unique_ptr<Store>> Cli::Open(bool maintain) {
 }
 
 Result<std::unique_ptr<Store>> Cli::Open(StoreOptions options) {
+  const std::string presets = FirstOf({"HOLDFAST_LOCK_PRESETS"});
+  if (auto added = AddLockPresets(presets, options.lock_presets); !added) {
+    Error error = std::move(added).error();
+    error.message = "HOLDFAST_LOCK_PRESETS: " + error.message;
+    return std::unexpected(std::move(error));
+  }
   return OpenStore(globals_.store, options);
 }
 

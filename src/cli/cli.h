@@ -38,6 +38,13 @@ inline std::string RefuseEmpty(const std::string& text) {
   return text.empty() ? "is empty" : "";
 }
 
+/// CLI11 takes "[a,b]" apart where several words may stand, as if two had been typed. Words of that
+/// form are given to it with this in front, and it is taken away again from what it reads.
+inline constexpr char kVerbatim = '\x01';
+inline std::string Typed(const std::string& word) {
+  return word.starts_with(kVerbatim) ? word.substr(1) : word;
+}
+
 /// Threads: one.
 class Cli {
  public:
@@ -45,6 +52,8 @@ class Cli {
 
   /// Reads the line, runs the command, reports its error. The answer is the exit code.
   int Run(int argc, char** argv);
+  /// Prints the error to stderr. The answer is its exit code.
+  int Report(const Error& error) const;
 
   CLI::App& root() { return root_; }
   const Globals& globals() const { return globals_; }
@@ -69,6 +78,9 @@ class Cli {
   CLI::Option* AddRepeated(CLI::App& command, const std::string& name,
                            std::vector<std::string>& target, const std::string& type,
                            const std::string& description);
+  /// What stands in no option: as many words as wanted.
+  CLI::Option* AddWords(CLI::App& command, const std::string& name,
+                        std::vector<std::string>& target, const std::string& description);
   template <typename T>
   CLI::Option* AddText(CLI::App& command, const std::string& name, T& target,
                        const std::string& type, const std::string& description);
@@ -91,6 +103,8 @@ class Cli {
   /// Opens the store of --store. `maintain`: whether this process takes part in maintenance, which
   /// only those that stay around do.
   Result<std::unique_ptr<Store>> Open(bool maintain = false);
+  /// The presets of $HOLDFAST_LOCK_PRESETS come behind those of `options`. Errors: those of
+  /// OpenStore, invalid_argument (a preset).
   Result<std::unique_ptr<Store>> Open(StoreOptions options);
   /// Until --timeout from now, on behalf of --actor.
   Context MakeContext() const;
@@ -101,7 +115,6 @@ class Cli {
   void AddGlobals();
   Result<int> ReadLine(int argc, char** argv);
   std::unexpected<Error> NothingChosen() const;
-  int Report(const Error& error) const;
 
   CLI::App root_;
   Globals globals_;
@@ -126,6 +139,7 @@ void AddQueueCommands(Cli& cli);
 void AddRecordCommands(Cli& cli);
 void AddKindCommands(Cli& cli);
 void AddTransferCommands(Cli& cli);
+void AddLockCommands(Cli& cli);
 void AddCommitCommand(Cli& cli);
 void AddAuditCommands(Cli& cli);
 void AddStoreCommands(Cli& cli);

@@ -12,7 +12,7 @@ CLI::Option* Cli::AddParsed(CLI::App& command, const std::string& name, T& targe
                             const std::string& type, const std::string& description) {
   std::string shown = name.substr(name.rfind(',') + 1);
   CLI::callback_t read = [&target, parse, shown](const CLI::results_t& words) {
-    auto value = parse(words.front());
+    auto value = parse(Typed(words.front()));
     if (!value) throw CLI::ValidationError(shown, value.error().message);
     target = *std::move(value);
     return true;

@@ -35,6 +35,15 @@ std::vector<Names> NamesOfOperations(const std::vector<Batch>& batches) {
   return names;
 }
 
+/// "lock a, token 17".
+std::string DescribeGrants(const std::vector<LockGrant>& grants) {
+  std::vector<std::string> texts;
+  for (const LockGrant& grant : grants) {
+    texts.push_back(fmt::format("lock {}, token {}", grant.name, grant.token));
+  }
+  return fmt::format("{}", fmt::join(texts, "; "));
+}
+
 /// What became of an operation, in a few words.
 std::string OutcomeOf(const std::string& name, const OperationResult& result) {
   if (result.record) {
@@ -52,6 +61,7 @@ std::string OutcomeOf(const std::string& name, const OperationResult& result) {
                        result.existing ? ", which was there already" : "");
   }
   if (result.queue) return "queue " + result.queue->name;
+  if (result.lock) return DescribeGrants(result.lock->grants);
   if (name == "job.claim") return "not claimed";
   return name.ends_with(".delete") ? "deleted" : "done";
 }
@@ -143,6 +153,17 @@ Result<wire::Commit> ReadCommit(const CommitOptions& options) {
   return commit;
 }
 
+/// "invoices/7=17". Errors: invalid_argument.
+Result<LockGuard> ParseLockGuard(std::string_view text) {
+  const std::size_t equals = text.rfind('=');
+  if (equals != std::string_view::npos) {
+    auto token = base::ParseInteger(text.substr(equals + 1));
+    if (token && *token > 0) return LockGuard{std::string(text.substr(0, equals)), *token};
+  }
+  return Fail(ErrorCode::kInvalidArgument,
+              fmt::format("--lock: '{}' is not NAME=TOKEN", Printable(text, 100)));
+}
+
 Result<int> Commit(Cli& cli, const CommitOptions& options) {
   HF_ASSIGN_OR_RETURN(wire::Commit commit, ReadCommit(options));
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
@@ -174,11 +195,23 @@ void AddWriteOptions(Cli& cli, CLI::App& command, WriteOptions& options) {
       ->check(&RefuseEmpty);
 }
 
+void AddLockGuards(Cli& cli, CLI::App& command, WriteOptions& options) {
+  cli.AddRepeated(command, "--lock", options.locks, "NAME=TOKEN",
+                  "only while this lock is held under this token; as often as wanted");
+  cli.AddDuration(command, "--wait", options.wait,
+                  "wait so long for a record that somebody else has locked (0s)");
+}
+
 Result<OperationResult> CommitOne(Cli& cli, Operation operation, const WriteOptions& options) {
-  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   Batch batch;
   batch.operations.push_back(std::move(operation));
   batch.idempotency_key = options.idempotency_key;
+  batch.wait = options.wait;
+  for (const std::string& lock : options.locks) {
+    HF_ASSIGN_OR_RETURN(LockGuard guard, ParseLockGuard(lock));
+    batch.guards.emplace_back(std::move(guard));
+  }
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   auto receipt = store->Commit(cli.MakeContext(), std::move(batch));
   if (!receipt) {
     receipt.error().detail.operation.reset();  // there is only one
@@ -196,7 +229,9 @@ void AddCommitCommand(Cli& cli) {
       "holdfast commit order.json\n"
       "echo '{\"operations\":[{\"do\":\"record.increment\",\"kind\":\"counter\",\"id\":\"hits\","
       "\"path\":\"/n\"}]}' | holdfast commit -\n"
-      "holdfast commit order.json --idempotency-key order-17",
+      "holdfast commit order.json --idempotency-key order-17\n"
+      "holdfast lock run order-17 -- sh -c 'echo \"{\\\"guards\\\":$HOLDFAST_GUARDS,"
+      "\\\"operations\\\":[...]}\" | holdfast commit -'",
       [&cli, options] { return Commit(cli, *options); });
   cli.AddText(commit, "FILE", options->file, "", "JSON; - for stdin")->required();
   AddWriteOptions(cli, commit, options->write);

@@ -360,7 +360,7 @@ void AddOperatorCommands(Cli& cli, CLI::App& job, const Options& options) {
                                    "holdfast job retry 7 9\n"
                                    "holdfast job retry --all --state failed --kind email",
                                    [&cli, options] { return Retry(cli, options); });
-  retry.add_option("ID", options->ids, "the jobs")->type_name("");
+  cli.AddWords(retry, "ID", options->ids, "the jobs");
   retry.add_flag("-a,--all", options->all, "every job the filter finds");
   AddFilter(cli, retry, options);
 

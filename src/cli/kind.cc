@@ -125,8 +125,7 @@ void AddKindCommands(Cli& cli) {
       "holdfast kind apply kinds/*.json\n"
       "holdfast kind apply - --name ticket --version 3 < rules.json",
       [&cli, options] { return Apply(cli, *options); });
-  apply.add_option("FILE", options->files, "rules: JSON, see docs/rules.md; - for stdin")
-      ->type_name("")
+  cli.AddWords(apply, "FILE", options->files, "rules: JSON, see docs/rules.md; - for stdin")
       ->required();
   cli.AddText(apply, "--name", options->name, "NAME", "the kind, if it is not the file's name");
   cli.AddNumber(apply, "--version", options->version, 0,

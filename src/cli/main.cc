@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   AddRecordCommands(cli);
   AddKindCommands(cli);
   AddTransferCommands(cli);
+  AddLockCommands(cli);
   AddCommitCommand(cli);
   AddAuditCommands(cli);
   AddStoreCommands(cli);

@@ -10,6 +10,7 @@
 #include "base/json_writer.h"
 #include "holdfast/audit.h"
 #include "holdfast/job.h"
+#include "holdfast/lock.h"
 #include "holdfast/queue.h"
 #include "holdfast/record.h"
 
@@ -72,6 +73,11 @@ void PrintRecords(const std::vector<Record>& records);
 void PrintTransfer(const Transfer& transfer, OutputFormat format);
 void PrintTransfers(const std::vector<Transfer>& transfers);
 void PrintKinds(const std::vector<Kind>& kinds);
+/// `now`: by the clock that judges the leases.
+void PrintLock(const Lock& lock, Time now);
+void PrintLocks(const std::vector<Lock>& locks, Time now);
+/// One as lines of name and value, several as a table.
+void PrintGrants(const std::vector<LockGrant>& grants);
 
 /// JSON text that means the same, without control characters that a terminal would obey.
 std::string PrintableJson(std::string_view json);

@@ -19,9 +19,12 @@ extern "C" {
 #include <utility>
 
 #include "base/result.h"
+#include "cli/signals.h"
 
 namespace holdfast::cli {
 namespace {
+
+constexpr std::chrono::milliseconds kStopPoll(200);
 
 /// Owns a file descriptor.
 class Fd {
@@ -84,13 +87,31 @@ struct Prepared {
   std::vector<char*> envp;
   pid_t parent;
   int in, out, err, report;
+  bool takes_terminal;
 };
+
+/// Makes the process group that of the terminal at stdin. Whoever is in the background is stopped
+/// for asking, unless it ignores that.
+void GiveTerminal(pid_t group) {
+  struct sigaction ignore {
+  }, before{};
+  ignore.sa_handler = SIG_IGN;
+  sigaction(SIGTTOU, &ignore, &before);
+  tcsetpgrp(STDIN_FILENO, group);
+  sigaction(SIGTTOU, &before, nullptr);
+}
+
+/// Whether stdin is a terminal that this process may give to another.
+bool HasTerminal() {
+  return isatty(STDIN_FILENO) != 0 && tcgetpgrp(STDIN_FILENO) == getpgrp();
+}
 
 /// Between fork and exec: only async-signal-safe calls.
 [[noreturn]] void BecomeCommand(const Prepared& prepared) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != prepared.parent) _exit(127);  // the parent died before it could be watched
+  if (prepared.takes_terminal) GiveTerminal(getpid());
   dup2(prepared.in, STDIN_FILENO);
   dup2(prepared.out, STDOUT_FILENO);
   dup2(prepared.err, STDERR_FILENO);
@@ -113,9 +134,15 @@ class Child {
   }
 
   Result<void> Start();
+  Result<void> StartWithPipes();
   Result<ChildResult> Run(std::stop_token stop, std::stop_token at_once);
 
  private:
+  /// With these as its stdin, stdout and stderr.
+  Result<void> Spawn(int in, int out, int err);
+  void PassSignalsOn();
+  void TakeTerminalBack() const;
+  void SuspendWithIt();
   void Feed();
   /// Reads what is there. False: nothing more will come.
   bool Drain(Fd& fd, bool is_error);
@@ -128,23 +155,45 @@ class Child {
   pid_t pid_ = -1;
   Fd pidfd_, in_, out_, err_, wake_;
   std::size_t fed_ = 0;
+  bool has_terminal_ = false;
   bool exited_ = false;
   ChildResult result_;
 };
 
-Result<void> Child::Start() {
+Result<void> Child::StartWithPipes() {
   HF_ASSIGN_OR_RETURN(Pipe in, MakePipe());
   HF_ASSIGN_OR_RETURN(Pipe out, MakePipe());
   HF_ASSIGN_OR_RETURN(Pipe err, MakePipe());
+  HF_RETURN_IF_ERROR(Spawn(in.read.get(), out.write.get(), err.write.get()));
+  in_ = std::move(in.write);
+  out_ = std::move(out.read);
+  err_ = std::move(err.read);
+  for (const Fd* fd : {&in_, &out_, &err_}) SetNonBlocking(*fd);
+  return {};
+}
+
+Result<void> Child::Start() {
+  if (!spec_.pass_through) return StartWithPipes();
+  has_terminal_ = HasTerminal();
+  return Spawn(STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
+}
+
+Result<void> Child::Spawn(int in, int out, int err) {
   HF_ASSIGN_OR_RETURN(Pipe report, MakePipe());
   wake_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_.is_open()) return SystemError("cannot make an eventfd");
 
   std::vector<std::string> argv = spec_.command;
   std::vector<std::string> environment = spec_.environment;
-  Prepared prepared{
-      spec_.program.c_str(), Pointers(argv),    {}, getpid(), in.read.get(), out.write.get(),
-      err.write.get(),       report.write.get()};
+  Prepared prepared{.program = spec_.program.c_str(),
+                    .argv = Pointers(argv),
+                    .envp = {},
+                    .parent = getpid(),
+                    .in = in,
+                    .out = out,
+                    .err = err,
+                    .report = report.write.get(),
+                    .takes_terminal = has_terminal_};
   for (char** variable = environ; *variable != nullptr; ++variable) {
     if (!IsReplaced(*variable, environment)) prepared.envp.push_back(*variable);
   }
@@ -154,9 +203,6 @@ Result<void> Child::Start() {
   if (pid_ < 0) return SystemError("cannot make a process");
   if (pid_ == 0) BecomeCommand(prepared);
   setpgid(pid_, pid_);  // here as well, so that it holds whichever of the two runs first
-  in.read.Close();
-  out.write.Close();
-  err.write.Close();
   report.write.Close();
   int error = 0;
   ssize_t got;
@@ -169,11 +215,27 @@ Result<void> Child::Start() {
   }
   pidfd_ = Fd(pidfd_open(pid_, 0));
   if (!pidfd_.is_open()) return SystemError("cannot watch a process");
-  in_ = std::move(in.write);
-  out_ = std::move(out.read);
-  err_ = std::move(err.read);
-  for (const Fd* fd : {&in_, &out_, &err_}) SetNonBlocking(*fd);
   return {};
+}
+
+void Child::PassSignalsOn() {
+  while (auto number = spec_.signals->Wait(Duration::zero())) Signal(*number);
+}
+
+/// From the command, but not from a shell that has put both into the background.
+void Child::TakeTerminalBack() const {
+  if (has_terminal_ && tcgetpgrp(STDIN_FILENO) == pid_) GiveTerminal(getpgrp());
+}
+
+/// Somebody pressed Ctrl-Z: the shell that waits for this process must see it stop, too.
+void Child::SuspendWithIt() {
+  siginfo_t info{};
+  if (waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WNOHANG) != 0) return;
+  if (info.si_pid != pid_) return;
+  TakeTerminalBack();
+  raise(SIGSTOP);
+  if (HasTerminal()) GiveTerminal(pid_);  // "fg", not "bg"
+  Signal(SIGCONT);
 }
 
 void Child::Feed() {
@@ -214,6 +276,8 @@ bool Child::Drain(Fd& fd, bool is_error) {
 }
 
 int Child::TimeoutUntil(SteadyTime deadline) const {
+  // That a command stops is told by no descriptor.
+  if (has_terminal_) deadline = std::min(deadline, std::chrono::steady_clock::now() + kStopPoll);
   if (deadline == SteadyTime::max()) return -1;
   auto left =
       std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
@@ -226,8 +290,11 @@ void Child::Wait(SteadyTime deadline) {
                   {wake_.get(), POLLIN, 0},
                   {in_.get(), POLLOUT, 0},  // closed ones are -1, which poll leaves out
                   {out_.get(), POLLIN, 0},
-                  {err_.get(), POLLIN, 0}};
-  if (poll(fds, std::size(fds), TimeoutUntil(deadline)) <= 0) return;
+                  {err_.get(), POLLIN, 0},
+                  {spec_.signals != nullptr ? spec_.signals->fd() : -1, POLLIN, 0}};
+  const int happened = poll(fds, std::size(fds), TimeoutUntil(deadline));
+  if (has_terminal_) SuspendWithIt();
+  if (happened <= 0) return;
   if (fds[1].revents != 0) {
     std::uint64_t ignored = 0;
     [[maybe_unused]] ssize_t got = read(wake_.get(), &ignored, sizeof ignored);
@@ -235,6 +302,7 @@ void Child::Wait(SteadyTime deadline) {
   if (fds[2].revents != 0) Feed();
   if (fds[3].revents != 0) Drain(out_, false);
   if (fds[4].revents != 0) Drain(err_, true);
+  if (fds[5].revents != 0) PassSignalsOn();
   if (fds[0].revents != 0) exited_ = true;
 }
 
@@ -242,6 +310,7 @@ void Child::Wait(SteadyTime deadline) {
 /// cannot reach a stranger's group.
 void Child::End() {
   Signal(SIGKILL);
+  TakeTerminalBack();
   int status = 0;
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
@@ -264,7 +333,9 @@ Result<ChildResult> Child::Run(std::stop_token stop, std::stop_token at_once) {
       break;
     }
     if (stop.stop_requested() && kill_at == SteadyTime::max()) {
+      if (spec_.on_stop) spec_.on_stop();
       Signal(SIGTERM);
+      Signal(SIGCONT);  // one that is stopped would never hear of it
       kill_at = std::chrono::steady_clock::now() + spec_.kill_after;
     }
     Wait(kill_at);

@@ -4,6 +4,7 @@
 // with this process even if that is killed.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -14,6 +15,8 @@
 #include "holdfast/time.h"
 
 namespace holdfast::cli {
+
+class StopSignals;
 
 /// The program that `name` means, as a path. Errors: invalid_argument (there is none such).
 Result<std::string> FindProgram(const std::string& name);
@@ -28,6 +31,11 @@ struct ChildSpec {
   std::size_t error_tail = 4096;
   /// From being asked to end (SIGTERM) until being made to (SIGKILL).
   Duration kill_after = std::chrono::seconds(5);
+  /// Its stdin, stdout and stderr are those of this process; nothing is fed, kept or limited. If
+  /// stdin is a terminal, it is the command's as long as it runs.
+  bool pass_through = false;
+  StopSignals* signals = nullptr;  ///< what comes there is passed on to its process group
+  std::function<void()> on_stop;   ///< just before it is asked to end
 };
 
 struct ChildResult {

@@ -59,4 +59,20 @@ void Progress::Clear() {
   drawn_ = false;
 }
 
+StatusLine::StatusLine() : enabled_(CanDraw()) {}
+
+void StatusLine::Show(const std::string& text) {
+  if (!enabled_) return;
+  fmt::print(stderr, "\r\x1b[2K{}", text);
+  std::fflush(stderr);
+  drawn_ = true;
+}
+
+void StatusLine::Clear() {
+  if (!drawn_) return;
+  fmt::print(stderr, "\r\x1b[2K");
+  std::fflush(stderr);
+  drawn_ = false;
+}
+
 }  // namespace holdfast::cli

@@ -34,4 +34,25 @@ class Progress {
   bool drawn_ = false;
 };
 
+/// One line on stderr that says what is waited for: there only when stderr is a terminal.
+///
+/// Threads: one.
+class StatusLine {
+ public:
+  StatusLine();
+  ~StatusLine() { Clear(); }
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
+
+  bool enabled() const { return enabled_; }
+  /// In place of what it said before.
+  void Show(const std::string& text);
+  /// Takes the line away, before anything else is printed.
+  void Clear();
+
+ private:
+  const bool enabled_;
+  bool drawn_ = false;
+};
+
 }  // namespace holdfast::cli

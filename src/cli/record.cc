@@ -232,6 +232,7 @@ void AddConditions(Cli& cli, CLI::App& command, const Options& options) {
                 "the version it must have; else version_mismatch");
   cli.AddParsed(command, "--parent", options->target.parent, &ParseRecordKey, "KIND/ID",
                 "the parent it must have; else rule_violation");
+  AddLockGuards(cli, command, options->write);
   AddWriteOptions(cli, command, options->write);
 }
 
@@ -291,6 +292,7 @@ void AddCreateCommand(Cli& cli, CLI::App& group, const Options& options) {
   cli.AddParsed(create, "--parent", options->target.parent, &ParseRecordKey, "KIND/ID",
                 "the record it belongs to, for good");
   AddForce(create, options);
+  AddLockGuards(cli, create, options->write);
   AddWriteOptions(cli, create, options->write);
 }
 

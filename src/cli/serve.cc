@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "cli/cli.h"
+#include "cli/lock_presets.h"
 #include "cli/server.h"
 #include "cli/signals.h"
 
@@ -29,6 +30,7 @@ namespace {
 struct ServeOptions {
   net::ServerOptions server;
   std::string listen = "127.0.0.1:8420";
+  std::vector<std::string> lock_presets;
   Duration grace = std::chrono::seconds(25);
 };
 
@@ -65,12 +67,17 @@ Result<int> Serve(Cli& cli, ServeOptions& options) {
     return Fail(ErrorCode::kInvalidArgument,
                 cli.globals().store + " is a server already: name the store that it should keep");
   }
+  StoreOptions store_options;
+  for (const std::string& preset : options.lock_presets) {
+    HF_RETURN_IF_ERROR(AddLockPreset(preset, store_options.lock_presets));
+  }
   RaiseDescriptorLimit();
   StopSignals signals;
   LogSink& log = cli.Log(LogLevel::kInfo);
   api::Metrics metrics;
-  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
-                      cli.Open(StoreOptions{.log = &log, .metrics = &metrics}));
+  store_options.log = &log;
+  store_options.metrics = &metrics;
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open(std::move(store_options)));
   LocalServer server(*store, metrics, &log, options.server);
   HF_RETURN_IF_ERROR(server.Start());
   fmt::print("listening on {}\n", server.url());
@@ -100,12 +107,16 @@ void AddServeCommand(Cli& cli) {
       "lets requests under way finish (--grace); a second one ends at once.",
       "holdfast serve\n"
       "holdfast serve --listen 0.0.0.0:8420 --store sqlite:/var/lib/holdfast/holdfast.db\n"
-      "holdfast serve --listen 127.0.0.1:0 --store memory: --log-format json",
+      "holdfast serve --listen 127.0.0.1:0 --store memory: --log-format json\n"
+      "holdfast serve --lock-preset BILLING=20s/15s",
       [&cli, options] { return Serve(cli, *options); });
   cli.AddText(serve, "-l,--listen", options->listen, "HOST:PORT",
               "where to listen; port 0 is any free one (127.0.0.1:8420)");
   cli.AddNumber(serve, "--threads", options->server.threads, 1, "threads for connections (2)");
   cli.AddDuration(serve, "--grace", options->grace, "how long a graceful stop waits (25s)");
+  cli.AddRepeated(serve, "--lock-preset", options->lock_presets, "NAME=TTL/WAIT",
+                  "a named lease and wait, also in place of a shipped one; as often as wanted; "
+                  "more in $HOLDFAST_LOCK_PRESETS");
 }
 
 }  // namespace holdfast::cli

@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <thread>
 
@@ -14,11 +15,12 @@
 
 namespace holdfast::cli {
 
-StopSignals::StopSignals() {
+StopSignals::StopSignals(std::initializer_list<int> more) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  for (int number : more) sigaddset(&set, number);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);
   fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -48,17 +50,22 @@ std::optional<int> StopSignals::Wait(std::optional<Duration> timeout) {
 }
 
 std::optional<int> StopSignals::Finish(const std::function<void()>& graceful,
-                                       const std::function<void()>& at_once) {
+                                       const std::function<void()>& at_once,
+                                       const std::function<void()>& tick) {
   int finished = eventfd(0, EFD_CLOEXEC);
   HF_CHECK(finished >= 0);
   std::optional<int> cut_short;
+  std::atomic<bool> done = false;
   {
     std::jthread runner([&] {
       graceful();
+      done = true;
       std::uint64_t one = 1;
       HF_CHECK(write(finished, &one, sizeof one) == sizeof one);
     });
-    cut_short = WaitFor(-1, finished);
+    while (!(cut_short = WaitFor(tick ? 1000 : -1, finished)) && !done) {
+      if (tick) tick();
+    }
     if (cut_short) at_once();
   }
   close(finished);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <optional>
 
 #include "holdfast/time.h"
@@ -14,7 +15,8 @@ namespace holdfast::cli {
 /// Threads: one.
 class StopSignals {
  public:
-  StopSignals();
+  /// `more`: signals that are taken besides SIGTERM and SIGINT.
+  explicit StopSignals(std::initializer_list<int> more = {});
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
@@ -23,9 +25,14 @@ class StopSignals {
   std::optional<int> Wait(std::optional<Duration> timeout = {});
 
   /// Runs `graceful`. If another signal comes while it runs, calls `at_once`, which must make it
-  /// return soon. The answer: the signal that cut it short, if one did.
+  /// return soon. Until then it calls `tick` every second. The answer: the signal that cut it
+  /// short, if one did.
   std::optional<int> Finish(const std::function<void()>& graceful,
-                            const std::function<void()>& at_once);
+                            const std::function<void()>& at_once,
+                            const std::function<void()>& tick = {});
+
+  /// Readable when there is a signal to Wait for.
+  int fd() const { return fd_; }
 
  private:
   std::optional<int> WaitFor(int timeout_ms, int wake_fd);

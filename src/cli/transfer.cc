@@ -120,6 +120,7 @@ void AddMakeCommand(Cli& cli, CLI::App& group, const Options& options) {
   cli.AddDuration(make, "--timeout", options->make.timeout,
                   "a pending one is given up after this long (never)")
       ->needs(pending);
+  AddLockGuards(cli, make, options->write);
   AddWriteOptions(cli, make, options->write);
 }
 
@@ -139,12 +140,14 @@ void AddTransferCommands(Cli& cli) {
       });
   AddId(cli, post, options);
   cli.AddNumber(post, "--amount", options->amount, 1, "so much of it; the rest is free (all)");
+  AddLockGuards(cli, post, options->write);
   AddWriteOptions(cli, post, options->write);
 
   CLI::App& give_up = cli.AddCommand(
       group, "void", "Gives a pending transfer up.", "holdfast transfer void 7",
       [&cli, options] { return Change(cli, VoidTransfer{options->id}, options->write); });
   AddId(cli, give_up, options);
+  AddLockGuards(cli, give_up, options->write);
   AddWriteOptions(cli, give_up, options->write);
 
   CLI::App& get = cli.AddCommand(group, "get", "Shows one transfer.", "holdfast transfer get 7",

@@ -164,9 +164,17 @@ LockOutcome LookAgain(Rows& rows, const AwaitLock& op, const Origin& origin) {
   return {.ticket = op.ticket, .deadline = op.deadline};
 }
 
+/// For people: to the second, or to the millisecond if there are but a few seconds.
+std::string Rounded(Duration remaining) {
+  if (remaining >= std::chrono::seconds(10)) {
+    return base::FormatDuration(std::chrono::ceil<std::chrono::seconds>(remaining));
+  }
+  return base::FormatDuration(std::chrono::ceil<std::chrono::milliseconds>(remaining));
+}
+
 std::string DescribeHolders(const StoredLock& lock, Duration remaining) {
   if (lock.holders.empty()) return "is free";
-  const std::string time = base::FormatDuration(remaining);
+  const std::string time = Rounded(remaining);
   const StoredHolder& first = lock.holders.front();
   if (first.is_delay) return fmt::format("is kept by its lock delay for another {}", time);
   if (lock.holders.size() == 1) {

@@ -23,6 +23,8 @@ void WriteLock(base::JsonWriter& json, const Lock& lock);
 void WriteAcquire(base::JsonWriter& json, const AcquireLock& request);
 /// {"locks":[...]}
 void WriteGrants(base::JsonWriter& json, const std::vector<LockGrant>& grants);
+/// {"acquired":true,"lock":{...},"record":{...}}, or {"acquired":false}.
+void WriteLockedRecord(base::JsonWriter& json, const std::optional<LockedRecord>& taken);
 void WriteAuditEntry(base::JsonWriter& json, const AuditEntry& entry);
 void WriteStats(base::JsonWriter& json, const StoreStats& stats);
 /// The members of an error, for use inside an object: "code", "detail" (its message), "retryable"

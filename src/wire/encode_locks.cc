@@ -32,6 +32,18 @@ void WriteGrants(JsonWriter& json, const std::vector<LockGrant>& grants) {
   json.EndObject();
 }
 
+void WriteLockedRecord(JsonWriter& json, const std::optional<LockedRecord>& taken) {
+  json.BeginObject();
+  json.Field("acquired", taken.has_value());
+  if (taken) {
+    json.Key("lock");
+    WriteLockGrant(json, taken->lock);
+    json.Key("record");
+    WriteRecord(json, taken->record);
+  }
+  json.EndObject();
+}
+
 void WriteLock(JsonWriter& json, const Lock& lock) {
   json.BeginObject();
   json.Field("name", lock.name);

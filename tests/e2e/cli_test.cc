@@ -216,6 +216,8 @@ TEST_F(Cli, CompletionKnowsEveryCommand) {
   };
   EXPECT_EQ(complete("holdfast qu", 1), "queue\n");
   EXPECT_EQ(complete("holdfast job wa", 2), "watch\n");
+  EXPECT_EQ(complete("holdfast lock rel", 2), "release\n");
+  EXPECT_EQ(complete("holdfast lock run a --kill", 4), "--kill-after\n");
   EXPECT_EQ(complete("holdfast -o json job list --state p", 6), "pending processing\n");
   EXPECT_EQ(complete("holdfast job push email --prio", 4), "--priority\n");
   EXPECT_EQ(complete("holdfast job list -o t", 4), "table\n");
