@@ -92,6 +92,12 @@ class FaultyEngine : public engine::Engine {
                                      const TransferFilter& filter) override {
     return engine_->ListTransfers(context, filter);
   }
+  Result<Lock> GetLock(const Context& context, std::string_view name) override {
+    return engine_->GetLock(context, name);
+  }
+  Result<LockPage> ListLocks(const Context& context, const LockFilter& filter) override {
+    return engine_->ListLocks(context, filter);
+  }
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter) override {
     return engine_->ListAudit(context, filter);
   }
