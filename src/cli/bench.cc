@@ -55,6 +55,7 @@ void AddBenchCommands(Cli& cli) {
   AddBenchJobs(cli, group);
   AddBenchClaim(cli, group);
   AddBenchRecords(cli, group);
+  AddBenchLocks(cli, group);
 }
 
 }  // namespace holdfast::cli

@@ -8,5 +8,6 @@ namespace holdfast::cli {
 void AddBenchJobs(Cli& cli, CLI::App& group);
 void AddBenchClaim(Cli& cli, CLI::App& group);
 void AddBenchRecords(Cli& cli, CLI::App& group);
+void AddBenchLocks(Cli& cli, CLI::App& group);
 
 }  // namespace holdfast::cli

@@ -11,7 +11,7 @@
 #include "base/result.h"
 #include "cli/bench.h"
 #include "cli/bench_commands.h"
-#include "cli/server.h"
+#include "cli/bench_target.h"
 
 namespace holdfast::cli {
 namespace {
@@ -233,30 +233,6 @@ void PrintCasesJson(std::vector<CaseFigures>& cases, const std::string& store) {
   PrintJson(json);
 }
 
-/// The store under test: as it is, or behind a server in this process.
-struct Target {
-  std::unique_ptr<api::Metrics> metrics;
-  std::unique_ptr<Store> store;
-  std::unique_ptr<LocalServer> server;
-  std::unique_ptr<Store> client;
-  Store& Use() { return client ? *client : *store; }
-};
-
-Result<Target> OpenTarget(const JobsOptions& options, const std::string& url) {
-  Target target;
-  if (!options.http) {
-    HF_ASSIGN_OR_RETURN(target.store, OpenStore(url));
-    return target;
-  }
-  target.metrics = std::make_unique<api::Metrics>();
-  HF_ASSIGN_OR_RETURN(target.store, OpenStore(url, {.metrics = target.metrics.get()}));
-  target.server = std::make_unique<LocalServer>(*target.store, *target.metrics, nullptr,
-                                                net::ServerOptions{.port = 0});
-  HF_RETURN_IF_ERROR(target.server->Start());
-  HF_ASSIGN_OR_RETURN(target.client, OpenStore(target.server->url()));
-  return target;
-}
-
 Result<int> BenchJobs(Cli& cli, const JobsOptions& options) {
   if (options.batch > 1000) {
     return Fail(ErrorCode::kInvalidArgument, "--batch is at most 1000, the most a commit may hold");
@@ -275,7 +251,7 @@ Result<int> BenchJobs(Cli& cli, const JobsOptions& options) {
   std::map<int, double> raw;  // by group
   for (const Shape& shape : ShapesOf(options)) {
     {
-      HF_ASSIGN_OR_RETURN(Target target, OpenTarget(options, url));
+      HF_ASSIGN_OR_RETURN(BenchTarget target, OpenBenchTarget(url, options.http));
       HF_ASSIGN_OR_RETURN(CaseFigures figures, Measure(target.Use(), options, shape));
       cases.push_back(std::move(figures));
     }

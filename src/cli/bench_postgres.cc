@@ -2,15 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
 
 #include "base/result.h"
 #include "cli/bench.h"
+#include "cli/bench_pgbench.h"
 #include "cli/bench_records.h"
 #include "cli/bench_scenarios.h"
-#include "cli/input.h"
-#include "cli/process.h"
 
 namespace holdfast::cli {
 namespace {
@@ -26,23 +24,6 @@ constexpr const char* kScript =
     "UPDATE {table} SET balance = balance + :amount WHERE id = :b;\n"
     "COMMIT;\n";
 
-/// What a tool of PostgreSQL prints. Errors: unavailable (it failed; its stderr was passed on).
-Result<std::string> RunTool(const std::string& name, std::vector<std::string> arguments) {
-  ChildSpec spec;
-  HF_ASSIGN_OR_RETURN(spec.program, FindProgram(name));
-  spec.command = std::move(arguments);
-  spec.command.insert(spec.command.begin(), name);
-  HF_ASSIGN_OR_RETURN(ChildResult result, RunChild(spec, {}, {}));
-  if (result.exit_code == 0 && result.signal == 0) return std::move(result.output);
-  return Fail(ErrorCode::kUnavailable, name + " failed: it says why above");
-}
-
-Result<std::string> Query(const std::string& url, const std::string& sql) {
-  HF_ASSIGN_OR_RETURN(std::string out,
-                      RunTool("psql", {"-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, url}));
-  return std::string(TrimBlanks(out));
-}
-
 /// The table of one run. Threads: one.
 class Accounts {
  public:
@@ -50,7 +31,7 @@ class Accounts {
       : url_(std::move(url)),
         table_(fmt::format("holdfast_bench_{:016x}", Random::System().Next())) {}
   ~Accounts() {
-    if (made_) (void)Query(url_, "DROP TABLE " + table_);
+    if (made_) (void)QueryPostgres(url_, "DROP TABLE " + table_);
   }
   Accounts(const Accounts&) = delete;
   Accounts& operator=(const Accounts&) = delete;
@@ -58,20 +39,20 @@ class Accounts {
   const std::string& table() const { return table_; }
 
   Result<void> Make() {
-    HF_RETURN_IF_ERROR(Query(
+    HF_RETURN_IF_ERROR(QueryPostgres(
         url_, fmt::format("CREATE TABLE {} (id integer PRIMARY KEY, balance bigint NOT NULL CHECK "
                           "(balance >= 0))",
                           table_)));
     made_ = true;
     HF_RETURN_IF_ERROR(
-        Query(url_, fmt::format("INSERT INTO {} SELECT i, {} FROM generate_series(0, {}) i", table_,
-                                kBenchBalance, kSpreadRecords - 1)));
-    HF_RETURN_IF_ERROR(Query(url_, "VACUUM ANALYZE " + table_));
+        QueryPostgres(url_, fmt::format("INSERT INTO {} SELECT i, {} FROM generate_series(0, {}) i",
+                                        table_, kBenchBalance, kSpreadRecords - 1)));
+    HF_RETURN_IF_ERROR(QueryPostgres(url_, "VACUUM ANALYZE " + table_));
     return {};
   }
 
   Result<void> Check() const {
-    HF_ASSIGN_OR_RETURN(std::string sum, Query(url_, "SELECT sum(balance) FROM " + table_));
+    HF_ASSIGN_OR_RETURN(std::string sum, QueryPostgres(url_, "SELECT sum(balance) FROM " + table_));
     if (sum == std::to_string(kSpreadRecords * kBenchBalance)) return {};
     return Fail(ErrorCode::kInternal, "the sum of the balances in PostgreSQL is " + sum);
   }
@@ -82,41 +63,11 @@ class Accounts {
   bool made_ = false;
 };
 
-/// From "tps = 1234.567890 (without initial connection time)".
-Result<double> RateOf(std::string_view report) {
-  constexpr std::string_view kLabel = "tps = ";
-  std::size_t at = report.find(kLabel);
-  double rate = 0;
-  if (at != std::string_view::npos) {
-    std::string_view text = report.substr(at + kLabel.size());
-    std::from_chars(text.data(), text.data() + text.size(), rate);
-  }
-  if (rate > 0) return rate;
-  return Fail(ErrorCode::kInternal, "pgbench does not say how many transactions it did");
-}
-
 }  // namespace
-
-Result<void> CheckPostgres(const std::string& url) {
-  for (const char* name : {"psql", "pgbench"}) {
-    if (FindProgram(name)) continue;
-    return Fail(ErrorCode::kInvalidArgument,
-                fmt::format("--postgres needs {}, which is not on the PATH: it comes with "
-                            "PostgreSQL (Debian: postgresql)",
-                            name));
-  }
-  HF_RETURN_IF_ERROR(Query(url, "SELECT 1"));
-  return {};
-}
 
 Result<PostgresFigures> MeasurePostgres(const std::string& url, int clients, Duration length) {
   PostgresFigures figures;
-  HF_ASSIGN_OR_RETURN(
-      figures.server,
-      Query(url,
-            "SELECT 'PostgreSQL ' || current_setting('server_version') || ', fsync=' || "
-            "current_setting('fsync') || ', synchronous_commit=' || "
-            "current_setting('synchronous_commit')"));
+  HF_ASSIGN_OR_RETURN(figures.server, DescribePostgres(url));
   Accounts accounts(url);
   HF_RETURN_IF_ERROR(accounts.Make());
   HF_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::Make("."));
@@ -129,10 +80,10 @@ Result<PostgresFigures> MeasurePostgres(const std::string& url, int clients, Dur
   auto seconds =
       std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(length).count());
   HF_ASSIGN_OR_RETURN(std::string report,
-                      RunTool("pgbench", {"-n", "-c", std::to_string(clients), "-j",
-                                          std::to_string(std::min(clients, 2)), "-T",
-                                          std::to_string(seconds), "-f", file, url}));
-  HF_ASSIGN_OR_RETURN(figures.transfers_per_second, RateOf(report));
+                      RunPostgresTool("pgbench", {"-n", "-c", std::to_string(clients), "-j",
+                                                  std::to_string(std::min(clients, 2)), "-T",
+                                                  std::to_string(seconds), "-f", file, url}));
+  HF_ASSIGN_OR_RETURN(figures.transfers_per_second, PgbenchRateOf(report));
   HF_RETURN_IF_ERROR(accounts.Check());
   return figures;
 }

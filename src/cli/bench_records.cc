@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "cli/bench.h"
 #include "cli/bench_commands.h"
+#include "cli/bench_pgbench.h"
 #include "cli/bench_scenarios.h"
 
 namespace holdfast::cli {

@@ -19,10 +19,6 @@ struct PostgresFigures {
   std::string server;  ///< "PostgreSQL 15.3, fsync=on, synchronous_commit=on"
 };
 
-/// Whether PostgreSQL can be measured, to be known before all else is.
-/// Errors: invalid_argument (its tools are not installed), unavailable (it cannot be reached).
-Result<void> CheckPostgres(const std::string& url);
-
 /// Transfers a second between 10,000 accounts of PostgreSQL, each a transaction that locks both
 /// rows in the order of their ids. Driven by pgbench, in a table that is dropped afterwards.
 /// Errors: invalid_argument, unavailable, internal (the sum of the balances has changed).

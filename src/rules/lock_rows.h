@@ -119,12 +119,18 @@ class LockLoader {
   virtual Result<std::map<std::int64_t, Time>> LoadSessions() = 0;
 };
 
+/// A request that waited in this process got its lock.
+struct LockGranted {
+  std::int64_t waiter = 0;
+  std::int64_t ticket = 0;  // of the place in line that led to it
+  LockGrant grant;
+};
+
 /// What the engine's listener is to be told, once it is durable.
 struct LockNotes {
-  /// Requests that waited in this process, and what they got: told exactly once.
-  std::vector<std::pair<std::int64_t, LockGrant>> granted;
-  std::vector<std::int64_t> woken;  // requests that should look again
-  std::vector<LockGrant> expired;   // leases that ran out
+  std::vector<LockGranted> granted;  // told exactly once
+  std::vector<std::int64_t> woken;   // requests that should look again
+  std::vector<LockGrant> expired;    // leases that ran out
 
   bool IsEmpty() const { return granted.empty() && woken.empty() && expired.empty(); }
   void Clear();

@@ -60,8 +60,9 @@ void GrantNext(Rows& rows, StoredLock& lock, const Origin& origin) {
     if (!Fits(lock, next.mode, next.limit)) return;
     if (next.session != locks.session) return;
     if (next.has_others) return locks.notes.woken.push_back(next.waiter);
-    const std::int64_t waiter = next.waiter;
-    locks.notes.granted.emplace_back(waiter, GrantWaiter(rows, lock, ticket, origin));
+    LockGranted note{.waiter = next.waiter, .ticket = ticket, .grant = {}};
+    note.grant = GrantWaiter(rows, lock, note.ticket, origin);
+    locks.notes.granted.push_back(std::move(note));
   }
 }
 
@@ -140,28 +141,47 @@ std::vector<LockGrant> TakeTurn(Rows& rows, const AwaitLock& op, const Origin& o
   return grants;
 }
 
+/// The settled locks, if they are free, else a place in line. Errors: deadlock, those of TryAcquire
+/// but for busy.
+Result<LockOutcome> TakeOrWait(Rows& rows, const AwaitLock& op, Time deadline,
+                               const Origin& origin) {
+  Result<std::vector<LockGrant>> grants = TryAcquire(rows, op.request, origin);
+  if (grants) return LockOutcome{.grants = *std::move(grants)};
+  if (grants.error().code != ErrorCode::kBusy) return std::unexpected(std::move(grants).error());
+  auto cycle = rows.locks().cycles.find(static_cast<std::size_t>(rows.records().current_operation));
+  if (cycle != rows.locks().cycles.end()) {
+    std::string path = fmt::format("{}", fmt::join(cycle->second, " waits for "));
+    return Fail(ErrorCode::kDeadlock,
+                fmt::format("waiting for lock {} would never end: {} waits for {}",
+                            NamesOf(op.request).front(), path, cycle->second.front()),
+                {.lock = NamesOf(op.request).front(), .cycle = cycle->second});
+  }
+  return Enqueue(rows, op, deadline, origin);
+}
+
 /// It has been in line, and wonders.
-LockOutcome LookAgain(Rows& rows, const AwaitLock& op, const Origin& origin) {
+Result<LockOutcome> LookAgain(Rows& rows, const AwaitLock& op, const Origin& origin) {
   std::span<const std::string> names = NamesOf(op.request);
   std::vector<LockGrant> grants = GrantsOf(rows, names, op.ticket, origin.now);
-  if (!grants.empty()) return {.grants = std::move(grants)};
+  if (!grants.empty()) return LockOutcome{.grants = std::move(grants)};
   if (*op.deadline <= origin.now) {
     LeaveAll(rows, names, op.ticket, origin);
-    return {.remaining =
-                RemainingOf(rows.locks().Named(names.front()), op.request.mode, origin.now)};
+    return LockOutcome{
+        .remaining = RemainingOf(rows.locks().Named(names.front()), op.request.mode, origin.now)};
   }
   const bool is_in_line = std::ranges::all_of(names, [&](const std::string& name) {
     return rows.locks().Named(name).waiters.contains(op.ticket);
   });
-  // This process was stopped for so long that the others gave it up: it is last in line now.
+  // This process was stopped for so long that the others gave it up, or what it was given was
+  // broken before it knew: it begins anew.
   if (!is_in_line) {
     LeaveAll(rows, names, op.ticket, origin);
-    return Enqueue(rows, op, *op.deadline, origin);
+    return TakeOrWait(rows, op, *op.deadline, origin);
   }
   grants = TakeTurn(rows, op, origin);
-  if (!grants.empty()) return {.grants = std::move(grants)};
+  if (!grants.empty()) return LockOutcome{.grants = std::move(grants)};
   rows.locks().renews_session = true;
-  return {.ticket = op.ticket, .deadline = op.deadline};
+  return LockOutcome{.ticket = op.ticket, .deadline = op.deadline};
 }
 
 /// For people: to the second, or to the millisecond if there are but a few seconds.
@@ -230,18 +250,7 @@ Result<LockOutcome> Await(Rows& rows, const AwaitLock& op, const Origin& origin)
     std::erase(rows.locks().notes.woken, op.waiter);
     return LookAgain(rows, op, origin);
   }
-  Result<std::vector<LockGrant>> grants = TryAcquire(rows, op.request, origin);
-  if (grants) return LockOutcome{.grants = *std::move(grants)};
-  if (grants.error().code != ErrorCode::kBusy) return std::unexpected(std::move(grants).error());
-  auto cycle = rows.locks().cycles.find(static_cast<std::size_t>(rows.records().current_operation));
-  if (cycle != rows.locks().cycles.end()) {
-    std::string path = fmt::format("{}", fmt::join(cycle->second, " waits for "));
-    return Fail(ErrorCode::kDeadlock,
-                fmt::format("waiting for lock {} would never end: {} waits for {}",
-                            NamesOf(op.request).front(), path, cycle->second.front()),
-                {.lock = NamesOf(op.request).front(), .cycle = cycle->second});
-  }
-  return Enqueue(rows, op, origin.now + op.request.wait.value_or(Duration::zero()), origin);
+  return TakeOrWait(rows, op, origin.now + op.request.wait.value_or(Duration::zero()), origin);
 }
 
 LockOutcome Leave(Rows& rows, const LeaveLock& op, const Origin& origin) {

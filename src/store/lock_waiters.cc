@@ -105,10 +105,11 @@ void LockWaiters::OnTried(const WaiterPtr& waiter, Result<LockOutcome> result) {
       has_queued = waiter->ticket == 0;
       waiter->ticket = result->ticket;
       waiter->place_until = result->deadline;
-      if (waiter->granted) {
+      // One that was heard of for an earlier place was broken since, or the place would not be new.
+      if (waiter->granted && waiter->granted->ticket == waiter->ticket) {
         // A release on another thread was heard of first.
         if (!Remove(waiter)) return;
-        result->grants = {*std::move(waiter->granted)};
+        result->grants = {std::move(waiter->granted->grant)};
         next = Next::kDeliver;
       } else if (waiter->ending) {
         waiter->state = State::kLeaving;
@@ -137,11 +138,12 @@ void LockWaiters::OnTried(const WaiterPtr& waiter, Result<LockOutcome> result) {
 }
 
 void LockWaiters::OnChange(const rules::LockNotes& notes) {
-  for (const auto& [id, grant] : notes.granted) OnGranted(id, grant);
+  for (const rules::LockGranted& granted : notes.granted) OnGranted(granted);
   for (std::int64_t id : notes.woken) Wake(id);
 }
 
-void LockWaiters::OnGranted(std::int64_t id, const LockGrant& grant) {
+void LockWaiters::OnGranted(const rules::LockGranted& granted) {
+  const std::int64_t id = granted.waiter;
   WaiterPtr waiter;
   bool is_wanted = true;
   {
@@ -149,9 +151,11 @@ void LockWaiters::OnGranted(std::int64_t id, const LockGrant& grant) {
     if (auto found = waiters_.find(id); found != waiters_.end()) {
       waiter = found->second;
       if (waiter->state == State::kTrying) {
-        waiter->granted = grant;
+        if (!waiter->granted || waiter->granted->ticket < granted.ticket) waiter->granted = granted;
         return;
       }
+      // Of a place it had before: broken, and its own look was faster than this news.
+      if (granted.ticket != waiter->ticket) return;
       Remove(waiter);
     } else if (auto abandoned = abandoned_.find(id); abandoned != abandoned_.end()) {
       waiter = std::move(abandoned->second);
@@ -161,8 +165,8 @@ void LockWaiters::OnGranted(std::int64_t id, const LockGrant& grant) {
       return;  // it heard of it by its own look
     }
   }
-  if (is_wanted) return Deliver(waiter, {grant});
-  Release(waiter, {grant}, [](const std::vector<Result<Receipt>>&) {});
+  if (is_wanted) return Deliver(waiter, {granted.grant});
+  Release(waiter, {granted.grant}, [](const std::vector<Result<Receipt>>&) {});
 }
 
 void LockWaiters::Wake(std::int64_t id) {

@@ -67,17 +67,17 @@ class LockWaiters {
     SteadyTime deadline;
     State state = State::kTrying;
     std::int64_t ticket = 0;
-    std::optional<Time> place_until;   // by the engine's clock
-    bool was_woken = false;            // while it was trying
-    std::optional<LockGrant> granted;  // while it was trying
-    std::optional<Error> ending;       // it shall not wait any longer: why
+    std::optional<Time> place_until;            // by the engine's clock
+    bool was_woken = false;                     // while it was trying
+    std::optional<rules::LockGranted> granted;  // while it was trying
+    std::optional<Error> ending;                // it shall not wait any longer: why
     std::optional<std::stop_callback<std::function<void()>>> on_stop;
   };
   using WaiterPtr = std::shared_ptr<Waiter>;
 
   void Try(const WaiterPtr& waiter);
   void OnTried(const WaiterPtr& waiter, Result<LockOutcome> result);
-  void OnGranted(std::int64_t id, const LockGrant& grant);
+  void OnGranted(const rules::LockGranted& granted);
   void Wake(std::int64_t id);
   void End(std::int64_t id, Error why);
   void Leave(const WaiterPtr& waiter);
