@@ -16,10 +16,10 @@ namespace holdfast::testing {
 class WaitingAcquire {
  public:
   WaitingAcquire(Store& store, AcquireLock request, Context context = {})
-      : answer_(std::async(std::launch::async, [&store, request = std::move(request),
-                                                context = std::move(context)] {
-          return store.Acquire(context, request);
-        })) {}
+      : answer_(std::async(std::launch::async,
+                           [&store, request = std::move(request), context = std::move(context)] {
+                             return store.Acquire(context, request);
+                           })) {}
 
   /// Blocks until it was answered.
   Result<std::vector<LockGrant>> Take() { return answer_.get(); }

@@ -245,8 +245,8 @@ Result<LockOutcome> Await(Rows& rows, const AwaitLock& op, const Origin& origin)
     Settle(rows, rows.locks().Named(name), origin);
   }
   if (op.ticket != 0) {
-    // Settling wakes whoever is next somewhere. Who looks already need not be woken for it; those it
-    // wakes have come before it, so that this ends.
+    // Settling wakes whoever is next somewhere. Who looks already need not be woken for it; those
+    // it wakes have come before it, so that this ends.
     std::erase(rows.locks().notes.woken, op.waiter);
     return LookAgain(rows, op, origin);
   }

@@ -212,14 +212,13 @@ class Duel {
 
   void Ask(Store& store, const Context& context, const AcquireLock& request,
            const std::shared_ptr<Answers>& answers) {
-    store.AcquireAsync(context, request,
-                       [answers, question = asked_](Result<std::vector<LockGrant>> grants) {
-                         base::MutexLock lock(answers->mutex);
-                         answers->by_question[question] =
-                             grants ? wire::ToText(wire::WriteGrants, *grants)
-                                    : std::string(InfoOf(grants.error().code).name);
-                         if (grants) answers->grants.push_back(grants->front());
-                       });
+    store.AcquireAsync(
+        context, request, [answers, question = asked_](Result<std::vector<LockGrant>> grants) {
+          base::MutexLock lock(answers->mutex);
+          answers->by_question[question] = grants ? wire::ToText(wire::WriteGrants, *grants)
+                                                  : std::string(InfoOf(grants.error().code).name);
+          if (grants) answers->grants.push_back(grants->front());
+        });
   }
 
   /// The memory engine has put everybody in line, and answered whom it answers, when a call

@@ -176,20 +176,19 @@ TEST_P(Locks, LOCK_8_OperationsOnLocksGoIntoABatchWithEverythingElse) {
   Push();
   Job job = ClaimOne();
   LockGrant grant = Take("l", "ada");
-  Receipt receipt = Must(Commit({IncrementRecord{{"account", "a"}, "/n"},
-                                 CompleteJob{job.id, job.token, {}},
-                                 ReleaseLock{"l", grant.token},
-                                 AcquireLock{.name = "m", .owner = "ada"}},
-                                {LockGuard{"l", grant.token}}));
+  Receipt receipt =
+      Must(Commit({IncrementRecord{{"account", "a"}, "/n"}, CompleteJob{job.id, job.token, {}},
+                   ReleaseLock{"l", grant.token}, AcquireLock{.name = "m", .owner = "ada"}},
+                  {LockGuard{"l", grant.token}}));
   ASSERT_TRUE(receipt.results[3].lock);
   EXPECT_EQ(receipt.results[3].lock->grants.front().name, "m");
   EXPECT_THAT(Look("l").holders, IsEmpty());
   EXPECT_THAT(Look("m").holders, SizeIs(1));
 
   // All or nothing.
-  Result<Receipt> refused = Commit({AcquireLock{.name = "n", .owner = "ada"},
-                                    IncrementRecord{{"account", "a"}, "/n"},
-                                    AcquireLock{.name = "m", .owner = "bob"}});
+  Result<Receipt> refused =
+      Commit({AcquireLock{.name = "n", .owner = "ada"}, IncrementRecord{{"account", "a"}, "/n"},
+              AcquireLock{.name = "m", .owner = "bob"}});
   ASSERT_THAT(refused, StatusIs(ErrorCode::kBusy));
   EXPECT_EQ(refused.error().detail.operation, 2);
   EXPECT_THAT(Look("n").holders, IsEmpty());
@@ -382,8 +381,8 @@ TEST_P(Locks, BadInputIsRefusedAndChangesNothing) {
 }
 
 TEST_P(Locks, OddNamesAreNamesLikeAnyOther) {
-  for (const std::string name : {"a b", "a/b/c?d=e&f", "100%", "ключ", "\"quoted\"", "acquire",
-                                 "#", "a+b", "%2F"}) {
+  for (const std::string name :
+       {"a b", "a/b/c?d=e&f", "100%", "ключ", "\"quoted\"", "acquire", "#", "a+b", "%2F"}) {
     LockGrant grant = Take(name, "ada");
     EXPECT_EQ(Look(name).holders.front().token, grant.token) << name;
     EXPECT_THAT(store().Renew({}, {name, grant.token}), IsOk()) << name;

@@ -1,5 +1,5 @@
-// S11 and LOCK-8 on records: their locks, fences for locks that live elsewhere, taking the next free
-// one.
+// S11 and LOCK-8 on records: their locks, fences for locks that live elsewhere, taking the next
+// free one.
 #include <gmock/gmock.h>
 
 #include "testing/lock_suite.h"
@@ -49,10 +49,10 @@ TEST_P(RecordLocks, LOCK_8_ALockedRecordIsBusyToOtherWriters) {
 TEST_P(RecordLocks, LOCK_8_ALockIsGivenBackInTheCommitThatUsesIt) {
   Make("seat", "1A");
   LockGrant grant = Lock1A();
-  EXPECT_THAT(Commit({TransitionRecord{{"seat", "1A"}, "booked"},
-                      ReleaseLock{grant.name, grant.token}},
-                     {LockGuard{grant.name, grant.token}}),
-              IsOk());
+  EXPECT_THAT(
+      Commit({TransitionRecord{{"seat", "1A"}, "booked"}, ReleaseLock{grant.name, grant.token}},
+             {LockGuard{grant.name, grant.token}}),
+      IsOk());
   EXPECT_THAT(MoveTo("seat", "1A", "free"), IsOk());
 }
 
@@ -85,8 +85,8 @@ TEST_P(RecordLocks, LOCK_2_ABatchWaitsForALockedRecordInLine) {
   Make("seat", "1A");
   LockGrant grant = Lock1A();
   auto booked = std::async(std::launch::async, [&] {
-    return store().Commit({}, {.operations = {TransitionRecord{{"seat", "1A"}, "booked"}},
-                               .wait = minutes(2)});
+    return store().Commit(
+        {}, {.operations = {TransitionRecord{{"seat", "1A"}, "booked"}}, .wait = minutes(2)});
   });
   AwaitInLine(grant.name, 1);
   EXPECT_EQ(StatusOf("seat", "1A"), "free");

@@ -114,8 +114,8 @@ TEST_P(LockContention, LOCK_1_WritersDoNotStarveAmongReaders) {
 TEST_P(LockContention, LOCK_6_CrosswisePairsNeverDeadlock) {
   const int each = Scaled(20, 5);
   RunThreads(10, [&](int thread) {
-    AcquireLock both{.names = {"a", "b"}, .owner = "t" + std::to_string(thread),
-                     .wait = minutes(5)};
+    AcquireLock both{
+        .names = {"a", "b"}, .owner = "t" + std::to_string(thread), .wait = minutes(5)};
     if (thread % 2 == 1) std::swap(both.names[0], both.names[1]);
     for (int i = 0; i < each; ++i) {
       for (const LockGrant& grant : Must(store().Acquire({}, both))) Must(Release(grant));
@@ -198,15 +198,15 @@ TEST_P(LockContention, LOCK_8_WritersThatWaitForARecordAllGetThrough) {
   std::jthread locker([&] {
     for (int i = 0; i < each; ++i) {
       LockGrant grant = Take("record:account/a", "locker", {.wait = minutes(5)});
-      Must(Commit({IncrementRecord{{"account", "a"}, "/n", 1000},
-                   ReleaseLock{grant.name, grant.token}},
-                  {LockGuard{grant.name, grant.token}}));
+      Must(Commit(
+          {IncrementRecord{{"account", "a"}, "/n", 1000}, ReleaseLock{grant.name, grant.token}},
+          {LockGuard{grant.name, grant.token}}));
     }
   });
   RunThreads(12, [&](int) {
     for (int i = 0; i < each; ++i) {
-      Must(store().Commit({}, {.operations = {IncrementRecord{{"account", "a"}, "/n"}},
-                               .wait = minutes(5)}));
+      Must(store().Commit(
+          {}, {.operations = {IncrementRecord{{"account", "a"}, "/n"}}, .wait = minutes(5)}));
     }
   });
   locker.join();
@@ -249,7 +249,8 @@ int ThreadsOfThisProcess() {
 TEST(LockWaiting, LOCK_2_ThousandsOfWaitersCostNoThreads) {
   const int count = Scaled(5'000, 500);
   std::unique_ptr<Store> store = Must(OpenStore("memory:"));
-  LockGrant first = Must(store->Acquire({}, {.name = "l", .owner = "first", .ttl = hours(1)})).front();
+  LockGrant first =
+      Must(store->Acquire({}, {.name = "l", .owner = "first", .ttl = hours(1)})).front();
   const int before = ThreadsOfThisProcess();
   std::atomic<int> served = 0;
   for (int i = 0; i < count; ++i) {
@@ -297,7 +298,8 @@ class LockServer : public ::testing::Test {
 
 TEST_F(LockServer, LOCK_2_AThousandConnectionsThatWaitCostNoThreads) {
   const int count = Scaled(1'000, 200);
-  LockGrant first = Must(store_->Acquire({}, {.name = "l", .owner = "first", .ttl = hours(1)})).front();
+  LockGrant first =
+      Must(store_->Acquire({}, {.name = "l", .owner = "first", .ttl = hours(1)})).front();
   const int before = ThreadsOfThisProcess();
   std::vector<RawPeer> peers;
   for (int i = 0; i < count; ++i) peers.push_back(StartWaiting(i));

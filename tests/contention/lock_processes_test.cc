@@ -111,7 +111,8 @@ TEST_F(LockProcesses, LOCK_1_FourProcessesCountExactly) {
   const int each = Scaled(50, 10);
   const std::string tally = dir_.File("tally");
   std::vector<std::unique_ptr<HelperProcess>> helpers;
-  for (int i = 0; i < 4; ++i) helpers.push_back(Start("lock_count", {"l", std::to_string(each), tally}));
+  for (int i = 0; i < 4; ++i)
+    helpers.push_back(Start("lock_count", {"l", std::to_string(each), tally}));
   for (auto& helper : helpers) {
     Token last = 0;
     while (std::optional<std::string> line = helper->ReadLine()) {

@@ -51,8 +51,8 @@ TEST_F(ApiLocks, AWaitHoldsTheRequestAndHangingUpEndsIt) {
   std::string token = TokenOf(Acquire("l", R"({"owner":"ada"})"));
   Pending bob = Start("POST", "/v1/locks/l/acquire", R"({"owner":"bob","wait":"1m"})");
   std::stop_source gone;
-  Pending eve = Start("POST", "/v1/locks/l/acquire", R"({"owner":"eve","wait":"1m"})", {},
-                      gone.get_token());
+  Pending eve =
+      Start("POST", "/v1/locks/l/acquire", R"({"owner":"eve","wait":"1m"})", {}, gone.get_token());
   EXPECT_EQ(store_->GetStats({})->waiting_locks, 2);
   EXPECT_THAT(Get("/metrics").body, HasSubstr("holdfast_locks_waiting 2"));
   gone.request_stop();
@@ -98,19 +98,21 @@ TEST_F(ApiLocks, GuardsAndOperationsOfACommit) {
                         R"({"do":"lock.release","name":"l","token":")" + token + R"("}]})");
   EXPECT_EQ(done.status, 200) << done.body;
   EXPECT_EQ(Json::parse(done.body)["results"][0]["locks"][0]["name"], "m");
-  Error error = ProblemOf(Post("/v1/commit", R"({"guards":[{"lock":"l","token":")" + token +
-                                                 R"("}],"operations":[{"do":"job.enqueue","kind":"k"}]})"),
-                          409);
+  Error error =
+      ProblemOf(Post("/v1/commit", R"({"guards":[{"lock":"l","token":")" + token +
+                                       R"("}],"operations":[{"do":"job.enqueue","kind":"k"}]})"),
+                409);
   EXPECT_EQ(error.code, ErrorCode::kFenced);
   EXPECT_EQ(error.detail.guard, 0);
 }
 
 TEST_F(ApiLocks, RecordsAreLockedWaitedForAndTaken) {
-  Call("PUT", "/v1/kinds/seat", R"({"states":{"initial":["free"],"transitions":{"free":["held"]}}})");
+  Call("PUT", "/v1/kinds/seat",
+       R"({"states":{"initial":["free"],"transitions":{"free":["held"]}}})");
   Post("/v1/records/seat", R"({"id":"1A"})");
   Post("/v1/records/seat", R"({"id":"1B"})");
-  Json taken = Json::parse(
-      Post("/v1/records/seat/acquire", R"({"owner":"ada","status":"free"})").body);
+  Json taken =
+      Json::parse(Post("/v1/records/seat/acquire", R"({"owner":"ada","status":"free"})").body);
   EXPECT_EQ(taken["acquired"], true);
   EXPECT_EQ(taken["record"]["id"], "1A");
   EXPECT_EQ(taken["lock"]["name"], "record:seat/1A");
@@ -123,7 +125,8 @@ TEST_F(ApiLocks, RecordsAreLockedWaitedForAndTaken) {
        R"({"token":")" + taken["lock"]["token"].get<std::string>() + R"("})");
   EXPECT_EQ(waiting.Take().status, 200);
   Post("/v1/records/seat/acquire", R"({"owner":"bob","status":"free"})");
-  Json none = Json::parse(Post("/v1/records/seat/acquire", R"({"owner":"e","status":"free"})").body);
+  Json none =
+      Json::parse(Post("/v1/records/seat/acquire", R"({"owner":"e","status":"free"})").body);
   EXPECT_EQ(none, Json::parse(R"({"acquired":false})"));
 }
 
@@ -131,10 +134,10 @@ TEST_F(ApiLocks, FencesOfRecords) {
   Call("PUT", "/v1/kinds/doc", "{}");
   Post("/v1/records/doc", R"({"id":"d"})");
   auto write = [&](int fence) {
-    return Post("/v1/commit",
-                R"({"guards":[{"record":{"kind":"doc","id":"d"},"fence":")" +
-                    std::to_string(fence) +
-                    R"("}],"operations":[{"do":"record.merge","kind":"doc","id":"d","patch":{}}]})");
+    return Post(
+        "/v1/commit",
+        R"({"guards":[{"record":{"kind":"doc","id":"d"},"fence":")" + std::to_string(fence) +
+            R"("}],"operations":[{"do":"record.merge","kind":"doc","id":"d","patch":{}}]})");
   };
   EXPECT_EQ(write(5).status, 200);
   EXPECT_EQ(ProblemOf(write(4), 409).code, ErrorCode::kFenced);
@@ -176,8 +179,8 @@ TEST_F(ApiLocks, RefusedRequestsNameTheFieldAndTheLimit) {
   EXPECT_THAT(message("/v1/commit", R"({"operations":[
       {"do":"lock.acquire","name":"l","owner":"o","wait":"1s"}]})"),
               HasSubstr("a batch does not wait"));
-  net::HttpResponse keyed = Post("/v1/locks/l/acquire", R"({"owner":"o","wait":"1s"})",
-                                 {{"Idempotency-Key", "k"}});
+  net::HttpResponse keyed =
+      Post("/v1/locks/l/acquire", R"({"owner":"o","wait":"1s"})", {{"Idempotency-Key", "k"}});
   EXPECT_THAT(ProblemOf(keyed, 400).message, HasSubstr("takes no Idempotency-Key"));
 }
 

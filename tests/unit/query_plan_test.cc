@@ -14,7 +14,8 @@
 namespace holdfast::engine {
 namespace {
 
-// A store has few queues, one row of counters, and a session for each process that waits. The oldest audit entries are read up to a limit.
+// A store has few queues, one row of counters, and a session for each process that waits. The
+// oldest audit entries are read up to a limit.
 constexpr std::string_view kMayBeScanned[] = {"SCAN queues", "SCAN counters", "SCAN audit",
                                               "SCAN lock_sessions"};
 
