@@ -75,6 +75,32 @@ TEST_F(Serve, WhatWasAcknowledgedSurvivesSigkill) {
   EXPECT_EQ(JobField(id, "/payload"), "1");
 }
 
+TEST_F(Serve, LOCK_4_AServerThatWasKilledHonoursLeasesWhenItComesBack) {
+  auto token_of = [](const Ended& ended) { return std::stoll(Json(ended.out).At("/token")); };
+  const auto held =
+      token_of(Holdfast({"-o", "json", "lock", "acquire", "l", "--ttl", "10m", "--owner", "ada"}));
+  Process waiting(Command({"lock", "acquire", "l", "--wait", "10m", "--owner", "bob"}));
+  ASSERT_TRUE(Eventually([&] {
+    return Json(Holdfast({"-o", "json", "lock", "show", "l"}).out).SizeOf("/waiters") == 1;
+  }));
+  server_->Signal(SIGKILL);
+  EXPECT_EQ(server_->Wait().signal, SIGKILL);
+  EXPECT_EQ(waiting.Wait().exit_code, 7) << "nobody knows what came of it";
+  set_store("sqlite:" + folder_.File("jobs.db"));
+  server_ = std::make_unique<Process>(Command({"serve", "--listen", "127.0.0.1:0"}));
+  set_store(server_->LineAfter("listening on "));
+  Json lock(Holdfast({"-o", "json", "lock", "show", "l"}).out);
+  EXPECT_EQ(lock.At("/holders/0/token"), std::to_string(held));
+  EXPECT_EQ(Holdfast({"lock", "acquire", "l", "--owner", "eve"}).exit_code, 75);
+  EXPECT_GT(token_of(Holdfast({"-o", "json", "lock", "acquire", "m"})), held);
+  // Who waited in the process that is gone is out of the line, and delays nobody.
+  ASSERT_TRUE(Eventually([&] {
+    return Json(Holdfast({"-o", "json", "lock", "show", "l"}).out).SizeOf("/waiters") == 0;
+  }));
+  EXPECT_EQ(Holdfast({"lock", "release", "l", std::to_string(held)}).exit_code, 0);
+  EXPECT_GT(token_of(Holdfast({"-o", "json", "lock", "acquire", "l", "--wait", "10s"})), held);
+}
+
 TEST_F(Serve, ATakenAddressIsSaidSo) {
   std::string address = store().substr(std::string("http://").size());
   Ended second =
