@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
+#include <utility>
 
 #include "base/text.h"
 
@@ -137,9 +139,39 @@ void LockWaiters::OnTried(const WaiterPtr& waiter, Result<LockOutcome> result) {
   }
 }
 
+/// What a thread is telling waiters, and what came up meanwhile.
+struct LockWaiters::Dispatch {
+  const LockWaiters* by = nullptr;
+  std::deque<rules::LockGranted> granted;
+  std::deque<std::int64_t> woken;
+
+  void Add(const rules::LockNotes& notes) {
+    granted.insert(granted.end(), notes.granted.begin(), notes.granted.end());
+    woken.insert(woken.end(), notes.woken.begin(), notes.woken.end());
+  }
+};
+
 void LockWaiters::OnChange(const rules::LockNotes& notes) {
-  for (const rules::LockGranted& granted : notes.granted) OnGranted(granted);
-  for (std::int64_t id : notes.woken) Wake(id);
+  if (notes.granted.empty() && notes.woken.empty()) return;
+  // A completion that gives its lock back at once, to an engine that commits on the caller's
+  // thread, comes here again: a line of thousands must not become a stack of thousands.
+  thread_local Dispatch* current = nullptr;
+  if (current != nullptr && current->by == this) return current->Add(notes);
+  Dispatch dispatch{.by = this};
+  Dispatch* const outer = std::exchange(current, &dispatch);
+  dispatch.Add(notes);
+  while (!dispatch.granted.empty() || !dispatch.woken.empty()) {
+    if (!dispatch.granted.empty()) {
+      const rules::LockGranted note = std::move(dispatch.granted.front());
+      dispatch.granted.pop_front();
+      OnGranted(note);
+    } else {
+      const std::int64_t id = dispatch.woken.front();
+      dispatch.woken.pop_front();
+      Wake(id);
+    }
+  }
+  current = outer;
 }
 
 void LockWaiters::OnGranted(const rules::LockGranted& granted) {

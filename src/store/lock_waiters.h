@@ -74,6 +74,7 @@ class LockWaiters {
     std::optional<std::stop_callback<std::function<void()>>> on_stop;
   };
   using WaiterPtr = std::shared_ptr<Waiter>;
+  struct Dispatch;
 
   void Try(const WaiterPtr& waiter);
   void OnTried(const WaiterPtr& waiter, Result<LockOutcome> result);

@@ -32,7 +32,7 @@ TEST_P(LocksCli, ALockIsTakenRenewedAndGivenBackOnce) {
 
 TEST_P(LocksCli, NamesAreTakenAsTheyAreTyped) {
   const std::string longest(512, 'n');
-  for (const std::string& name : {"a/b c%2F?x#y", "\u00fcn\u00ef \u2713", "[a,b]", "[a]", " a",
+  for (const std::string name : {"a/b c%2F?x#y", "\u00fcn\u00ef \u2713", "[a,b]", "[a]", " a",
                                   "q\"\\", "+", "../x", "acquire", longest.c_str()}) {
     std::string token = Acquire(name);
     EXPECT_EQ(Shown(name, "/holders/0/token"), token) << name;

@@ -153,8 +153,8 @@ TEST(Wire, LocksLeasesAndTheirGuardsSurviveTheRoundTrip) {
   EXPECT_EQ(grants->front(), grant);
   Lock lock{.name = "l",
             .limit = 5,
-            .holders = {{"a", LockMode::kShared, 7, now, now + seconds(10)}},
-            .waiters = {{"b", LockMode::kExclusive, now}},
+            .holders = {LockHolder{"a", LockMode::kShared, 7, now, now + seconds(10)}},
+            .waiters = {LockWaiter{"b", LockMode::kExclusive, now}},
             .delayed_until = now + seconds(20)};
   auto read = DecodeLock(ToText(WriteLock, lock));
   ASSERT_TRUE(read) << read.error().message;
@@ -244,7 +244,7 @@ TEST(Wire, QueuesAuditEntriesAndStatsSurviveTheRoundTrip) {
   EXPECT_EQ(page->items, (std::vector{entry, bare}));
   EXPECT_EQ(page->next_cursor, "c1");
 
-  StoreStats stats{"sqlite", "1.2", {1, 2, 3, 4, 5, 6}, 7, 8, At(9)};
+  StoreStats stats{"sqlite", "1.2", {1, 2, 3, 4, 5, 6}, 7, 8, 10, At(9)};
   auto read = DecodeStats(ToText(WriteStats, stats));
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(read->engine, stats.engine);
@@ -252,6 +252,7 @@ TEST(Wire, QueuesAuditEntriesAndStatsSurviveTheRoundTrip) {
   EXPECT_EQ(read->counts, stats.counts);
   EXPECT_EQ(read->queues, 7);
   EXPECT_EQ(read->waiting_claims, 8);
+  EXPECT_EQ(read->waiting_locks, 10);
   EXPECT_EQ(read->now, stats.now);
 }
 
