@@ -51,6 +51,7 @@ Result<void> CheckAnswer(Rows& rows) {
 Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
   constexpr int kAtGuards = -2;
   rows.records().current_operation = kAtGuards;
+  const Token last_token = rows.counters.last_token;
   HF_RETURN_IF_ERROR(CheckHeld(rows, batch, origin));
   for (std::size_t i = 0; i < batch.guards.size(); ++i) {
     Result<void> holds = std::visit(
@@ -71,7 +72,7 @@ Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
     }
     rows.outcomes().push_back(*outcome);
   }
-  HF_RETURN_IF_ERROR(CheckRecordLocks(rows, batch, origin));
+  HF_RETURN_IF_ERROR(CheckRecordLocks(rows, batch, last_token, origin));
   HF_RETURN_IF_ERROR(GiveBackHeld(rows, batch, origin));
   return CheckAnswer(rows);
 }

@@ -297,7 +297,8 @@ Result<void> GiveBackHeld(Rows& rows, const Batch& batch, const Origin& origin) 
   return {};
 }
 
-Result<void> CheckRecordLocks(Rows& rows, const Batch& batch, const Origin& origin) {
+Result<void> CheckRecordLocks(Rows& rows, const Batch& batch, Token last_token,
+                              const Origin& origin) {
   if (rows.locks().locks().empty()) return {};
   auto is_ours = [&](const StoredLock& lock, Token token) {
     const LockGuard wanted{lock.name, token};
@@ -312,7 +313,8 @@ Result<void> CheckRecordLocks(Rows& rows, const Batch& batch, const Origin& orig
     const StoredLock* lock = rows.locks().Find(LockNameOf(key));
     if (lock == nullptr) continue;
     for (const StoredHolder& holder : lock->holders) {
-      if (!holder.IsLive(origin.now) || is_ours(*lock, holder.token)) continue;
+      if (!holder.IsLive(origin.now) || holder.token > last_token) continue;
+      if (is_ours(*lock, holder.token)) continue;
       Error error = Busy(*lock, LockMode::kExclusive, origin.now).error();
       error.detail.record = ToString(key);
       if (row.operation >= 0) error.detail.operation = row.operation;

@@ -22,8 +22,10 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const KeepWaiting& op, const
 Result<void> CheckGuard(Rows& rows, const LockGuard& guard, const Origin& origin);
 
 /// Of the records that the batch has changed, none is locked by anybody but who sent the batch
-/// (S11). Errors: busy, with the operation.
-Result<void> CheckRecordLocks(Rows& rows, const Batch& batch, const Origin& origin);
+/// (S11). Leases with later tokens than `last_token` began in this very batch: it may have given a
+/// lock back to the next in line after it used it. Errors: busy, with the operation.
+Result<void> CheckRecordLocks(Rows& rows, const Batch& batch, Token last_token,
+                              const Origin& origin);
 
 /// Ends leases and lock delays that are over, and gives the lock to whoever is next.
 void Settle(Rows& rows, StoredLock& lock, const Origin& origin);

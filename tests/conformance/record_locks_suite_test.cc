@@ -56,6 +56,20 @@ TEST_P(RecordLocks, LOCK_8_ALockIsGivenBackInTheCommitThatUsesIt) {
   EXPECT_THAT(MoveTo("seat", "1A", "free"), IsOk());
 }
 
+TEST_P(RecordLocks, LOCK_8_WhoIsNextInLineDoesNotKeepOutTheBatchThatGivesTheLockBack) {
+  Make("seat", "1A");
+  LockGrant grant = Lock1A();
+  WaitingAcquire next = Wait(grant.name, "bob");
+  // The batch hands the lock to bob; what it changed before is not bob's business.
+  EXPECT_THAT(
+      Commit({TransitionRecord{{"seat", "1A"}, "booked"}, ReleaseLock{grant.name, grant.token}},
+             {LockGuard{grant.name, grant.token}}),
+      IsOk());
+  EXPECT_EQ(StatusOf("seat", "1A"), "booked");
+  EXPECT_THAT(MoveTo("seat", "1A", "free"), StatusIs(ErrorCode::kBusy));
+  Must(Release(next.TakeOne()));
+}
+
 TEST_P(RecordLocks, LOCK_4_AnExpiredLockKeepsNobodyOut) {
   Make("seat", "1A");
   LockGrant grant = Lock1A();
