@@ -17,12 +17,14 @@ struct TouchedKeys {
   std::vector<JobId> jobs;
   std::vector<std::string_view> queues;
   std::vector<std::pair<std::string_view, std::string_view>> unique_keys;  // kind, key
+  std::vector<std::string_view> locks;
   std::size_t inserts = 0;
 
   void Clear() {
     jobs.clear();
     queues.clear();
     unique_keys.clear();
+    locks.clear();
     inserts = 0;
   }
 };
@@ -42,10 +44,10 @@ bool NamesLocks(const Batch& batch);
 
 /// After the records were loaded: loads the locks that the batch names, and those of its records;
 /// finds out whether waiting would be a deadlock. Errors: those of the loader.
-Result<void> LoadLockRows(const Batch& batch, LockLoader& loader, Rows& rows);
+Result<void> LoadLockRows(const Batch& batch, LockLoader& loader, TouchedKeys& keys, Rows& rows);
 
 /// For maintenance: these locks. Errors: those of the loader.
-Result<void> LoadLocks(std::vector<std::string> names, LockLoader& loader, Rows& rows);
+Result<void> LoadLocks(const std::vector<std::string>& names, LockLoader& loader, Rows& rows);
 
 /// After ReadArguments: loads what the batch touches of these, adding to `keys` what its actions
 /// enqueue.
@@ -85,7 +87,8 @@ Result<void> LoadRows(const Batch& batch, Loader& loader, RecordLoader& records,
   FindTouchedKeys(batch, keys);
   const bool touches_records = TouchesRecords(batch);
   if (touches_records) HF_RETURN_IF_ERROR(LoadRecordRows(batch, records, keys, rows));
-  if (touches_records || NamesLocks(batch)) HF_RETURN_IF_ERROR(LoadLockRows(batch, locks, rows));
+  if (touches_records || NamesLocks(batch))
+    HF_RETURN_IF_ERROR(LoadLockRows(batch, locks, keys, rows));
   for (JobId id : keys.jobs) {
     HF_ASSIGN_OR_RETURN(Job * job, loader.LoadJob(id));
     if (job != nullptr) rows.AddJob(job);

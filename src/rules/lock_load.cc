@@ -95,7 +95,7 @@ class CircleFinder {
 };
 
 struct NameCollector {
-  std::vector<std::string>& names;
+  std::vector<std::string_view>& names;
 
   void operator()(const AcquireLock& op) { AddAll(NamesOf(op)); }
   void operator()(const AwaitLock& op) { AddAll(NamesOf(op.request)); }
@@ -111,6 +111,19 @@ struct NameCollector {
     names.insert(names.end(), some.begin(), some.end());
   }
 };
+
+/// Sorts the names.
+Result<void> LoadNamed(std::vector<std::string_view>& names, LockLoader& loader, Rows& rows) {
+  if (names.empty()) return {};
+  SortUnique(names);
+  for (std::string_view name : names) {
+    HF_ASSIGN_OR_RETURN(StoredLock * lock, loader.LoadLock(name));
+    rows.locks().Add(lock);
+  }
+  rows.locks().Seal();
+  HF_ASSIGN_OR_RETURN(rows.locks().sessions, loader.LoadSessions());
+  return {};
+}
 
 Result<void> FindCircles(const Batch& batch, LockLoader& loader, LockRows& rows) {
   for (std::size_t i = 0; i < batch.operations.size(); ++i) {
@@ -137,20 +150,14 @@ bool NamesLocks(const Batch& batch) {
          std::ranges::any_of(batch.guards, is_about_locks);
 }
 
-Result<void> LoadLocks(std::vector<std::string> names, LockLoader& loader, Rows& rows) {
-  if (names.empty()) return {};
-  SortUnique(names);
-  for (const std::string& name : names) {
-    HF_ASSIGN_OR_RETURN(StoredLock * lock, loader.LoadLock(name));
-    rows.locks().Add(lock);
-  }
-  rows.locks().Seal();
-  HF_ASSIGN_OR_RETURN(rows.locks().sessions, loader.LoadSessions());
-  return {};
+Result<void> LoadLocks(const std::vector<std::string>& names, LockLoader& loader, Rows& rows) {
+  std::vector<std::string_view> views(names.begin(), names.end());
+  return LoadNamed(views, loader, rows);
 }
 
-Result<void> LoadLockRows(const Batch& batch, LockLoader& loader, Rows& rows) {
-  std::vector<std::string> names;
+Result<void> LoadLockRows(const Batch& batch, LockLoader& loader, TouchedKeys& keys, Rows& rows) {
+  std::vector<std::string_view>& names = keys.locks;
+  std::vector<std::string> of_records;
   NameCollector collect{names};
   for (const Guard& guard : batch.guards) std::visit(collect, guard);
   for (const Operation& operation : batch.operations) std::visit(collect, operation);
@@ -158,10 +165,12 @@ Result<void> LoadLockRows(const Batch& batch, LockLoader& loader, Rows& rows) {
   if (!rows.records().records().empty()) {
     HF_ASSIGN_OR_RETURN(bool has_record_locks, loader.HasRecordLocks());
     if (has_record_locks) {
-      for (const auto& [key, row] : rows.records().records()) names.push_back(LockNameOf(key));
+      for (const auto& [key, row] : rows.records().records()) of_records.push_back(LockNameOf(key));
+      names.insert(names.end(), of_records.begin(), of_records.end());
     }
   }
-  HF_RETURN_IF_ERROR(LoadLocks(std::move(names), loader, rows));
+  HF_RETURN_IF_ERROR(LoadNamed(names, loader, rows));
+  names.clear();  // some of them end here
   return FindCircles(batch, loader, rows.locks());
 }
 

@@ -153,25 +153,24 @@ void LockRows::RemoveWaiter(StoredLock& lock, std::int64_t ticket) {
   lock.waiters.erase(found);
 }
 
-std::vector<LockNet> LockRows::NetChanges() const {
-  std::vector<LockNet> nets;
-  nets.reserve(edits_.size());
+const std::vector<LockNet>& LockRows::NetChanges() {
+  nets_.clear();
   for (const LockEdit& edit : edits_) {
     const bool is_waiter = edit.waiter_before || edit.what == LockEdit::What::kWaiterAdded;
     const bool is_new = edit.what == LockEdit::What::kHolderAdded;
-    nets.push_back({.lock = edit.lock,
-                    .is_waiter = is_waiter,
-                    .key = edit.key,
-                    .holder_before = is_waiter || is_new ? nullptr : &edit.before,
-                    .waiter_before = edit.waiter_before.get()});
+    nets_.push_back({.lock = edit.lock,
+                     .is_waiter = is_waiter,
+                     .key = edit.key,
+                     .holder_before = is_waiter || is_new ? nullptr : &edit.before,
+                     .waiter_before = edit.waiter_before.get()});
   }
-  if (nets.size() < 2) return nets;
+  if (nets_.size() < 2) return nets_;
   // The first edit of each tells how it was.
   auto key_of = [](const LockNet& net) { return std::tuple(net.lock, net.is_waiter, net.key); };
-  std::ranges::stable_sort(nets, {}, key_of);
-  auto repeated = std::ranges::unique(nets, {}, key_of);
-  nets.erase(repeated.begin(), repeated.end());
-  return nets;
+  std::ranges::stable_sort(nets_, {}, key_of);
+  auto repeated = std::ranges::unique(nets_, {}, key_of);
+  nets_.erase(repeated.begin(), repeated.end());
+  return nets_;
 }
 
 void LockRows::Undo() {

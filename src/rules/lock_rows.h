@@ -108,7 +108,7 @@ class LockLoader {
   virtual ~LockLoader() = default;
   /// The lock, which lives with the engine; one that nobody holds is made, and is to be forgotten
   /// by the engine after the batch if it is free.
-  virtual Result<StoredLock*> LoadLock(const std::string& name) = 0;
+  virtual Result<StoredLock*> LoadLock(std::string_view name) = 0;
   /// Whether the owner holds or waits for any lock.
   virtual Result<bool> IsEngaged(const std::string& owner) = 0;
   /// The names of the locks that the owner waits for, all of which it must get.
@@ -169,8 +169,8 @@ class LockRows {
 
   bool IsEmpty() const { return locks_.empty() && !renews_session; }
   const std::vector<StoredLock*>& locks() const { return locks_; }
-  /// What differs, once for each holder and waiter. Good until Clear or Undo.
-  std::vector<LockNet> NetChanges() const;
+  /// What differs, once for each holder and waiter. Good until the next call, Clear or Undo.
+  const std::vector<LockNet>& NetChanges();
   void Undo();
 
   /// Set by the engine before anything is loaded: the process that runs the batch, and when.
@@ -188,6 +188,7 @@ class LockRows {
  private:
   std::vector<StoredLock*> locks_;  // by name, once sealed
   std::vector<LockEdit> edits_;
+  std::vector<LockNet> nets_;  // of the last NetChanges
 };
 
 }  // namespace holdfast::rules

@@ -27,7 +27,8 @@ std::string_view NameOfIndex(std::size_t index) {
   return names[index];
 }
 
-/// Empty for what names a job, whose number is kept beside, or nothing.
+/// Empty for what names a job, whose number is kept beside, a lock, which is in the error, or
+/// nothing.
 std::string TargetOf(const auto& operation) {
   if constexpr (requires { operation.from; }) return ToString(operation.from);
   if constexpr (std::is_base_of_v<RecordTarget, std::remove_cvref_t<decltype(operation)>> ||
@@ -35,13 +36,6 @@ std::string TargetOf(const auto& operation) {
     return operation.id.empty() ? operation.kind : ToString({operation.kind, operation.id});
   }
   if constexpr (requires { operation.rules; }) return "kind/" + operation.name;
-  if constexpr (std::same_as<std::remove_cvref_t<decltype(operation)>, AcquireLock>) {
-    return "lock/" + (operation.names.empty() ? operation.name : operation.names.front());
-  }
-  if constexpr (rules::OnLocks<std::remove_cvref_t<decltype(operation)>> &&
-                requires { operation.token; }) {
-    return "lock/" + operation.name;
-  }
   if constexpr (std::same_as<std::remove_cvref_t<decltype(operation)>, PostTransfer> ||
                 std::same_as<std::remove_cvref_t<decltype(operation)>, VoidTransfer>) {
     return fmt::format("transfer/{}", operation.id);

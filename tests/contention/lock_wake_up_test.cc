@@ -120,7 +120,7 @@ class LockWakeUps : public ::testing::Test {
   std::unique_ptr<Store> store_;
 };
 
-TEST_F(LockWakeUps, AGrantThatIsBrokenDuringALookLeavesNoPlaceInLineBehind) {
+TEST_F(LockWakeUps, LOCK_5_AGrantThatIsBrokenDuringALookLeavesNoPlaceInLineBehind) {
   const Token first = Must(Acquire("a")).token;
   auto waiting = WaitInLine("b");
   engine_->keeps_looks = true;
@@ -134,7 +134,7 @@ TEST_F(LockWakeUps, AGrantThatIsBrokenDuringALookLeavesNoPlaceInLineBehind) {
   ExpectGoodLease(waiting);
 }
 
-TEST_F(LockWakeUps, ALookFindsTheLockFreeAfterItsGrantWasBroken) {
+TEST_F(LockWakeUps, LOCK_5_ALookFindsTheLockFreeAfterItsGrantWasBroken) {
   const Token first = Must(Acquire("a")).token;
   auto waiting = WaitInLine("b");
   engine_->keeps_looks = true;
@@ -145,7 +145,7 @@ TEST_F(LockWakeUps, ALookFindsTheLockFreeAfterItsGrantWasBroken) {
   ExpectGoodLease(waiting);
 }
 
-TEST_F(LockWakeUps, NewsOfAGrantThatWasBrokenSinceAreOldNews) {
+TEST_F(LockWakeUps, LOCK_5_NewsOfAGrantThatWasBrokenSinceAreOldNews) {
   const Token first = Must(Acquire("a")).token;
   auto waiting = WaitInLine("b");
   engine_->keeps_news = true;

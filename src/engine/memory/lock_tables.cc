@@ -12,9 +12,23 @@ using rules::StoredHolder;
 using rules::StoredLock;
 using rules::StoredWaiter;
 
-Result<StoredLock*> LockTables::LoadLock(const std::string& name) {
-  auto [place, is_new] = locks_.try_emplace(name);
-  if (is_new) place->second.name = name;
+namespace {
+
+constexpr std::size_t kHoldersKept = 16;  // room for them, in a lock that is free
+
+}  // namespace
+
+Result<StoredLock*> LockTables::LoadLock(std::string_view name) {
+  auto place = locks_.lower_bound(name);
+  if (place != locks_.end() && place->first == name) return &place->second;
+  auto node = spare_locks_.Take();
+  if (node.empty()) {
+    place = locks_.emplace_hint(place, name, StoredLock());
+  } else {
+    node.key() = name;
+    place = locks_.insert(place, std::move(node));
+  }
+  place->second.name = name;
   return &place->second;
 }
 
@@ -32,25 +46,47 @@ Result<std::vector<std::string>> LockTables::WaitsOf(const std::string& owner) {
   return names;
 }
 
+void LockTables::Engage(const std::string& owner) {
+  auto found = engaged_.find(owner);
+  if (found != engaged_.end()) {
+    ++found->second;
+    return;
+  }
+  auto node = spare_owners_.Take();
+  if (node.empty()) {
+    engaged_.emplace(owner, 1);
+    return;
+  }
+  node.key() = owner;
+  node.mapped() = 1;
+  engaged_.insert(std::move(node));
+}
+
 void LockTables::Disengage(const std::string& owner) {
   auto found = engaged_.find(owner);
   HF_CHECK(found != engaged_.end());
-  if (--found->second == 0) engaged_.erase(found);
+  if (--found->second == 0) spare_owners_.Keep(engaged_.extract(found));
 }
 
 void LockTables::Index(StoredLock& lock, const StoredHolder& holder) {
-  due_.emplace(holder.due_at(), holder.token, &lock);
-  ++engaged_[holder.owner];
+  auto node = spare_dues_.Take();
+  if (node.empty()) {
+    due_.emplace(holder.due_at(), holder.token, &lock);
+  } else {
+    node.value() = {holder.due_at(), holder.token, &lock};
+    due_.insert(std::move(node));
+  }
+  Engage(holder.owner);
   if (rules::IsRecordLock(lock.name)) ++record_leases_;
 }
 
 void LockTables::Unindex(StoredLock& lock, const StoredHolder& holder) {
-  due_.erase({holder.due_at(), holder.token, &lock});
+  spare_dues_.Keep(due_.extract({holder.due_at(), holder.token, &lock}));
   Disengage(holder.owner);
   if (rules::IsRecordLock(lock.name)) --record_leases_;
 }
 
-void LockTables::Persist(const rules::LockRows& rows) {
+void LockTables::Persist(rules::LockRows& rows) {
   for (const rules::LockNet& net : rows.NetChanges()) {
     StoredLock& lock = *net.lock;
     if (!net.is_waiter) {
@@ -73,7 +109,7 @@ void LockTables::Persist(const rules::LockRows& rows) {
     auto now = lock.waiters.find(net.key);
     if (now == lock.waiters.end()) continue;
     waits_.emplace(now->second.owner, net.key, lock.name);
-    ++engaged_[now->second.owner];
+    Engage(now->second.owner);
   }
   Forget(rows);
 }
@@ -81,8 +117,9 @@ void LockTables::Persist(const rules::LockRows& rows) {
 void LockTables::Forget(const rules::LockRows& rows) {
   for (StoredLock* lock : rows.locks()) {
     if (!lock->IsFree()) continue;
-    auto found = locks_.find(lock->name);
-    locks_.erase(found);
+    auto node = locks_.extract(lock->name);
+    // What hundreds have shared is not kept for one.
+    if (node.mapped().holders.capacity() <= kHoldersKept) spare_locks_.Keep(std::move(node));
   }
 }
 

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/memory/spares.h"
 #include "holdfast/context.h"
 #include "rules/lock_rows.h"
 
@@ -17,14 +18,14 @@ namespace holdfast::engine {
 class LockTables final : public rules::LockLoader {
  public:
   // Never fail.
-  Result<rules::StoredLock*> LoadLock(const std::string& name) override;
+  Result<rules::StoredLock*> LoadLock(std::string_view name) override;
   Result<bool> IsEngaged(const std::string& owner) override;
   Result<std::vector<std::string>> WaitsOf(const std::string& owner) override;
   Result<bool> HasRecordLocks() override { return record_leases_ > 0; }
   Result<std::map<std::int64_t, Time>> LoadSessions() override { return {}; }
 
   /// Takes over what the rules changed.
-  void Persist(const rules::LockRows& rows);
+  void Persist(rules::LockRows& rows);
   /// Drops the locks among these that nobody holds or waits for.
   void Forget(const rules::LockRows& rows);
 
@@ -38,11 +39,19 @@ class LockTables final : public rules::LockLoader {
  private:
   void Index(rules::StoredLock& lock, const rules::StoredHolder& holder);
   void Unindex(rules::StoredLock& lock, const rules::StoredHolder& holder);
+  void Engage(const std::string& owner);
   void Disengage(const std::string& owner);
 
-  std::map<std::string, rules::StoredLock, std::less<>> locks_;
-  std::set<std::tuple<Time, Token, rules::StoredLock*>> due_;
-  std::unordered_map<std::string, int> engaged_;  // how many leases and waits an owner has
+  using Locks = std::map<std::string, rules::StoredLock, std::less<>>;
+  using Dues = std::set<std::tuple<Time, Token, rules::StoredLock*>>;
+  using Owners = std::unordered_map<std::string, int>;
+
+  Locks locks_;
+  Dues due_;
+  Owners engaged_;             // how many leases and waits an owner has
+  Spares<Locks> spare_locks_;  // free
+  Spares<Dues> spare_dues_;
+  Spares<Owners> spare_owners_;
   std::set<std::tuple<std::string, std::int64_t, std::string>> waits_;  // owner, ticket, lock
   std::int64_t record_leases_ = 0;
 };

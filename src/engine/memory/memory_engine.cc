@@ -193,15 +193,16 @@ class MemoryEngine final : public Engine {
     AuditPage page;
     ReaderLock lock(mutex_);
     int rows = 0;
-    for (auto entry = tables_.audit.rbegin(); entry != tables_.audit.rend(); ++entry) {
+    for (std::size_t left = tables_.audit.size(); left > 0; --left) {
+      const AuditView entry = tables_.audit.At(left - 1);
       if (++rows % kRowsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
-      if (before != 0 && entry->sequence >= before) continue;
-      if (!Matches(*entry, filter)) continue;
+      if (before != 0 && entry.sequence >= before) continue;
+      if (!Matches(entry, filter)) continue;
       if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
         page.next_cursor = std::to_string(page.items.back().sequence);
         break;
       }
-      page.items.push_back(*entry);
+      page.items.push_back(entry.ToEntry());
     }
     return page;
   }
@@ -221,7 +222,7 @@ class MemoryEngine final : public Engine {
       for (AuditEntry& entry : request.refusals) {
         entry.sequence = ++tables_.counters.last_audit;
         entry.at = origin.now;
-        tables_.AddAudit(std::move(entry));
+        tables_.AddAudit(entry);
       }
       if (!tables_.scheduled.empty()) result.next_due = tables_.scheduled.begin()->first;
       if (!tables_.leases.empty()) {
@@ -248,7 +249,7 @@ class MemoryEngine final : public Engine {
            (filter.kind.empty() || job.kind == filter.kind) &&
            (!filter.parent || job.parent == filter.parent);
   }
-  static bool Matches(const AuditEntry& entry, const AuditFilter& filter) {
+  static bool Matches(const AuditView& entry, const AuditFilter& filter) {
     return (filter.target.empty() || entry.target == filter.target) &&
            (filter.actor.empty() || entry.actor == filter.actor) &&
            (filter.operation.empty() || entry.operation == filter.operation) &&
@@ -380,7 +381,7 @@ class MemoryEngine final : public Engine {
     rows_.counters = tables_.counters;
     rows_.locks().now = origin.now;
     // Loading from memory does not fail.
-    HF_CHECK(rules::LoadLocks(std::move(names), tables_.locks, rows_));
+    HF_CHECK(rules::LoadLocks(names, tables_.locks, rows_));
     rules::SettleLocks(rows_, origin);
     result.report.unlocked = static_cast<std::int64_t>(rows_.locks().notes.expired.size());
     tables_.Persist(rows_);
@@ -407,8 +408,8 @@ class MemoryEngine final : public Engine {
     }
     report.pruned += tables_.records.Prune(now - rules::kTransferRetention, limit - report.pruned);
     while (report.pruned < limit && !tables_.audit.empty() &&
-           tables_.audit.front().at <= now - rules::kAuditRetention) {
-      tables_.audit.pop_front();
+           tables_.audit.At(0).at <= now - rules::kAuditRetention) {
+      tables_.audit.DropOldest();
       ++report.pruned;
     }
     report.more |= report.pruned >= limit;

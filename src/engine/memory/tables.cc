@@ -94,14 +94,14 @@ void Tables::Persist(rules::Rows& rows) {
   }
   if (!rows.records().IsEmpty()) records.Persist(rows.records());
   if (!rows.locks().IsEmpty()) locks.Persist(rows.locks());
-  for (AuditEntry& entry : rows.audit()) AddAudit(std::move(entry));
+  for (const AuditEntry& entry : rows.audit()) AddAudit(entry);
   counters = rows.counters;
 }
 
-void Tables::AddAudit(AuditEntry entry) {
+void Tables::AddAudit(const AuditEntry& entry) {
   constexpr std::size_t kAuditKept = 1'000'000;
-  audit.push_back(std::move(entry));
-  if (audit.size() > kAuditKept) audit.pop_front();
+  audit.Add(entry);
+  if (audit.size() > kAuditKept) audit.DropOldest();
 }
 
 std::vector<JobId> Tables::FindClaimable(const std::vector<std::string>& names, int max) {

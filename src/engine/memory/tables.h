@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -12,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/memory/audit_trail.h"
 #include "engine/memory/lock_tables.h"
 #include "engine/memory/record_tables.h"
 #include "rules/apply.h"
@@ -50,7 +50,7 @@ class Tables {
   std::vector<JobId> FindClaimable(const std::vector<std::string>& queues, int max);
 
   /// The trail is in memory, and must not fill it: beyond a million entries the oldest go.
-  void AddAudit(AuditEntry entry);
+  void AddAudit(const AuditEntry& entry);
 
   /// Removes a finished job: a pruning is no operation.
   void Prune(QueueTable& table, JobState state, JobId id);
@@ -61,8 +61,8 @@ class Tables {
   TimeIndex scheduled;
   TimeIndex leases;
   std::map<std::pair<std::string, std::string>, JobId> unique_keys;  // kind, key
-  std::deque<AuditEntry> audit;                                      // oldest first
-  std::unordered_map<std::string, StoredAnswer> answers;             // by idempotency key
+  AuditTrail audit;
+  std::unordered_map<std::string, StoredAnswer> answers;  // by idempotency key
   std::set<std::pair<Time, std::string>> answers_by_expiry;
   RecordTables records;
   LockTables locks;

@@ -138,10 +138,9 @@ Result<void> LockTable::Begin() {
   return {};
 }
 
-Result<StoredLock*> LockTable::LoadLock(const std::string& name) {
-  auto [place, is_new] = locks_.try_emplace(name);
-  StoredLock& lock = place->second;
-  if (!is_new) return &lock;
+Result<StoredLock*> LockTable::LoadLock(std::string_view name) {
+  if (auto known = locks_.find(name); known != locks_.end()) return &known->second;
+  StoredLock& lock = locks_[std::string(name)];
   lock.name = name;
   select_holders_.Bind(name);
   while (true) {
@@ -207,8 +206,8 @@ Result<std::map<std::int64_t, Time>> LockTable::LoadSessions() {
   return sessions;
 }
 
-Result<void> LockTable::Persist(const rules::LockRows& rows, Time now) {
-  const std::vector<rules::LockNet> nets = rows.NetChanges();
+Result<void> LockTable::Persist(rules::LockRows& rows, Time now) {
+  const std::vector<rules::LockNet>& nets = rows.NetChanges();
   // First what goes, then what comes: the next exclusive lease takes the place of the one before.
   for (const rules::LockNet& net : nets) {
     if (!net.is_waiter && net.holder_before != nullptr &&

@@ -1,9 +1,11 @@
 // Locks as rows: the columns, how they are read, and the statements that write them.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -34,11 +36,11 @@ class LockTable final : public rules::LockLoader {
 
   /// Writes what the rules changed. Errors: internal (a constraint: the last line), or those of the
   /// disk.
-  Result<void> Persist(const rules::LockRows& rows, Time now);
+  Result<void> Persist(rules::LockRows& rows, Time now);
   /// After a batch: drops the locks among these that nobody holds or waits for.
   void Forget(const rules::LockRows& rows);
 
-  Result<rules::StoredLock*> LoadLock(const std::string& name) override;
+  Result<rules::StoredLock*> LoadLock(std::string_view name) override;
   Result<bool> IsEngaged(const std::string& owner) override;
   Result<std::vector<std::string>> WaitsOf(const std::string& owner) override;
   Result<bool> HasRecordLocks() override;
@@ -51,6 +53,13 @@ class LockTable final : public rules::LockLoader {
   Result<void> Prune(Time now);
 
  private:
+  struct NameHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const {
+      return std::hash<std::string_view>()(name);
+    }
+  };
+
   Result<void> PersistHolder(const rules::LockNet& net);
   Result<void> PersistWaiter(const rules::LockNet& net);
 
@@ -58,7 +67,7 @@ class LockTable final : public rules::LockLoader {
   std::int64_t session_ = 0;
   bool is_clean_ = false;
   std::int64_t data_version_ = -1;  // changes when another connection commits
-  std::unordered_map<std::string, rules::StoredLock> locks_;
+  std::unordered_map<std::string, rules::StoredLock, NameHash, std::equal_to<>> locks_;
   std::optional<std::int64_t> record_leases_;             // nothing: to be counted
   std::optional<std::map<std::int64_t, Time>> sessions_;  // of this transaction
 

@@ -102,7 +102,7 @@ Result<void> Transaction::SettleLocks(int limit, const rules::Origin& origin,
   rows_.counters = counters_;
   rows_.locks().session = session_;
   rows_.locks().now = origin.now;
-  HF_RETURN_IF_ERROR(rules::LoadLocks(std::move(names), locks_, rows_));
+  HF_RETURN_IF_ERROR(rules::LoadLocks(names, locks_, rows_));
   rules::SettleLocks(rows_, origin);
   result.report.unlocked = static_cast<std::int64_t>(rows_.locks().notes.expired.size());
   HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now(), origin.now));
