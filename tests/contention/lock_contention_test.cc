@@ -215,7 +215,8 @@ TEST_P(LockContention, LOCK_8_WritersThatWaitForARecordAllGetThrough) {
 }
 
 TEST_P(LockContention, LOCK_2_EachFreeRecordIsTakenByOne) {
-  Declare("seat", R"({"states":{"initial":["free"],"transitions":{"free":["booked"]}}})");
+  Declare("seat",
+          R"({"states":{"initial":["free"],"transitions":{"free":["booked"],"booked":["free"]}}})");
   const int count = Scaled(60, 20);
   for (int i = 0; i < count; ++i) Make("seat", std::to_string(100 + i));
   std::atomic<int> taken = 0;

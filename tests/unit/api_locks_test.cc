@@ -107,8 +107,10 @@ TEST_F(ApiLocks, GuardsAndOperationsOfACommit) {
 }
 
 TEST_F(ApiLocks, RecordsAreLockedWaitedForAndTaken) {
-  Call("PUT", "/v1/kinds/seat",
-       R"({"states":{"initial":["free"],"transitions":{"free":["held"]}}})");
+  net::HttpResponse declared =
+      Call("PUT", "/v1/kinds/seat",
+           R"({"states":{"initial":["free"],"transitions":{"free":["held"],"held":["free"]}}})");
+  ASSERT_EQ(declared.status, 201) << declared.body;
   Post("/v1/records/seat", R"({"id":"1A"})");
   Post("/v1/records/seat", R"({"id":"1B"})");
   Json taken =

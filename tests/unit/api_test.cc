@@ -65,8 +65,8 @@ TEST_F(Api, BadCommitsAreRefusedByName) {
       {R"({"batches":[]})", "batches has 0 entries (1 to 1000)"},
       {R"({"operations":[{"do":"job.cancel","id":"1","x":1}]})",
        "operations[0].x is not a known field"},
-      {R"({"operations":[{"do":"lock.acquire"}]})",
-       "operations[0].do: 'lock.acquire' is not an operation"},
+      {R"({"operations":[{"do":"lock.guess"}]})",
+       "operations[0].do: 'lock.guess' is not an operation"},
   };
   for (const auto& [body, complaint] : bad) {
     Error error = ProblemOf(Post("/v1/commit", body));

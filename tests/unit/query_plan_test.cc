@@ -16,8 +16,9 @@ namespace {
 
 // A store has few queues, one row of counters, and a session for each process that waits. The
 // oldest audit entries are read up to a limit.
-constexpr std::string_view kMayBeScanned[] = {"SCAN queues", "SCAN counters", "SCAN audit",
-                                              "SCAN lock_sessions"};
+constexpr std::string_view kMayBeScanned[] = {"SCAN queues",          "SCAN counters",
+                                              "SCAN audit",           "SCAN lock_sessions",
+                                              "SEARCH lock_sessions", "SCAN CONSTANT ROW"};
 
 bool IsWholeScan(std::string_view step) {
   // A min() that no index serves is called a search, but one that uses nothing.

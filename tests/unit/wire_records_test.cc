@@ -316,7 +316,7 @@ TEST(WireRecords, BadOperationsAndGuardsAreRefusedByName) {
       {R"("operations":[{"do":"transfer.post","id":"8","amount":1.5}])",
        "operations[0].amount must be a whole number of 64 bits"},
       {R"("operations":[],"guards":[{"record":{"kind":"t","id":"1"}}])",
-       "guards[0].version is missing (or absent)"},
+       "guards[0].version is missing (or absent, or fence)"},
       {R"("operations":[],"guards":[{"record":{"kind":"t","id":"1"},"version":1,"absent":true}])",
        "guards[0].version does not go with absent"},
       {R"("operations":[],"guards":[{"record":{"kind":"t","id":"1"},"absent":false}])",
