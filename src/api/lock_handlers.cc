@@ -26,43 +26,25 @@ void GiveBack(Call call, const std::vector<LockGrant>& grants) {
   });
 }
 
-void AnswerGrant(Call& call, const std::vector<LockGrant>& grants) {
-  call.Reply(200, wire::ToText(wire::WriteLockGrant, grants.front()));
+using Answer = void (*)(Call& call, const OperationResult& result);
+
+void AnswerOne(Call& call, const OperationResult& result) {
+  call.Reply(200, wire::ToText(wire::WriteLockGrant, result.lock->grants.front()));
 }
 
-void AnswerGrants(Call& call, const std::vector<LockGrant>& grants) {
-  call.Reply(200, wire::ToText(wire::WriteGrants, grants));
+void AnswerAll(Call& call, const OperationResult& result) {
+  call.Reply(200, wire::ToText(wire::WriteGrants, result.lock->grants));
 }
-
-using Answer = void (*)(Call& call, const std::vector<LockGrant>& grants);
 
 void Acquire(Call call, AcquireLock request, Answer answer) {
-  const bool waits =
-      !request.preset.empty() || request.wait.value_or(Duration::zero()) > Duration::zero();
   if (!call.IdempotencyKey().empty()) {
-    if (waits) {
-      return call.Refuse({ErrorCode::kInvalidArgument,
-                          "an acquire that waits takes no Idempotency-Key: ask again as the same "
-                          "owner, who is told the token if it holds the lock already",
-                          {}});
-    }
-    request.wait.reset();
-    std::vector<Batch> batches(1);
-    batches[0].idempotency_key = call.IdempotencyKey();
-    batches[0].operations.emplace_back(std::move(request));
-    Store& store = call.store();
-    Context context = call.context();
-    return store.CommitAsync(
-        context, std::move(batches),
-        [call = std::move(call), answer](std::vector<Result<Receipt>> answers) mutable {
-          Result<Receipt>& receipt = answers.front();
-          if (!receipt) {
-            receipt.error().detail.operation.reset();
-            return call.Refuse(receipt.error());
-          }
-          if (receipt->replayed) call.MarkReplayed();
-          answer(call, receipt->results.front().lock->grants);
-        });
+    const bool waits =
+        !request.preset.empty() || request.wait.value_or(Duration::zero()) > Duration::zero();
+    if (!waits) return CommitOne(std::move(call), std::move(request), answer);
+    return call.Refuse({ErrorCode::kInvalidArgument,
+                        "an acquire that waits takes no Idempotency-Key: ask again as the same "
+                        "owner, who is told the token if it holds the lock already",
+                        {}});
   }
   Store& store = call.store();
   Context context = call.context();
@@ -72,7 +54,9 @@ void Acquire(Call call, AcquireLock request, Answer answer) {
       [call = std::move(call), answer](Result<std::vector<LockGrant>> grants) mutable {
         if (!grants) return call.Refuse(grants.error());
         if (call.gone().stop_requested()) return GiveBack(std::move(call), *grants);
-        answer(call, *grants);
+        OperationResult result;
+        result.lock = LockOutcome{.grants = *std::move(grants)};
+        answer(call, result);
       });
 }
 
@@ -86,27 +70,19 @@ void OnLock(Call call, void (*answer)(Call&, const OperationResult&)) {
   CommitOne(std::move(call), *std::move(operation), answer);
 }
 
-void AnswerOne(Call& call, const OperationResult& result) {
-  AnswerGrant(call, result.lock->grants);
-}
-
-void AnswerAll(Call& call, const OperationResult& result) {
-  AnswerGrants(call, result.lock->grants);
-}
-
 }  // namespace
 
 void AcquireOneLock(Call call) {
   auto request =
       wire::DecodeAcquire({.name = call.parameter()}, call.body(), {"name", "names", "policy"});
   if (!request) return call.Refuse(request.error());
-  Acquire(std::move(call), *std::move(request), AnswerGrant);
+  Acquire(std::move(call), *std::move(request), AnswerOne);
 }
 
 void AcquireLocks(Call call) {
   auto request = wire::DecodeAcquire({}, call.body(), {});
   if (!request) return call.Refuse(request.error());
-  Acquire(std::move(call), *std::move(request), AnswerGrants);
+  Acquire(std::move(call), *std::move(request), AnswerAll);
 }
 
 void RenewOneLock(Call call) {
