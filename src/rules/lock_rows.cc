@@ -161,13 +161,16 @@ const std::vector<LockNet>& LockRows::NetChanges() {
     nets_.push_back({.lock = edit.lock,
                      .is_waiter = is_waiter,
                      .key = edit.key,
+                     .order = nets_.size(),
                      .holder_before = is_waiter || is_new ? nullptr : &edit.before,
                      .waiter_before = edit.waiter_before.get()});
   }
   if (nets_.size() < 2) return nets_;
   // The first edit of each tells how it was.
   auto key_of = [](const LockNet& net) { return std::tuple(net.lock, net.is_waiter, net.key); };
-  std::ranges::stable_sort(nets_, {}, key_of);
+  std::ranges::sort(nets_, {}, [&](const LockNet& net) {
+    return std::tuple(net.lock, net.is_waiter, net.key, net.order);
+  });
   auto repeated = std::ranges::unique(nets_, {}, key_of);
   nets_.erase(repeated.begin(), repeated.end());
   return nets_;

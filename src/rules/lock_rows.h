@@ -98,6 +98,7 @@ struct LockNet {
   StoredLock* lock = nullptr;
   bool is_waiter = false;
   std::int64_t key = 0;
+  std::size_t order = 0;  // of the edit that tells how it was
   const StoredHolder* holder_before = nullptr;
   const StoredWaiter* waiter_before = nullptr;
 };
