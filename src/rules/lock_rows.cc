@@ -104,6 +104,7 @@ StoredLock* LockRows::FindUnsealed(std::string_view name) const {
 }
 
 StoredLock* LockRows::Find(std::string_view name) {
+  if (locks_.size() == 1) return locks_.front()->name == name ? locks_.front() : nullptr;
   auto found = std::ranges::lower_bound(locks_, name, {}, NameOfLock);
   return found == locks_.end() || (*found)->name != name ? nullptr : *found;
 }
