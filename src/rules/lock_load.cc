@@ -1,7 +1,9 @@
 // Which locks a batch touches, and whether a request that would wait for one would wait for itself
 // (LOCK-7).
 #include <algorithm>
-#include <set>
+#include <limits>
+#include <map>
+#include <optional>
 
 #include "base/result.h"
 #include "rules/load.h"
@@ -11,6 +13,10 @@
 
 namespace holdfast::rules {
 namespace {
+
+/// The owners from one that waits to the one that waits for whoever asks; nothing: no way leads
+/// there.
+using Way = std::optional<std::vector<std::string>>;
 
 /// Follows who waits for whom, from a request that is about to wait back to its own owner.
 ///
@@ -24,74 +30,74 @@ class CircleFinder {
 
   /// The owners from the one that asks to the one that waits for it; empty if there are none.
   Result<std::vector<std::string>> Find(const AcquireLock& request) {
+    std::vector<std::string> circle;
     for (const std::string& name : NamesOf(request)) {
       HF_ASSIGN_OR_RETURN(StoredLock * lock, loader_.LoadLock(name));
-      HF_ASSIGN_OR_RETURN(bool leads, LeadsBack(*lock, request.mode, request.limit.value_or(0),
-                                                std::numeric_limits<std::int64_t>::max()));
-      if (!leads) continue;
-      path_.push_back(owner_);
-      return std::vector<std::string>(path_.rbegin(), path_.rend());
+      HF_ASSIGN_OR_RETURN(Way way, WayFrom(*lock, request.mode, request.limit.value_or(0),
+                                           std::numeric_limits<std::int64_t>::max()));
+      if (!way) continue;
+      circle = *std::move(way);
+      circle.insert(circle.begin(), owner_);
+      break;
     }
-    return std::vector<std::string>();
+    return circle;
   }
 
  private:
-  /// Whether a request for `lock`, with everybody before `ticket` in line before it, waits for the
-  /// owner in the end.
-  Result<bool> LeadsBack(const StoredLock& lock, LockMode mode, std::int64_t limit,
-                         std::int64_t ticket) {
-    std::vector<std::string> sharing;
+  /// From a request for `lock`, with everybody before `ticket` in line before it.
+  Result<Way> WayFrom(const StoredLock& lock, LockMode mode, std::int64_t limit,
+                      std::int64_t ticket) {
+    std::vector<std::string_view> sharing;
     for (const StoredHolder& holder : lock.holders) {
       if (!holder.IsLive(now_)) continue;
       if (!IsInTheWay(holder, mode)) {
         sharing.push_back(holder.owner);
         continue;
       }
-      HF_ASSIGN_OR_RETURN(bool leads, LeadsBack(holder.owner));
-      if (leads) return true;
+      HF_ASSIGN_OR_RETURN(Way way, WayFrom(holder.owner));
+      if (way) return way;
     }
     for (const auto& [before, waiter] : lock.waiters) {
       if (before >= ticket) break;
       const bool shares = mode == LockMode::kShared && waiter.mode == LockMode::kShared;
       if (shares || waiter.deadline <= now_) continue;
-      HF_ASSIGN_OR_RETURN(bool leads, LeadsBack(waiter.owner));
-      if (leads) return true;
+      HF_ASSIGN_OR_RETURN(Way way, WayFrom(waiter.owner));
+      if (way) return way;
     }
-    if (limit == 0 || static_cast<std::int64_t>(sharing.size()) < limit) return false;
-    const std::size_t depth = path_.size();
-    for (const std::string& owner : sharing) {
-      HF_ASSIGN_OR_RETURN(bool leads, LeadsBack(owner));
-      if (!leads) {
-        path_.resize(depth);
-        return false;
-      }
-      path_.resize(depth + 1);  // one way round is enough to be told
+    if (limit == 0 || static_cast<std::int64_t>(sharing.size()) < limit) return Way();
+    Way through;
+    for (std::string_view owner : sharing) {
+      HF_ASSIGN_OR_RETURN(Way way, WayFrom(owner));
+      if (!way) return Way();
+      // One way round is enough to be told; that of the asking owner's own place tells nothing.
+      if (!through || through->empty()) through = std::move(way);
     }
-    return true;
+    return through;
   }
 
-  Result<bool> LeadsBack(const std::string& owner) {
-    if (owner == owner_) return true;
-    if (!visited_.insert(owner).second) return false;
-    HF_ASSIGN_OR_RETURN(std::vector<std::string> names, loader_.WaitsOf(owner));
+  Result<Way> WayFrom(std::string_view owner) {
+    if (owner == owner_) return Way(std::in_place);
+    // Nothing while it is being looked for: a way that comes by here again is none of its own.
+    auto [known, is_new] = ways_.try_emplace(std::string(owner));
+    if (!is_new) return known->second;
+    HF_ASSIGN_OR_RETURN(std::vector<std::string> names, loader_.WaitsOf(known->first));
     for (const std::string& name : names) {
       HF_ASSIGN_OR_RETURN(StoredLock * lock, loader_.LoadLock(name));
       for (const auto& [ticket, waiter] : lock->waiters) {
         if (waiter.owner != owner || waiter.deadline <= now_) continue;
-        HF_ASSIGN_OR_RETURN(bool leads, LeadsBack(*lock, waiter.mode, waiter.limit, ticket));
-        if (!leads) continue;
-        path_.push_back(owner);
-        return true;
+        HF_ASSIGN_OR_RETURN(Way way, WayFrom(*lock, waiter.mode, waiter.limit, ticket));
+        if (!way) continue;
+        way->insert(way->begin(), known->first);
+        return known->second = std::move(way);
       }
     }
-    return false;
+    return Way();
   }
 
   LockLoader& loader_;
   const std::string& owner_;
   const Time now_;
-  std::set<std::string> visited_;
-  std::vector<std::string> path_;  // from the last in the circle back
+  std::map<std::string, Way> ways_;  // by the owner they begin at
 };
 
 struct NameCollector {

@@ -269,6 +269,42 @@ TEST_P(LockWaits, LOCK_7_APlaceOfASemaphoreThatMayComeFreeIsNoCircle) {
   bob.TakeOne();
 }
 
+TEST_P(LockWaits, LOCK_7_ASemaphoreWhosePlacesAreAllStuckIsPartOfTheCircle) {
+  // Both places are bob's, who waits for cid, who waits for ada: nobody else can make room.
+  Must(Share("pool", "bob", 2));
+  Must(Share("pool", "bob", 2));
+  Take("c", "cid");
+  Take("a", "ada");
+  WaitingAcquire cid = Wait("a", "cid");
+  WaitingAcquire bob = Wait("c", "bob");
+  Result<LockGrant> ada =
+      TryTake("pool", "ada", {.mode = LockMode::kShared, .limit = 2, .wait = minutes(1)});
+  ASSERT_THAT(ada, StatusIs(ErrorCode::kDeadlock));
+  EXPECT_THAT(ada.error().detail.cycle, ElementsAre("ada", "bob", "cid"));
+  Must(store().Break({}, {"a", "end of the test"}));
+  cid.TakeOne();
+  Must(store().Break({}, {"c", "end of the test"}));
+  bob.TakeOne();
+}
+
+TEST_P(LockWaits, LOCK_7_AStuckSemaphoreIsToldByOneOfItsOtherHolders) {
+  // The asking owner has a place itself, and each of the others waits for it.
+  Must(Share("pool", "ada", 3));
+  Must(Share("pool", "bob", 3));
+  Must(Share("pool", "cid", 3));
+  Take("a", "ada");
+  WaitingAcquire bob = Wait("a", "bob");
+  WaitingAcquire cid = Wait("a", "cid", 1);
+  Result<LockGrant> ada =
+      TryTake("pool", "ada", {.mode = LockMode::kShared, .limit = 3, .wait = minutes(1)});
+  ASSERT_THAT(ada, StatusIs(ErrorCode::kDeadlock));
+  EXPECT_THAT(ada.error().detail.cycle, ElementsAre("ada", "bob"));
+  Must(store().Break({}, {"a", "end of the test"}));
+  LockGrant of_bob = bob.TakeOne();
+  Must(Release(of_bob));
+  cid.TakeOne();
+}
+
 TEST_P(LockWaits, AStoreThatIsClosedAnswersWhoWaits) {
   Take("l", "ada");
   WaitingAcquire bob = Wait("l", "bob");
