@@ -91,12 +91,11 @@ bool ReadRecordGuard(Object& object, Guard& out, Trouble& trouble) {
 bool ReadGuard(Value& value, Guard& out, Trouble& trouble) {
   Object object;
   if (!ReadObject(value, object, trouble)) return false;
-  bool is_of_record = !object.find_field_unordered("record").error();
-  if (auto bad = object.reset().error()) return trouble.SayMalformed(bad);
-  if (is_of_record) return ReadRecordGuard(object, out, trouble);
-  bool is_of_lock = !object.find_field_unordered("lock").error();
-  if (auto bad = object.reset().error()) return trouble.SayMalformed(bad);
-  if (is_of_lock) {
+  bool found = false;
+  if (!FindField(object, "record", found, trouble)) return false;
+  if (found) return ReadRecordGuard(object, out, trouble);
+  if (!FindField(object, "lock", found, trouble)) return false;
+  if (found) {
     return ReadFields<LockGuard>(object, kFieldsOf<LockGuard>, out.emplace<LockGuard>(), trouble);
   }
   return ReadFields<JobGuard>(object, kFieldsOf<JobGuard>, out.emplace<JobGuard>(), trouble);
@@ -284,8 +283,8 @@ Result<Commit> DecodeCommit(std::string_view text) {
   return ReadDocument<Commit>(text, [](Value& value, Commit& out, Trouble& trouble) {
     Object object;
     if (!ReadObject(value, object, trouble)) return false;
-    bool is_many = !object.find_field_unordered("batches").error();
-    if (auto bad = object.reset().error()) return trouble.SayMalformed(bad);
+    bool is_many = false;
+    if (!FindField(object, "batches", is_many, trouble)) return false;
     if (is_many) {
       BatchList list;
       if (!ReadFields<BatchList>(object, kBatchListFields, list, trouble)) return false;

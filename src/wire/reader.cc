@@ -131,6 +131,14 @@ bool IsNull(Value& value) {
   return Trim(value.raw_json_token()) == "null";
 }
 
+bool FindField(Object& object, std::string_view name, bool& found, Trouble& trouble) {
+  auto error = object.find_field_unordered(name).error();
+  found = error == simdjson::SUCCESS;
+  if (!found && error != simdjson::NO_SUCH_FIELD) return trouble.SayMalformed(error);
+  if (auto bad = object.reset().error()) return trouble.SayMalformed(bad);
+  return true;
+}
+
 bool ReadObject(Value& value, Object& out, Trouble& trouble) {
   if (value.get_object().get(out)) return trouble.Say(" must be an object");
   return true;

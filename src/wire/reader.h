@@ -52,6 +52,9 @@ class Trouble {
 };
 
 bool ReadObject(Value& value, Object& out, Trouble& trouble);
+/// Whether the object has a member of that name, which is looked for from its start; it can be read
+/// from its start afterwards. An object that is broken off cannot: the parser has let go of it.
+bool FindField(Object& object, std::string_view name, bool& found, Trouble& trouble);
 bool ReadText(Value& value, std::string& out, Trouble& trouble);
 /// The text of any JSON value, as it was sent. Its own syntax is not checked.
 bool ReadRaw(Value& value, std::string& out, Trouble& trouble);

@@ -1,5 +1,6 @@
 // The JSON shapes: what is written can be read back, and what is not right is refused by name.
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "unit/wire_checks.h"
@@ -490,6 +491,21 @@ TEST(Wire, ACommitIsOneBatchOrMany) {
   EXPECT_EQ(MessageOf(DecodeCommit(R"({"batches":[],"operations":[]})")),
             "operations is not a known field");
   EXPECT_EQ(MessageOf(DecodeCommit("{}")), "operations is missing");
+}
+
+TEST(Wire, ACommitThatIsBrokenOffIsRefused) {
+  // Members are looked for before the object is read; each of these ends the search early.
+  for (std::string text : {
+           std::string(R"({"a":"b":{"batches":[]}})"),
+           R"({"guards":[{"lo.ck":"d":{"kind":"k",)" + std::string(4, '\0') +
+               R"("id":"i"},"fence":"8"}],"operations":[{"do":"lock.release","name":"l"}]})",
+           std::string(R"({"guards":[{"x":1:2}],"operations":[]})"),
+           std::string(R"({"guards":[{"x" "lock"}],"operations":[]})"),
+           std::string(R"({"guards":[{"x":[}],"operations":[]})"),
+           std::string(R"({"operations":[{"x":"y":"do","do":"job.cancel"}]})"),
+       }) {
+    EXPECT_THAT(MessageOf(DecodeCommit(text)), testing::HasSubstr("is not valid JSON")) << text;
+  }
 }
 
 std::string Nested(int depth) {
