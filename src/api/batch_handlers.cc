@@ -50,10 +50,20 @@ bool IsReplay(const std::vector<Result<Receipt>>& answers) {
                              [](const auto& answer) { return answer && answer->replayed; });
 }
 
+/// A client that hangs up does not wait in line for locks any longer. What does not wait is done
+/// all the same.
+Context ContextFor(const Call& call, const std::vector<Batch>& batches) {
+  Context context = call.context();
+  const bool waits = std::ranges::any_of(
+      batches, [](const Batch& batch) { return batch.wait > Duration::zero(); });
+  if (waits) context.stop = call.gone();
+  return context;
+}
+
 void CommitAll(Call call, std::vector<Batch> batches,
                std::string (*write)(std::vector<Result<Receipt>>& answers)) {
   Store& store = call.store();
-  Context context = call.context();
+  Context context = ContextFor(call, batches);
   store.CommitAsync(context, std::move(batches),
                     [call = std::move(call), write](std::vector<Result<Receipt>> answers) mutable {
                       if (IsReplay(answers)) call.MarkReplayed();
@@ -74,9 +84,9 @@ std::vector<Batch> Independent(std::vector<Operation> operations, const std::str
 /// One batch, whose error is the whole answer.
 void CommitTogether(Call call, Batch batch, int status, std::string (*write)(Receipt& receipt)) {
   Store& store = call.store();
-  Context context = call.context();
   std::vector<Batch> batches;
   batches.push_back(std::move(batch));
+  Context context = ContextFor(call, batches);
   store.CommitAsync(
       context, std::move(batches),
       [call = std::move(call), status, write](std::vector<Result<Receipt>> answers) mutable {
