@@ -333,8 +333,8 @@ struct Batch {
   /// How long to wait for the locks on records that the batch changes, at most 24 h: in line with
   /// everybody else, as an owner of its own. Zero: such a record is `busy` at once.
   Duration wait{};
-  /// Set by the store while it waits: the locks it took for this batch. They count as guards, and
-  /// are given back in the commit.
+  /// Set by the store alone, while it waits: the locks it took for this batch. They count as
+  /// guards, and are given back in the commit.
   std::vector<LockGuard> held{};
 };
 

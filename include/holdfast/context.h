@@ -30,6 +30,15 @@ struct Context {
     return context;
   }
 
+  /// For what must be done even if this context is over, such as giving back what it took: on the
+  /// same behalf, but without an end.
+  Context ForCleanUp() const {
+    Context context;
+    context.actor = actor;
+    context.correlation_id = correlation_id;
+    return context;
+  }
+
   /// Nothing, or the error that tells why the call must not begin: cancelled, deadline_exceeded.
   Result<void> Check() const {
     if (stop.stop_requested()) {

@@ -190,17 +190,25 @@ class Store {
   void AcquireNextAsync(const Context& context, RecordFilter filter, AcquireLock request,
                         AcquireNextDone done);
 
+  /// One operation each, as a batch of its own: durable when it returns, blocks for a group commit,
+  /// may be called by any thread. See batch.h. Errors: invalid_argument; for Renew and Release
+  /// fenced (the lock is not held under this token: stop the work), and those of Commit.
+  ///
+  /// The lease with its new end.
   Result<LockGrant> Renew(const Context& context, RenewLock renewal);
-  /// The lease as it was.
+  /// The lease as it was. The next in line has the lock in the same commit.
   Result<LockGrant> Release(const Context& context, ReleaseLock release);
-  /// The leases that were ended.
+  /// The leases that were ended. Errors, too: not_found (nobody holds the lock).
   Result<std::vector<LockGrant>> Break(const Context& context, BreakLock breaking);
 
-  /// The lock as it is: one that is free has no holders.
+  /// The lock as it is: one that is free has no holders. Errors: invalid_argument. Blocks for a
+  /// read of one lock.
   Result<Lock> GetLock(const Context& context, std::string_view name);
-  /// A page of the locks that are held or waited for.
+  /// A page of the locks that are held or waited for, by name. Errors: invalid_argument. Blocks for
+  /// a read of the page.
   Result<LockPage> ListLocks(const Context& context, const LockFilter& filter);
-  /// A shipped preset or one of StoreOptions. Errors: invalid_argument, which lists them.
+  /// A shipped preset or one of this program's StoreOptions: those that a server was given are
+  /// known to the server alone. Never blocks. Errors: invalid_argument, which lists them.
   Result<LockPreset> FindLockPreset(std::string_view name) const;
 
   Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key);

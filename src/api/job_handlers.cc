@@ -63,9 +63,7 @@ void GiveBack(Call call, const std::vector<Job>& jobs) {
     batches[i].operations.emplace_back(ReleaseJob{jobs[i].id, jobs[i].token});
   }
   // The call's own stop token has fired: clean-up never uses it.
-  Context context;
-  context.actor = call.context().actor;
-  context.correlation_id = call.context().correlation_id;
+  const Context context = call.context().ForCleanUp();
   Store& store = call.store();
   store.CommitAsync(context, std::move(batches),
                     [call = std::move(call)](auto) mutable { call.Reply(200, TextOf({})); });

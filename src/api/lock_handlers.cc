@@ -12,14 +12,13 @@ namespace {
 /// The caller hung up in the instant in which it got its locks: without this they would sit out a
 /// lease that nobody holds. It is told, too, once they are free again.
 void GiveBack(Call call, const std::vector<LockGrant>& grants) {
-  std::vector<Batch> batches(1);
-  for (const LockGrant& grant : grants) {
-    batches[0].operations.emplace_back(ReleaseLock{grant.name, grant.token});
+  // One for each: that one of them is gone must not keep the others.
+  std::vector<Batch> batches(grants.size());
+  for (std::size_t i = 0; i < grants.size(); ++i) {
+    batches[i].operations.emplace_back(ReleaseLock{grants[i].name, grants[i].token});
   }
   // The call's own stop token has fired: clean-up never uses it.
-  Context context;
-  context.actor = call.context().actor;
-  context.correlation_id = call.context().correlation_id;
+  const Context context = call.context().ForCleanUp();
   Store& store = call.store();
   store.CommitAsync(context, std::move(batches), [call = std::move(call)](const auto&) mutable {
     call.Refuse({ErrorCode::kCancelled, "the client hung up while it waited for a lock", {}});

@@ -69,15 +69,7 @@ Result<int> PrintAudit(Cli& cli, const AuditListing& listing) {
     PrintEntries(entries, listing.filter.min_lock_wait.has_value());
     return 0;
   }
-  base::JsonWriter json;
-  json.BeginObject();
-  json.Key("items");
-  json.BeginArray();
-  for (const AuditEntry& entry : entries) wire::WriteAuditEntry(json, entry);
-  json.EndArray();
-  if (!cursor.empty()) json.Field("next_cursor", cursor);
-  json.EndObject();
-  PrintJson(json);
+  PrintList("items", entries, cursor, wire::WriteAuditEntry);
   return 0;
 }
 

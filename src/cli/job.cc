@@ -63,15 +63,7 @@ Result<std::string> ForEachPage(Cli& cli, Store& store, JobFilter filter,
 void PrintJobList(const std::vector<Job>& jobs, const std::string& name,
                   const std::string& next_cursor, OutputFormat format, bool with_tokens) {
   if (format == OutputFormat::kTable) return PrintJobs(jobs, with_tokens);
-  base::JsonWriter json;
-  json.BeginObject();
-  json.Key(name);
-  json.BeginArray();
-  for (const Job& job : jobs) wire::WriteJob(json, job);
-  json.EndArray();
-  if (!next_cursor.empty()) json.Field("next_cursor", next_cursor);
-  json.EndObject();
-  PrintJson(json);
+  PrintList(name, jobs, next_cursor, wire::WriteJob);
 }
 
 Result<int> Get(Cli& cli, const Options& options) {

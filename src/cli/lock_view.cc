@@ -54,15 +54,7 @@ Result<int> List(Cli& cli, const Options& options) {
     if (!cursor.empty()) fmt::print(stderr, "there are more: --limit N or --all\n");
     return 0;
   }
-  base::JsonWriter json;
-  json.BeginObject();
-  json.Key("items");
-  json.BeginArray();
-  for (const Lock& lock : locks) wire::WriteLock(json, lock);
-  json.EndArray();
-  if (!cursor.empty()) json.Field("next_cursor", cursor);
-  json.EndObject();
-  PrintJson(json);
+  PrintList("items", locks, cursor, wire::WriteLock);
   return 0;
 }
 

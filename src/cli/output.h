@@ -62,6 +62,21 @@ void PrintLine(std::string_view name, std::string_view value);
 /// One line of JSON to stdout.
 void PrintJson(const base::JsonWriter& json);
 
+/// {"<name>":[...],"next_cursor":...} to stdout, the latter only if there is more.
+template <typename Item>
+void PrintList(std::string_view name, const std::vector<Item>& items,
+               const std::string& next_cursor, void (*write)(base::JsonWriter&, const Item&)) {
+  base::JsonWriter json;
+  json.BeginObject();
+  json.Key(name);
+  json.BeginArray();
+  for (const Item& item : items) write(json, item);
+  json.EndArray();
+  if (!next_cursor.empty()) json.Field("next_cursor", next_cursor);
+  json.EndObject();
+  PrintJson(json);
+}
+
 /// One job: as the API's object, or as lines of name and value.
 void PrintJob(const Job& job, OutputFormat format);
 

@@ -204,15 +204,7 @@ Result<int> List(Cli& cli, const Options& options) {
     if (!cursor.empty()) fmt::print(stderr, "there are more: --limit N or --all\n");
     return 0;
   }
-  base::JsonWriter json;
-  json.BeginObject();
-  json.Key("items");
-  json.BeginArray();
-  for (const Record& record : records) wire::WriteRecord(json, record);
-  json.EndArray();
-  if (!cursor.empty()) json.Field("next_cursor", cursor);
-  json.EndObject();
-  PrintJson(json);
+  PrintList("items", records, cursor, wire::WriteRecord);
   return 0;
 }
 

@@ -77,15 +77,7 @@ Result<int> List(Cli& cli, const Options& options) {
     if (!cursor.empty()) fmt::print(stderr, "there are more: --limit N\n");
     return 0;
   }
-  base::JsonWriter json;
-  json.BeginObject();
-  json.Key("items");
-  json.BeginArray();
-  for (const Transfer& transfer : transfers) wire::WriteTransfer(json, transfer);
-  json.EndArray();
-  if (!cursor.empty()) json.Field("next_cursor", cursor);
-  json.EndObject();
-  PrintJson(json);
+  PrintList("items", transfers, cursor, wire::WriteTransfer);
   return 0;
 }
 

@@ -98,11 +98,6 @@ void LockRows::Seal() {
   locks_.erase(repeated.begin(), repeated.end());
 }
 
-StoredLock* LockRows::FindUnsealed(std::string_view name) const {
-  auto found = std::ranges::find(locks_, name, NameOfLock);
-  return found == locks_.end() ? nullptr : *found;
-}
-
 StoredLock* LockRows::Find(std::string_view name) {
   if (locks_.size() == 1) return locks_.front()->name == name ? locks_.front() : nullptr;
   auto found = std::ranges::lower_bound(locks_, name, {}, NameOfLock);

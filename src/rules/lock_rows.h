@@ -149,8 +149,6 @@ class LockRows {
   void Add(StoredLock* lock);
   /// Brings the locks into their order, so that they can be found.
   void Seal();
-  bool Has(std::string_view name) const { return FindUnsealed(name) != nullptr; }
-  StoredLock* FindUnsealed(std::string_view name) const;
 
   // For the rules.
 

@@ -256,9 +256,11 @@ Result<LockOutcome> Await(Rows& rows, const AwaitLock& op, const Origin& origin)
 LockOutcome Leave(Rows& rows, const LeaveLock& op, const Origin& origin) {
   std::vector<LockGrant> grants = GrantsOf(rows, op.names, op.ticket, origin.now);
   if (!grants.empty()) return {.grants = std::move(grants)};
+  const StoredLock& lock = rows.locks().Named(op.names.front());
+  auto place = lock.waiters.find(op.ticket);
+  const LockMode mode = place == lock.waiters.end() ? LockMode::kExclusive : place->second.mode;
   LeaveAll(rows, op.names, op.ticket, origin);
-  StoredLock& lock = rows.locks().Named(op.names.front());
-  return {.remaining = RemainingOf(lock, LockMode::kExclusive, origin.now)};
+  return {.remaining = RemainingOf(lock, mode, origin.now)};
 }
 
 }  // namespace holdfast::rules

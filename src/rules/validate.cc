@@ -13,7 +13,6 @@
 #include "rules/rows.h"
 
 namespace holdfast::rules {
-namespace {
 
 Result<void> CheckText(std::string_view what, std::string_view text, std::size_t least,
                        std::size_t most) {
@@ -23,12 +22,6 @@ Result<void> CheckText(std::string_view what, std::string_view text, std::size_t
   }
   if (!base::IsUtf8(text)) return Invalid(fmt::format("{} is not UTF-8", what));
   return {};
-}
-
-Result<void> CheckSize(std::string_view what, std::string_view text, std::size_t most) {
-  if (text.size() <= most) return {};
-  return Fail(ErrorCode::kPayloadTooLarge,
-              fmt::format("{} has {} bytes (at most {})", what, text.size(), most));
 }
 
 Result<void> CheckRange(std::string_view what, std::int64_t value, std::int64_t least,
@@ -42,6 +35,14 @@ Result<void> CheckRange(std::string_view what, Duration value, Duration least, D
   return Invalid(fmt::format("{} is {} ({} to {})", what,
                              value < Duration::zero() ? "negative" : base::FormatDuration(value),
                              base::FormatDuration(least), base::FormatDuration(most)));
+}
+
+namespace {
+
+Result<void> CheckSize(std::string_view what, std::string_view text, std::size_t most) {
+  if (text.size() <= most) return {};
+  return Fail(ErrorCode::kPayloadTooLarge,
+              fmt::format("{} has {} bytes (at most {})", what, text.size(), most));
 }
 
 Result<void> CheckLease(Duration lease) {
@@ -171,6 +172,7 @@ Result<void> Validate(const Batch& batch) {
         fmt::format("the batch has {} guards (at most {})", batch.guards.size(), kGuards));
   }
   HF_RETURN_IF_ERROR(CheckText("idempotency key", batch.idempotency_key, 0, kIdempotencyKeyBytes));
+  if (!batch.held.empty()) return Invalid("held is set by the store (acquire the locks, or wait)");
   HF_RETURN_IF_ERROR(CheckRange("wait", batch.wait, Duration::zero(), kLockWaitMax));
   for (std::size_t i = 0; i < batch.guards.size(); ++i) {
     Result<void> valid = CheckLockGuard(batch.guards[i]);

@@ -40,6 +40,13 @@ inline std::unexpected<Error> Invalid(std::string message) {
   return Fail(ErrorCode::kInvalidArgument, std::move(message));
 }
 
+/// Errors: invalid_argument, which names `what` and the limits, in bytes.
+Result<void> CheckText(std::string_view what, std::string_view text, std::size_t least,
+                       std::size_t most);
+Result<void> CheckRange(std::string_view what, std::int64_t value, std::int64_t least,
+                        std::int64_t most);
+Result<void> CheckRange(std::string_view what, Duration value, Duration least, Duration most);
+
 /// The id in a page's cursor. Errors: invalid_argument.
 Result<std::int64_t> ParseCursor(std::string_view cursor);
 

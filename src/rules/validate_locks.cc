@@ -1,12 +1,9 @@
 // The limits of what may be asked of locks.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <set>
 
 #include "base/result.h"
-#include "base/text.h"
-#include "base/utf8.h"
 #include "rules/limits.h"
 #include "rules/names.h"
 #include "rules/validate.h"
@@ -14,15 +11,8 @@
 namespace holdfast::rules {
 namespace {
 
-Result<void> CheckTime(std::string_view what, Duration value, Duration least, Duration most) {
-  if (value >= least && value <= most) return {};
-  return Invalid(fmt::format("{} is {} ({} to {})", what,
-                             value < Duration::zero() ? "negative" : base::FormatDuration(value),
-                             base::FormatDuration(least), base::FormatDuration(most)));
-}
-
 Result<void> CheckTtl(const std::optional<Duration>& ttl) {
-  return ttl ? CheckTime("ttl", *ttl, kLockTtlMin, kLockTtlMax) : Result<void>{};
+  return ttl ? CheckRange("ttl", *ttl, kLockTtlMin, kLockTtlMax) : Result<void>{};
 }
 
 Result<void> CheckNames(const AcquireLock& op) {
@@ -41,17 +31,12 @@ Result<void> CheckNames(const AcquireLock& op) {
 
 Result<void> CheckAcquire(const AcquireLock& op) {
   HF_RETURN_IF_ERROR(CheckNames(op));
-  if (op.owner.empty()) return Invalid(fmt::format("owner is empty (1-{} bytes)", kOwnerBytes));
-  if (op.owner.size() > kOwnerBytes) {
-    return Invalid(fmt::format("owner has {} bytes (at most {})", op.owner.size(), kOwnerBytes));
-  }
-  if (!base::IsUtf8(op.owner)) return Invalid("owner is not UTF-8");
+  HF_RETURN_IF_ERROR(CheckText("owner", op.owner, 1, kOwnerBytes));
   HF_RETURN_IF_ERROR(CheckTtl(op.ttl));
-  HF_RETURN_IF_ERROR(CheckTime("lock_delay", op.lock_delay, Duration::zero(), kLockDelayMax));
+  HF_RETURN_IF_ERROR(CheckRange("lock_delay", op.lock_delay, Duration::zero(), kLockDelayMax));
   if (!op.limit) return {};
   if (op.mode == LockMode::kExclusive) return Invalid("limit is for shared locks");
-  if (*op.limit >= 1 && *op.limit <= kLockLimitMost) return {};
-  return Invalid(fmt::format("limit is {} (1 to {})", *op.limit, kLockLimitMost));
+  return CheckRange("limit", *op.limit, 1, kLockLimitMost);
 }
 
 struct LockChecker {
@@ -68,14 +53,7 @@ struct LockChecker {
   Result<void> operator()(const ReleaseLock& op) { return CheckLockName(op.name); }
   Result<void> operator()(const BreakLock& op) {
     HF_RETURN_IF_ERROR(CheckLockName(op.name));
-    if (op.reason.empty())
-      return Invalid(fmt::format("reason is empty (1-{} bytes)", kReasonBytes));
-    if (op.reason.size() > kReasonBytes) {
-      return Invalid(
-          fmt::format("reason has {} bytes (at most {})", op.reason.size(), kReasonBytes));
-    }
-    if (!base::IsUtf8(op.reason)) return Invalid("reason is not UTF-8");
-    return {};
+    return CheckText("reason", op.reason, 1, kReasonBytes);
   }
   Result<void> operator()(const AwaitLock&) { return OfTheStore(); }
   Result<void> operator()(const LeaveLock&) { return OfTheStore(); }
@@ -101,15 +79,14 @@ Result<void> CheckLockGuard(const Guard& guard) {
 
 Result<void> Validate(const AcquireLock& request) {
   if (request.wait) {
-    HF_RETURN_IF_ERROR(CheckTime("wait", *request.wait, Duration::zero(), kLockWaitMax));
+    HF_RETURN_IF_ERROR(CheckRange("wait", *request.wait, Duration::zero(), kLockWaitMax));
   }
   return CheckAcquire(request);
 }
 
 Result<void> Validate(const LockFilter& filter) {
   if (!filter.prefix.empty()) HF_RETURN_IF_ERROR(CheckLockName(filter.prefix));
-  if (filter.limit >= 1 && filter.limit <= kPageItems) return {};
-  return Invalid(fmt::format("limit is {} (1 to {})", filter.limit, kPageItems));
+  return CheckRange("limit", filter.limit, 1, kPageItems);
 }
 
 }  // namespace holdfast::rules

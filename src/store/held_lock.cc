@@ -9,6 +9,7 @@
 
 #include "base/mutex.h"
 #include "base/result.h"
+#include "store/commit_one.h"
 #include "store/lease_keeper.h"
 #include "store/made_up_name.h"
 
@@ -18,13 +19,6 @@ namespace {
 using std::chrono::steady_clock;
 
 /// For giving back: what stopped the work must not stop that (CTX-1).
-Context OwnContext(std::string actor, std::string correlation_id) {
-  Context context;
-  context.actor = std::move(actor);
-  context.correlation_id = std::move(correlation_id);
-  return context;
-}
-
 Duration LengthOf(const std::vector<LockGrant>& grants) {
   Duration length = Duration::max();
   for (const LockGrant& grant : grants) {
@@ -62,8 +56,7 @@ class HeldLock::Impl final : public store::KeptLease {
        std::vector<LockGrant> grants, SteadyTime granted)
       : store_(store),
         keeper_(keeper),
-        actor_(context.actor),
-        correlation_id_(context.correlation_id),
+        clean_up_(context.ForCleanUp()),
         grants_(std::move(grants)),
         length_(LengthOf(grants_)),
         lost_at_(granted + length_ - store::LeaseMargin(length_)) {}
@@ -89,7 +82,7 @@ class HeldLock::Impl final : public store::KeptLease {
   std::vector<Guard> Guards() const;
   Result<Receipt> Commit(const Context& context, Batch batch);
   Result<void> Release(const Context& context);
-  void GiveBack() { (void)Release(OwnContext(actor_, correlation_id_)); }
+  void GiveBack() { (void)Release(clean_up_); }
 
  private:
   /// Its time may be up before the keeper's thread gets to say so.
@@ -97,12 +90,10 @@ class HeldLock::Impl final : public store::KeptLease {
   /// Errors: fenced.
   Result<void> CheckHeld();
   std::unexpected<Error> Fenced(std::string_view why) const;
-  std::vector<Result<Receipt>> CommitRelease(const Context& context);
 
   Store& store_;
   store::LeaseKeeper& keeper_;
-  const std::string actor_;
-  const std::string correlation_id_;
+  const Context clean_up_;
   const std::vector<LockGrant> grants_;
   const Duration length_;
   std::stop_source stop_;
@@ -225,7 +216,7 @@ Result<void> HeldLock::Impl::Release(const Context& context) {
   // A lock that is lost by the clock of this process may still be held in the store: nobody need
   // wait for its end. Nor for those that were taken together with one that is gone.
   std::vector<Result<Receipt>> answers;
-  if (!is_gone) answers = CommitRelease(context);
+  if (!is_gone) answers = store_.CommitMany(context, store::ReleaseEach(grants_));
   if (!lost_because.empty()) return Fenced("was lost: " + lost_because);
   for (Result<Receipt>& answer : answers) {
     if (answer) continue;
@@ -238,16 +229,6 @@ Result<void> HeldLock::Impl::Release(const Context& context) {
     return std::unexpected(std::move(error));
   }
   return {};
-}
-
-/// A batch for each: that one of them is gone must not keep the others.
-std::vector<Result<Receipt>> HeldLock::Impl::CommitRelease(const Context& context) {
-  std::vector<Batch> batches;
-  batches.reserve(grants_.size());
-  for (const LockGrant& grant : grants_) {
-    batches.push_back({.operations = {ReleaseLock{grant.name, grant.token}}});
-  }
-  return store_.CommitMany(context, std::move(batches));
 }
 
 Result<std::unique_ptr<HeldLock>> HeldLock::Acquire(Store& store, const Context& context,
@@ -317,7 +298,7 @@ Result<void> WithLock(Store& store, const Context& context, AcquireLock request,
   HF_ASSIGN_OR_RETURN(std::unique_ptr<HeldLock> lock,
                       HeldLock::Acquire(store, context, std::move(request)));
   Result<void> done = work(*lock);  // if it throws, the destructor gives the lock back
-  (void)lock->Release(OwnContext(context.actor, context.correlation_id));
+  (void)lock->Release(context.ForCleanUp());
   const std::string lost_because = lock->lost_because();
   if (!done || lost_because.empty()) return done;
   return Fail(

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <deque>
+#include <span>
 #include <utility>
 
 #include "base/text.h"
+#include "rules/locks.h"
+#include "store/commit_one.h"
 
 namespace holdfast::store {
 namespace {
@@ -15,10 +18,6 @@ using base::MutexLock;
 
 // A process is taken for dead after two seconds of silence: it speaks four times in that time.
 constexpr auto kKeepAlive = std::chrono::milliseconds(500);
-
-std::vector<std::string> NamesOf(const AcquireLock& request) {
-  return request.names.empty() ? std::vector<std::string>{request.name} : request.names;
-}
 
 /// A commit of one operation, and its outcome.
 void CommitLockOperation(engine::Engine& engine, const Context& context, Operation operation,
@@ -37,14 +36,6 @@ void CommitLockOperation(engine::Engine& engine, const Context& context, Operati
                 });
 }
 
-/// What goes on after the caller has given up does so under a context of its own.
-Context Detached(const Context& context) {
-  Context detached;
-  detached.actor = context.actor;
-  detached.correlation_id = context.correlation_id;
-  return detached;
-}
-
 Error Stopped() {
   return {ErrorCode::kCancelled, "the context was cancelled while waiting for a lock", {}};
 }
@@ -54,8 +45,7 @@ Error Stopped() {
 void LockWaiters::Acquire(const Context& context, AcquireLock request, AcquireDone done) {
   auto waiter = std::make_shared<Waiter>();
   waiter->context = context;
-  waiter->asked = std::chrono::steady_clock::now();
-  waiter->deadline = waiter->asked + *request.wait;
+  waiter->deadline = std::chrono::steady_clock::now() + *request.wait;
   if (context.deadline) waiter->deadline = std::min(waiter->deadline, *context.deadline);
   waiter->request = std::move(request);
   waiter->done = std::move(done);
@@ -81,7 +71,7 @@ void LockWaiters::Acquire(const Context& context, AcquireLock request, AcquireDo
 
 void LockWaiters::Try(const WaiterPtr& waiter) {
   // Once in line, its place is given up by leaving and in no other way.
-  Context context = waiter->ticket == 0 ? waiter->context : Detached(waiter->context);
+  Context context = waiter->ticket == 0 ? waiter->context : waiter->context.ForCleanUp();
   CommitLockOperation(
       engine_, context,
       AwaitLock{.request = waiter->request,
@@ -97,8 +87,9 @@ void LockWaiters::OnTried(const WaiterPtr& waiter, Result<LockOutcome> result) {
   {
     MutexLock lock(mutex_);
     // A look that failed is no answer: the place in line is still there.
-    if (!result && waiter->ticket != 0)
+    if (!result && waiter->ticket != 0) {
       result = LockOutcome{.ticket = waiter->ticket, .deadline = waiter->place_until};
+    }
     const bool is_over = !result || result->ticket == 0;
     if (is_over) {
       if (!Remove(waiter)) return;
@@ -251,8 +242,10 @@ void LockWaiters::End(std::int64_t id, Error why) {
 }
 
 void LockWaiters::Leave(const WaiterPtr& waiter) {
+  const std::span<const std::string> names = rules::NamesOf(waiter->request);
   CommitLockOperation(
-      engine_, Detached(waiter->context), LeaveLock{NamesOf(waiter->request), waiter->ticket},
+      engine_, waiter->context.ForCleanUp(),
+      LeaveLock{{names.begin(), names.end()}, waiter->ticket},
       [this, waiter](Result<LockOutcome> result) { OnLeft(waiter, std::move(result)); });
 }
 
@@ -350,11 +343,7 @@ void LockWaiters::GiveBack(const WaiterPtr& waiter, const std::vector<LockGrant>
 
 void LockWaiters::Release(const WaiterPtr& waiter, const std::vector<LockGrant>& grants,
                           CommitDone done) {
-  std::vector<Batch> batches(1);
-  for (const LockGrant& grant : grants) {
-    batches[0].operations.emplace_back(ReleaseLock{grant.name, grant.token});
-  }
-  engine_.Commit(Detached(waiter->context), std::move(batches), std::move(done));
+  engine_.Commit(waiter->context.ForCleanUp(), ReleaseEach(grants), std::move(done));
 }
 
 void LockWaiters::Refuse(const WaiterPtr& waiter, Error error) {
@@ -365,12 +354,11 @@ void LockWaiters::Refuse(const WaiterPtr& waiter, Error error) {
 
 Error LockWaiters::TimedOut(const Waiter& waiter, Duration remaining) {
   if (waiter.ending && waiter.ending->code != ErrorCode::kBusy) return *waiter.ending;
-  const std::vector<std::string> names = NamesOf(waiter.request);
-  std::string what = names.size() == 1 ? fmt::format("lock {} was", names.front())
-                     : waiter.request.policy == LockPolicy::kAny
-                         ? fmt::format("none of {} locks was", names.size())
-                         : fmt::format("{} locks were not all", names.size());
-  if (names.size() == 1) what += " not";
+  const std::span<const std::string> names = rules::NamesOf(waiter.request);
+  const std::string what = names.size() == 1 ? fmt::format("lock {} was not", names.front())
+                           : waiter.request.policy == LockPolicy::kAny
+                               ? fmt::format("none of {} locks was", names.size())
+                               : fmt::format("{} locks were not all", names.size());
   Error error{ErrorCode::kBusy,
               fmt::format("{} free within {}", what, base::FormatDuration(*waiter.request.wait)),
               {}};

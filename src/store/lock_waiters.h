@@ -63,7 +63,6 @@ class LockWaiters {
     Context context;
     AcquireLock request;
     AcquireDone done;
-    SteadyTime asked;
     SteadyTime deadline;
     State state = State::kTrying;
     std::int64_t ticket = 0;

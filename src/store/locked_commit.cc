@@ -7,6 +7,7 @@
 
 #include "holdfast/time.h"
 #include "rules/limits.h"
+#include "store/commit_one.h"
 
 namespace holdfast::store {
 namespace {
@@ -68,14 +69,7 @@ class LockedCommit : public std::enable_shared_from_this<LockedCommit> {
 
   void GiveUp(Error error) {
     if (batch_.held.empty()) return done_(std::unexpected(std::move(error)));
-    std::vector<Batch> batches(1);
-    for (const LockGuard& held : batch_.held) {
-      batches[0].operations.emplace_back(ReleaseLock{held.name, held.token});
-    }
-    Context context;  // what stopped the batch must not stop the giving back
-    context.actor = context_.actor;
-    context.correlation_id = context_.correlation_id;
-    engine_.Commit(context, std::move(batches),
+    engine_.Commit(context_.ForCleanUp(), ReleaseEach(batch_.held),
                    [self = shared_from_this(), error = std::move(error)](const auto&) mutable {
                      self->done_(std::unexpected(std::move(error)));
                    });

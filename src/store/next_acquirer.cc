@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "store/commit_one.h"
 
 namespace holdfast::store {
 namespace {
@@ -78,12 +79,7 @@ void NextAcquirer::OnGrant(LockGrant grant) {
 }
 
 void NextAcquirer::GiveBack(const LockGrant& grant, std::function<void()> next) {
-  Context context;  // the caller's may be over
-  context.actor = context_.actor;
-  context.correlation_id = context_.correlation_id;
-  std::vector<Batch> batches(1);
-  batches[0].operations.emplace_back(ReleaseLock{grant.name, grant.token});
-  store_.CommitAsync(context, std::move(batches),
+  store_.CommitAsync(context_.ForCleanUp(), ReleaseEach(std::vector{grant}),
                      [next = std::move(next)](const std::vector<Result<Receipt>>&) { next(); });
 }
 

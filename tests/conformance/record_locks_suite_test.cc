@@ -134,6 +134,39 @@ TEST_P(RecordLocks, LOCK_2_ABatchThatWaitedForNothingLeavesNothingBehind) {
   EXPECT_EQ(StatusOf("seat", "1A"), "free");
 }
 
+TEST_P(RecordLocks, LOCK_2_ABatchThatLostOneOfItsLocksGivesTheOthersBack) {
+  std::vector<LockGrant> grants;
+  Batch all{.wait = minutes(2)};
+  for (const char* id : {"1A", "1B", "1C"}) {
+    Make("seat", id);
+    grants.push_back(Take(LockNameOf({"seat", id})));
+    all.operations.emplace_back(TransitionRecord{{"seat", id}, "booked"});
+  }
+  std::stop_source stop;
+  auto waiting = std::async(std::launch::async,
+                            [&] { return store().Commit({.stop = stop.get_token()}, all); });
+  for (std::size_t i : {0, 1}) {
+    AwaitInLine(grants[i].name, 1);
+    Must(Release(grants[i]));
+  }
+  AwaitInLine(grants[2].name, 1);
+  Must(store().Break({}, {grants[0].name, "test"}));
+  ASSERT_THAT(Look(grants[1].name).holders, SizeIs(1));
+  stop.request_stop();
+  EXPECT_THAT(waiting.get(), StatusIs(ErrorCode::kCancelled));
+  AwaitTrue([&] { return Look(grants[1].name).holders.empty(); });
+}
+
+TEST_P(RecordLocks, LOCK_8_WhatABatchHoldsIsForTheStoreToSay) {
+  Make("seat", "1A");
+  LockGrant grant = Lock1A();
+  Batch batch{.operations = {TransitionRecord{{"seat", "1A"}, "booked"}},
+              .held = {{grant.name, grant.token}}};
+  EXPECT_THAT(store().Commit({}, batch),
+              StatusIs(ErrorCode::kInvalidArgument, HasSubstr("held is set by the store")));
+  EXPECT_THAT(Look(grant.name).holders, SizeIs(1));
+}
+
 TEST_P(RecordLocks, IDEM_1_ABatchThatWaitedIsFoundAgainByItsKey) {
   Make("seat", "1A");
   LockGrant grant = Lock1A();

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -200,6 +201,28 @@ std::vector<std::string> CliTest::Command(std::vector<std::string> arguments) co
 
 Ended CliTest::Holdfast(std::vector<std::string> arguments, const std::string& input) {
   return Process(Command(std::move(arguments)), input).Wait();
+}
+
+Ended CliTest::Done(std::vector<std::string> arguments, const std::string& input) {
+  SCOPED_TRACE(::testing::PrintToString(arguments));
+  arguments.insert(arguments.begin(), {"-o", "json"});
+  Ended ended = Holdfast(std::move(arguments), input);
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  return ended;
+}
+
+std::string CliTest::Field(const std::string& pointer, std::vector<std::string> arguments) {
+  return Json(Done(std::move(arguments)).out).At(pointer);
+}
+
+void CliTest::ExpectRefused(std::vector<std::string> arguments, int exit_code,
+                            const std::string& code, const std::string& names) {
+  SCOPED_TRACE(::testing::PrintToString(arguments).substr(0, 300));
+  Ended ended = Holdfast(std::move(arguments));
+  EXPECT_EQ(ended.exit_code, exit_code);
+  EXPECT_THAT(ended.err, ::testing::StartsWith("holdfast: " + code + ": "));
+  EXPECT_THAT(ended.err, ::testing::HasSubstr(names));
+  EXPECT_EQ(ended.out, "");
 }
 
 std::string CliTest::Push(std::vector<std::string> arguments) {

@@ -96,6 +96,13 @@ class CliTest : public ::testing::Test {
   /// holdfast with these arguments on this test's store.
   Ended Holdfast(std::vector<std::string> arguments, const std::string& input = {});
   std::vector<std::string> Command(std::vector<std::string> arguments) const;
+  /// Runs it with -o json and expects it to succeed.
+  Ended Done(std::vector<std::string> arguments, const std::string& input = {});
+  /// One member of what such a command prints, by JSON pointer.
+  std::string Field(const std::string& pointer, std::vector<std::string> arguments);
+  /// Runs it and expects an error with this code, whose message has `names` in it.
+  void ExpectRefused(std::vector<std::string> arguments, int exit_code, const std::string& code,
+                     const std::string& names);
   /// Adds a job, returns its id.
   std::string Push(std::vector<std::string> arguments);
   /// One field of a job, by JSON pointer: JobField("7", "/state").

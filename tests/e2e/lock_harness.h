@@ -21,27 +21,6 @@ class LockCliTest : public CliTest, public ::testing::WithParamInterface<std::st
   }
   bool is_served() const { return GetParam() == "server"; }
 
-  /// Runs it with -o json and expects it to succeed.
-  Ended Done(std::vector<std::string> arguments, const std::string& input = {}) {
-    SCOPED_TRACE(::testing::PrintToString(arguments));
-    arguments.insert(arguments.begin(), {"-o", "json"});
-    Ended ended = Holdfast(std::move(arguments), input);
-    EXPECT_EQ(ended.exit_code, 0) << ended.err;
-    return ended;
-  }
-  /// One member of what such a command prints.
-  std::string Field(const std::string& pointer, std::vector<std::string> arguments) {
-    return Json(Done(std::move(arguments)).out).At(pointer);
-  }
-  void ExpectRefused(std::vector<std::string> arguments, int exit_code, const std::string& code,
-                     const std::string& names) {
-    SCOPED_TRACE(::testing::PrintToString(arguments).substr(0, 300));
-    Ended ended = Holdfast(std::move(arguments));
-    EXPECT_EQ(ended.exit_code, exit_code);
-    EXPECT_THAT(ended.err, ::testing::StartsWith("holdfast: " + code + ": "));
-    EXPECT_THAT(ended.err, ::testing::HasSubstr(names));
-    EXPECT_EQ(ended.out, "");
-  }
   /// The token.
   std::string Acquire(const std::string& name, std::vector<std::string> options = {}) {
     std::vector<std::string> arguments = {"lock", "acquire", name, "--ttl", "10m"};

@@ -42,27 +42,6 @@ class RecordsCli : public CliTest {
     Ended applied = Holdfast({"kind", "apply", folder_.Write(kind + ".json", rules)});
     EXPECT_EQ(applied.exit_code, 0) << applied.err;
   }
-  /// Runs it with -o json and expects it to succeed.
-  Ended Done(std::vector<std::string> arguments, const std::string& input = {}) {
-    SCOPED_TRACE(::testing::PrintToString(arguments));
-    arguments.insert(arguments.begin(), {"-o", "json"});
-    Ended ended = Holdfast(std::move(arguments), input);
-    EXPECT_EQ(ended.exit_code, 0) << ended.err;
-    return ended;
-  }
-  /// One member of what such a command prints.
-  std::string Field(const std::string& pointer, std::vector<std::string> arguments) {
-    return Json(Done(std::move(arguments)).out).At(pointer);
-  }
-  void ExpectRefused(std::vector<std::string> arguments, int exit_code, const std::string& code,
-                     const std::string& names) {
-    SCOPED_TRACE(::testing::PrintToString(arguments));
-    Ended ended = Holdfast(std::move(arguments));
-    EXPECT_EQ(ended.exit_code, exit_code);
-    EXPECT_THAT(ended.err, StartsWith("holdfast: " + code + ": "));
-    EXPECT_THAT(ended.err, HasSubstr(names));
-    EXPECT_EQ(ended.out, "");
-  }
   std::string Balance(const std::string& id) {
     return Field("/data/balance", {"record", "get", "account", id});
   }
