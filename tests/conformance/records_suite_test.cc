@@ -43,6 +43,13 @@ TEST_P(Records, REC_1_AChosenIdNeverMeetsOneThatIsThere) {
 }
 
 TEST_P(Records, REC_2_AnAnswerBeyondAllMeasureIsRefused) {
+  // One thread writes 72 MB byte by byte, the same for all stores. The thread sanitizer needs ten
+  // seconds for that, more than a busy machine answers over HTTP within the deadline: SQLite alone
+  // stands there for all stores.
+  const engine::Traits& traits = GetParam().traits;
+  if (Scaled(100) < 100 && (traits.is_remote || !traits.survives_process_kill)) {
+    GTEST_SKIP() << "small runs try this on SQLite";
+  }
   Make("note", "a", R"({"n":0,"s":")" + std::string(900'000, 'x') + R"("})");
   std::vector<Operation> operations(80, IncrementRecord{{"note", "a"}, "/n"});
   EXPECT_THAT(Commit(std::move(operations)),
