@@ -12,24 +12,41 @@ constexpr engine::Traits kMemory{.name = "memory"};
 constexpr engine::Traits kSqlite{
     .name = "sqlite", .survives_process_kill = true, .shared_between_processes = true};
 
-engine::Traits Behind(engine::Traits traits) {
-  traits.name = "http";
-  traits.is_remote = true;
-  return traits;
+// What these suites check does not depend on how long an fsync takes; tests/crash uses disks.
+const std::vector<Variant>& Engines() {
+  static const std::vector<Variant> engines = {{"memory", kMemory, PlaceInMemory},
+                                               {"sqlite", kSqlite, PlaceInFile}};
+  return engines;
+}
+
+Variant BehindServer(Variant variant) {
+  variant.name = "http_over_" + variant.name;
+  variant.traits.name = "http";
+  variant.traits.is_remote = true;
+  return variant;
 }
 
 }  // namespace
 
 const std::vector<Variant>& AllVariants() {
-  static const std::vector<Variant> variants = {{"memory", kMemory},
-                                                {"sqlite", kSqlite},
-                                                {"http_over_memory", Behind(kMemory)},
-                                                {"http_over_sqlite", Behind(kSqlite)}};
+  static const std::vector<Variant> variants = [] {
+    std::vector<Variant> all = Engines();
+    for (const Variant& engine : Engines()) all.push_back(BehindServer(engine));
+    return all;
+  }();
   return variants;
 }
 
 const std::vector<Variant>& EmbeddedVariants() {
-  static const std::vector<Variant> variants = {{"memory", kMemory}, {"sqlite", kSqlite}};
+  return Engines();
+}
+
+const std::vector<Variant>& SharedVariants() {
+  static const std::vector<Variant> variants = [] {
+    std::vector<Variant> shared = Engines();
+    std::erase_if(shared, [](const Variant& v) { return !v.traits.shared_between_processes; });
+    return shared;
+  }();
   return variants;
 }
 
@@ -47,7 +64,8 @@ struct EngineFixture::Server {
   net::HttpServer server;
 };
 
-EngineFixture::EngineFixture(const Variant& variant) : variant_(variant) {
+EngineFixture::EngineFixture(const Variant& variant)
+    : variant_(variant), place_(variant.make_place()) {
   Open();
 }
 
@@ -55,8 +73,7 @@ EngineFixture::~EngineFixture() = default;
 
 void EngineFixture::Open() {
   const StoreOptions options{.clock = &clock_, .maintain = false};
-  owned_ = Must(
-      OpenStore(variant_.traits.survives_process_kill ? "sqlite:" + file() : "memory:", options));
+  owned_ = Must(OpenStore(url(), options));
   backing_ = store_ = owned_.get();
   if (!variant_.traits.is_remote) return;
   server_ = std::make_unique<Server>(*owned_);

@@ -9,8 +9,8 @@
 
 #include "engine/engine.h"
 #include "holdfast/holdfast.h"
-#include "testing/environment.h"
 #include "testing/fake_clock.h"
+#include "testing/store_place.h"
 
 namespace holdfast::testing {
 
@@ -18,6 +18,7 @@ namespace holdfast::testing {
 struct Variant {
   std::string name;  ///< for the names of tests only
   engine::Traits traits;
+  std::unique_ptr<StorePlace> (*make_place)() = nullptr;  ///< where the engine keeps it
 };
 inline void PrintTo(const Variant& variant, std::ostream* out) {
   *out << variant.name;
@@ -26,6 +27,8 @@ inline void PrintTo(const Variant& variant, std::ostream* out) {
 const std::vector<Variant>& AllVariants();
 /// Those without a server between.
 const std::vector<Variant>& EmbeddedVariants();
+/// Those of the embedded ones that several processes may open at once.
+const std::vector<Variant>& SharedVariants();
 
 /// A fresh store of a variant, under a clock that only the test moves, without maintenance of its
 /// own.
@@ -40,8 +43,8 @@ class EngineFixture {
   Store& backing() { return *backing_; }
   FakeClock& clock() { return clock_; }
   const engine::Traits& traits() const { return variant_.traits; }
-  /// The database; only where the store survives its process.
-  std::string file() const { return dir_.File("store.db"); }
+  /// Of the store that owns the engine. What survives its process can be opened with it, too.
+  const std::string& url() const { return place_->url(); }
 
   /// Closes and opens again what survives it (traits().survives_process_kill).
   void Reopen();
@@ -55,8 +58,7 @@ class EngineFixture {
   void Open();
 
   const Variant variant_;
-  // What these suites check does not depend on how long an fsync takes; tests/crash uses disks.
-  TempDir dir_{TempDir::Where::kMemory};
+  const std::unique_ptr<StorePlace> place_;
   FakeClock clock_;
   std::unique_ptr<Store> owned_;    // of the engine
   std::unique_ptr<Server> server_;  // over owned_

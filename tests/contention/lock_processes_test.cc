@@ -1,5 +1,5 @@
-// Locks between processes on one file, without a server: the holder that was stopped, the waiter
-// that died, the line that spans processes.
+// Locks between processes on one store, without a server of ours: the holder that was stopped, the
+// waiter that died, the line that spans processes.
 #include <chrono>
 #include <fstream>
 #include <memory>
@@ -7,23 +7,21 @@
 
 #include "testing/environment.h"
 #include "testing/helper_process.h"
-#include "testing/matchers.h"
+#include "testing/store_suite.h"
 
 namespace holdfast::testing {
 namespace {
 
-using std::chrono::minutes;
-using std::chrono::seconds;
-
-class LockProcesses : public ::testing::Test {
+class LockProcesses : public ::testing::TestWithParam<Variant> {
  protected:
-  LockProcesses() : store_(Must(OpenStore("sqlite:" + file_))) {
+  LockProcesses() : store_(Must(OpenStore(url()))) {
     Must(store_->Apply({}, ApplyKind{.name = "account", .rules = "{}"}));
     Must(store_->Create({}, CreateRecord{.kind = "account", .id = "a", .data = R"({"n":0})"}));
   }
+  const std::string& url() const { return place_->url(); }
   std::unique_ptr<HelperProcess> Start(const std::string& helper,
                                        std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), file_);
+    arguments.insert(arguments.begin(), url());
     return std::make_unique<HelperProcess>(helper, arguments);
   }
   LockGrant Take(const std::string& owner, Duration wait = minutes(2)) {
@@ -55,22 +53,22 @@ class LockProcesses : public ::testing::Test {
   }
 
   TempDir dir_;
-  const std::string file_ = dir_.File("store.db");
+  const std::unique_ptr<StorePlace> place_ = GetParam().make_place();
   std::unique_ptr<Store> store_;
 };
 
-TEST_F(LockProcesses, LOCK_8_AHolderThatWasStoppedPastItsLeaseIsFenced) {
+TEST_P(LockProcesses, LOCK_8_AHolderThatWasStoppedPastItsLeaseIsFenced) {
   EXPECT_EQ(StaleHolderWrites("guarded"), "fenced");
   EXPECT_EQ(Data(), R"({"n":1})");
 }
 
 // What the guard is for: without it the same course of events does the damage.
-TEST_F(LockProcesses, LOCK_8_WithoutTheGuardTheStoppedHolderDoesDamage) {
+TEST_P(LockProcesses, LOCK_8_WithoutTheGuardTheStoppedHolderDoesDamage) {
   EXPECT_EQ(StaleHolderWrites("unguarded"), "ok");
   EXPECT_EQ(Data(), R"({"n":101})");
 }
 
-TEST_F(LockProcesses, LOCK_2_AWaiterThatDiesDelaysTheNextByTwoSecondsAtMost) {
+TEST_P(LockProcesses, LOCK_2_AWaiterThatDiesDelaysTheNextByTwoSecondsAtMost) {
   LockGrant first = Take("first");
   auto dead = Start("lock_wait", {"l", "dead"});
   EXPECT_EQ(dead->ReadLine(), "waiting");
@@ -89,7 +87,7 @@ TEST_F(LockProcesses, LOCK_2_AWaiterThatDiesDelaysTheNextByTwoSecondsAtMost) {
   EXPECT_LT(took, seconds(4));
 }
 
-TEST_F(LockProcesses, LOCK_2_TheLineSpansProcesses) {
+TEST_P(LockProcesses, LOCK_2_TheLineSpansProcesses) {
   LockGrant first = Take("first");
   auto second = Start("lock_wait", {"l", "second"});
   AwaitInLine(1);
@@ -107,7 +105,7 @@ TEST_F(LockProcesses, LOCK_2_TheLineSpansProcesses) {
   Must(store_->Break({}, {"l", "its process is dead", token}));
 }
 
-TEST_F(LockProcesses, LOCK_1_FourProcessesCountExactly) {
+TEST_P(LockProcesses, LOCK_1_FourProcessesCountExactly) {
   const int each = Scaled(50, 10);
   const std::string tally = dir_.File("tally");
   std::vector<std::unique_ptr<HelperProcess>> helpers;
@@ -126,7 +124,7 @@ TEST_F(LockProcesses, LOCK_1_FourProcessesCountExactly) {
   EXPECT_EQ(number, 4 * each);
 }
 
-TEST_F(LockProcesses, LOCK_4_AProcessThatIsKilledAndRestartedHonoursLeases) {
+TEST_P(LockProcesses, LOCK_4_AProcessThatIsKilledAndRestartedHonoursLeases) {
   auto holder = Start("lock_wait", {"l", "holder"});
   EXPECT_EQ(holder->ReadLine(), "waiting");
   Token token = std::stoll(holder->ReadLine().value());
@@ -137,7 +135,7 @@ TEST_F(LockProcesses, LOCK_4_AProcessThatIsKilledAndRestartedHonoursLeases) {
     (*process)->Wait();
   }
   store_.reset();
-  store_ = Must(OpenStore("sqlite:" + file_));
+  store_ = Must(OpenStore(url()));
   Lock lock = Must(store_->GetLock({}, "l"));
   ASSERT_EQ(lock.holders.size(), 1U);
   EXPECT_EQ(lock.holders[0].token, token);
@@ -147,6 +145,8 @@ TEST_F(LockProcesses, LOCK_4_AProcessThatIsKilledAndRestartedHonoursLeases) {
   EXPECT_GT(Must(store_->Acquire({}, {.name = "m", .owner = "new"})).front().token, token);
   EXPECT_THAT(store_->Renew({}, {"l", token}), IsOk());
 }
+
+INSTANTIATE_TEST_SUITE_P(Stores, LockProcesses, ::testing::ValuesIn(SharedVariants()), VariantName);
 
 }  // namespace
 }  // namespace holdfast::testing

@@ -10,8 +10,8 @@
 namespace holdfast::testing {
 namespace {
 
-std::unique_ptr<Store> Open(const std::string& file) {
-  return Must(OpenStore("sqlite:" + file));
+std::unique_ptr<Store> Open(const std::string& url, const StoreOptions& options = {}) {
+  return Must(OpenStore(url, options));
 }
 
 }  // namespace
@@ -31,7 +31,7 @@ int RunDrainer(const std::vector<std::string>& arguments) {
 int RunHolder(const std::vector<std::string>& arguments) {
   // Without maintenance, so that it is never stopped within a transaction: whoever is, keeps all
   // other processes from writing for as long.
-  std::unique_ptr<Store> store = Must(OpenStore("sqlite:" + arguments.at(0), {.maintain = false}));
+  std::unique_ptr<Store> store = Open(arguments.at(0), {.maintain = false});
   std::vector<Job> jobs = Must(store->Claim(
       {}, {.worker = "holder", .lease = std::chrono::milliseconds(std::stoi(arguments.at(1)))}));
   std::cout << jobs.at(0).id << ' ' << jobs.at(0).token << std::endl;
@@ -53,7 +53,7 @@ int RunWaiter(const std::vector<std::string>& arguments) {
 
 int RunLocker(const std::vector<std::string>& arguments) {
   // Without maintenance, for the reason given above.
-  std::unique_ptr<Store> store = Must(OpenStore("sqlite:" + arguments.at(0), {.maintain = false}));
+  std::unique_ptr<Store> store = Open(arguments.at(0), {.maintain = false});
   AcquireLock request{.name = arguments.at(1),
                       .owner = "locker",
                       .ttl = std::chrono::milliseconds(std::stoi(arguments.at(2)))};

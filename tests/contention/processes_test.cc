@@ -1,5 +1,5 @@
-// Several processes on one file, without a server: the same guarantees, and a process that was
-// stopped past its lease does no damage when it goes on.
+// Several processes on one store, without a server of ours: the same guarantees, and a process that
+// was stopped past its lease does no damage when it goes on.
 #include <memory>
 #include <set>
 #include <sstream>
@@ -8,31 +8,32 @@
 #include "testing/environment.h"
 #include "testing/helper_process.h"
 #include "testing/store_checks.h"
+#include "testing/store_suite.h"
 
 namespace holdfast::testing {
 namespace {
 
-class Processes : public ::testing::Test {
+class Processes : public ::testing::TestWithParam<Variant> {
  protected:
-  Processes() : store_(Must(OpenStore("sqlite:" + file_))) {}
+  Processes() : store_(Must(OpenStore(url()))) {}
 
   void Push(int count) {
     Batch batch;
     for (int i = 0; i < count; ++i) batch.operations.push_back(EnqueueJob{{.kind = "k"}});
     Must(store_->Commit({}, std::move(batch)));
   }
+  const std::string& url() const { return place_->url(); }
   std::unique_ptr<HelperProcess> Start(const std::string& helper,
                                        std::vector<std::string> arguments = {}) {
-    arguments.insert(arguments.begin(), file_);
+    arguments.insert(arguments.begin(), url());
     return std::make_unique<HelperProcess>(helper, arguments);
   }
 
-  TempDir dir_;
-  const std::string file_ = dir_.File("store.db");
+  const std::unique_ptr<StorePlace> place_ = GetParam().make_place();
   std::unique_ptr<Store> store_;
 };
 
-TEST_F(Processes, JOB_3_FourProcessesDrainOneFileAndEachJobIsDoneOnce) {
+TEST_P(Processes, JOB_3_FourProcessesDrainOneStoreAndEachJobIsDoneOnce) {
   const int count = Scaled(2'000);
   for (int left = count; left > 0; left -= 1'000) Push(std::min(left, 1'000));
   std::vector<std::unique_ptr<HelperProcess>> helpers;
@@ -58,7 +59,7 @@ TEST_F(Processes, JOB_3_FourProcessesDrainOneFileAndEachJobIsDoneOnce) {
   ExpectCountsToBeExact(*store_);
 }
 
-TEST_F(Processes, JOB_5_AProcessThatWasStoppedPastItsLeaseIsFenced) {
+TEST_P(Processes, JOB_5_AProcessThatWasStoppedPastItsLeaseIsFenced) {
   Push(1);
   auto stalled = Start("hold", {"200"});
   std::istringstream words(stalled->ReadLine().value());
@@ -79,7 +80,7 @@ TEST_F(Processes, JOB_5_AProcessThatWasStoppedPastItsLeaseIsFenced) {
   EXPECT_EQ(Must(store_->GetJob({}, id))->result, "\"right\"");
 }
 
-TEST_F(Processes, JOB_5_AProcessThatIsKilledLosesItsJobToAnother) {
+TEST_P(Processes, JOB_5_AProcessThatIsKilledLosesItsJobToAnother) {
   Push(1);
   auto killed = Start("hold", {"200"});
   ASSERT_TRUE(killed->ReadLine().has_value());
@@ -92,7 +93,7 @@ TEST_F(Processes, JOB_5_AProcessThatIsKilledLosesItsJobToAnother) {
   EXPECT_EQ(taken[0].errors.at(0).message, "lease_expired");
 }
 
-TEST_F(Processes, JOB_3_AClaimThatWaitsSeesAJobOfAnotherProcess) {
+TEST_P(Processes, JOB_3_AClaimThatWaitsSeesAJobOfAnotherProcess) {
   auto waiter = Start("wait");
   EXPECT_EQ(waiter->ReadLine(), "waiting");
   // Whether it has parked by now or not: it must get the job.
@@ -101,7 +102,7 @@ TEST_F(Processes, JOB_3_AClaimThatWaitsSeesAJobOfAnotherProcess) {
   EXPECT_EQ(waiter->Wait(), 0);
 }
 
-TEST_F(Processes, IDEM_1_EqualRequestsOfFourProcessesExecuteOnce) {
+TEST_P(Processes, IDEM_1_EqualRequestsOfFourProcessesExecuteOnce) {
   const int keys = Scaled(50, 5);
   std::vector<std::unique_ptr<HelperProcess>> helpers;
   for (int i = 0; i < 4; ++i) helpers.push_back(Start("duplicate", {std::to_string(keys)}));
@@ -116,6 +117,8 @@ TEST_F(Processes, IDEM_1_EqualRequestsOfFourProcessesExecuteOnce) {
   }
   EXPECT_EQ(ListAllJobs(*store_).size(), static_cast<std::size_t>(keys));
 }
+
+INSTANTIATE_TEST_SUITE_P(Stores, Processes, ::testing::ValuesIn(SharedVariants()), VariantName);
 
 }  // namespace
 }  // namespace holdfast::testing

@@ -1,4 +1,4 @@
-// SIGKILL under load, again and again on one file: whatever was acknowledged is there, nothing is
+// SIGKILL under load, again and again on one store: whatever was acknowledged is there, nothing is
 // done twice, and tokens never go back.
 #include <sqlite3.h>
 
@@ -9,18 +9,20 @@
 #include "testing/environment.h"
 #include "testing/helper_process.h"
 #include "testing/store_checks.h"
+#include "testing/store_place.h"
 
 namespace holdfast::testing {
 namespace {
 
-constexpr int kRounds = 15;  // each, on a disk and in memory
+constexpr int kRounds = 15;  // in each place
 
 int Rounds() {
   const char* text = std::getenv("HOLDFAST_CRASH_ROUNDS");
   return text != nullptr ? std::atoi(text) : Scaled(kRounds, 5);
 }
 
-std::string CheckIntegrity(const std::string& file) {
+void CheckFile(const std::string& url) {
+  const std::string file = url.substr(url.find(':') + 1);
   sqlite3* db = nullptr;
   std::string answer = "cannot open";
   if (sqlite3_open(file.c_str(), &db) == SQLITE_OK) {
@@ -33,12 +35,23 @@ std::string CheckIntegrity(const std::string& file) {
     }
   }
   sqlite3_close(db);
-  return answer;
+  EXPECT_EQ(answer, "ok");
 }
 
-class Kills : public ::testing::TestWithParam<TempDir::Where> {
+struct Home {
+  std::string name;
+  std::unique_ptr<StorePlace> (*make_place)() = nullptr;
+  /// Once all who used it are dead: waits until nothing of theirs is under way, and looks whether
+  /// what is below the store is whole.
+  void (*check)(const std::string& url) = nullptr;
+};
+void PrintTo(const Home& home, std::ostream* out) {
+  *out << home.name;
+}
+
+class Kills : public ::testing::TestWithParam<Home> {
  protected:
-  /// One or two processes at work on the file, killed at a random moment: sometimes before they
+  /// One or two processes at work on the store, killed at a random moment: sometimes before they
   /// have opened it.
   void RunAndKill(int round) {
     std::vector<std::unique_ptr<HelperProcess>> processes;
@@ -47,8 +60,8 @@ class Kills : public ::testing::TestWithParam<TempDir::Where> {
       std::string name = "r" + std::to_string(round) + "-" + std::to_string(i);
       journals.push_back(dir_.File(name + ".journal"));
       processes.push_back(std::make_unique<HelperProcess>(
-          "load",
-          std::vector<std::string>{file_, journals.back(), std::to_string(random_()), name}));
+          "load", std::vector<std::string>{place_->url(), journals.back(),
+                                           std::to_string(random_()), name}));
       if (random_() % 5 != 0) {
         EXPECT_EQ(processes.back()->ReadLine(), "ready");
       }
@@ -63,8 +76,9 @@ class Kills : public ::testing::TestWithParam<TempDir::Where> {
   }
 
   void Verify() {
-    ASSERT_EQ(CheckIntegrity(file_), "ok");
-    std::unique_ptr<Store> store = Must(OpenStore("sqlite:" + file_, {.maintain = false}));
+    GetParam().check(place_->url());
+    ASSERT_FALSE(HasFailure());
+    std::unique_ptr<Store> store = Must(OpenStore(place_->url(), {.maintain = false}));
     ASSERT_THAT(store->CheckHealth(), IsOk());
     Must(store->Commit({}, LoadSetUp()));
     RetryKeyed(*store);
@@ -164,9 +178,8 @@ class Kills : public ::testing::TestWithParam<TempDir::Where> {
     }
   }
 
-  // On a disk most of the time goes to fsync; in memory the kill hits everything else.
-  TempDir dir_{GetParam()};
-  const std::string file_ = dir_.File("store.db");
+  const std::unique_ptr<StorePlace> place_ = GetParam().make_place();
+  TempDir dir_{TempDir::Where::kMemory};  // of the journals
   std::mt19937_64 random_{PrintedSeed()};
   Journal journal_;
   std::set<Token> tokens_;
@@ -187,11 +200,11 @@ TEST_P(Kills, NothingAcknowledgedIsLostAndNothingIsDoneTwice) {
   EXPECT_FALSE(journal_.completed.empty()) << "nothing was done: the test has tested nothing";
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Kills,
-                         ::testing::Values(TempDir::Where::kDisk, TempDir::Where::kMemory),
-                         [](const auto& where) {
-                           return where.param == TempDir::Where::kDisk ? "OnDisk" : "InMemory";
-                         });
+// On a disk most of the time goes to fsync; in memory the kill hits everything else.
+INSTANTIATE_TEST_SUITE_P(Places, Kills,
+                         ::testing::Values(Home{"OnDisk", PlaceInFileOnDisk, CheckFile},
+                                           Home{"InMemory", PlaceInFile, CheckFile}),
+                         [](const auto& home) { return home.param.name; });
 
 }  // namespace
 }  // namespace holdfast::testing

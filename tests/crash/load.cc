@@ -147,7 +147,7 @@ Batch LoadSetUp() {
 }
 
 int RunLoad(const std::vector<std::string>& arguments) {
-  auto store = Must(OpenStore("sqlite:" + arguments.at(0)));
+  auto store = Must(OpenStore(arguments.at(0)));
   JournalWriter journal(arguments.at(1));
   Must(store->Commit({}, LoadSetUp()));
   const std::uint64_t seed = std::stoull(arguments.at(2));

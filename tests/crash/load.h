@@ -12,7 +12,7 @@
 
 namespace holdfast::testing {
 
-/// FILE JOURNAL SEED NAME: works until it is killed. Prints "ready" when the store is open.
+/// URL JOURNAL SEED NAME: works until it is killed. Prints "ready" when the store is open.
 int RunLoad(const std::vector<std::string>& arguments);
 
 /// What the journals of all killed processes say. A line is one write to a file, so it survives the
