@@ -19,6 +19,7 @@ struct Variant {
   std::string name;  ///< for the names of tests only
   engine::Traits traits;
   std::unique_ptr<StorePlace> (*make_place)() = nullptr;  ///< where the engine keeps it
+  bool has_dense_tokens = true;  ///< leaves no gaps: its tokens are those of the memory engine
 };
 inline void PrintTo(const Variant& variant, std::ostream* out) {
   *out << variant.name;

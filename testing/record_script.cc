@@ -27,7 +27,8 @@ constexpr Declared kDeclared[] = {
         "nudge":{"params":{"by":{"schema":{"type":"integer"},"default":1}},"steps":[
           {"do":"record.merge","data":{"last":{"$old":"/n"}}},
           {"do":"record.increment","path":"/n","by":{"$param":"by"}},
-          {"do":"job.enqueue","kind":"nudged","queue":"a","if":{"status":["given"]}}]},
+          {"do":"job.enqueue","kind":"nudged","queue":"a","max_attempts":1,
+           "if":{"status":["given"]}}]},
         "tell":{"steps":[{"do":"record.merge","on":"parent","data":{"told":{"$id":true}}}]}}})"},
     {"hall", R"({
       "states":{"initial":"open","transitions":{"open":["shut"],"shut":["open"]},"same":"ignore"},

@@ -55,6 +55,10 @@ JobSpec ScriptWriter::MakeSpec() {
   if (OneIn(4)) spec.delay = milliseconds(Below(60'000));
   if (OneIn(3)) spec.max_attempts = 1 + Below(3);
   if (OneIn(4)) spec.retry = RetryDelay{seconds(Below(9)), 1.5, seconds(30), 0.1 * Below(11)};
+  if (!has_jitter_) {
+    if (!spec.retry) spec.retry = RetryDelay{seconds(1), 2.0, seconds(30)};
+    spec.retry->jitter = 0;
+  }
   if (OneIn(3)) {
     UniqueKey unique{.key = "key " + std::to_string(Below(3)),
                      .on_conflict = static_cast<OnConflict>(Below(3))};

@@ -16,7 +16,9 @@ namespace holdfast::testing {
 /// make equal scripts.
 class ScriptWriter {
  public:
-  explicit ScriptWriter(std::uint64_t seed) : random_(seed) {}
+  /// Without jitter the time of a retry does not depend on the token of the attempt that failed.
+  explicit ScriptWriter(std::uint64_t seed, bool has_jitter = true)
+      : random_(seed), has_jitter_(has_jitter) {}
 
   /// 0 to `bound` - 1.
   int Below(int bound) { return static_cast<int>(random_() % static_cast<std::uint64_t>(bound)); }
@@ -65,6 +67,7 @@ class ScriptWriter {
   Guard MakeRecordGuard();
 
   std::mt19937_64 random_;
+  const bool has_jitter_;
   JobId last_id_ = 0;
   std::map<JobId, std::vector<Token>> tokens_;
   std::map<std::string, std::vector<Token>> lock_tokens_;

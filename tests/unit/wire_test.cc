@@ -504,7 +504,7 @@ TEST(Wire, ACommitThatIsBrokenOffIsRefused) {
            std::string(R"({"guards":[{"x":[}],"operations":[]})"),
            std::string(R"({"operations":[{"x":"y":"do","do":"job.cancel"}]})"),
        }) {
-    EXPECT_THAT(MessageOf(DecodeCommit(text)), testing::HasSubstr("is not valid JSON")) << text;
+    EXPECT_THAT(MessageOf(DecodeCommit(text)), ::testing::HasSubstr("is not valid JSON")) << text;
   }
 }
 
