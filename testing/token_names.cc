@@ -59,6 +59,15 @@ bool TokenNames::Match(const std::string& specification, const std::string& subj
   return true;
 }
 
+std::string TokenNames::Describe() const {
+  std::string text;
+  for (const auto& [specification, subject] : subject_) {
+    text += (text.empty() ? "" : ", ") + std::to_string(specification) + " is " +
+            std::to_string(subject);
+  }
+  return text;
+}
+
 bool TokenNames::Bind(Token specification, Token subject) {
   const auto [known, is_new] = subject_.emplace(specification, subject);
   if (!is_new) return known->second == subject;
@@ -66,6 +75,10 @@ bool TokenNames::Bind(Token specification, Token subject) {
   // One to one and in order with all others if it is with its neighbours.
   if (known != subject_.begin() && std::prev(known)->second >= subject) return false;
   return std::next(known) == subject_.end() || std::next(known)->second > subject;
+}
+
+bool TokenNames::MatchRefusal(const std::string& specification, const std::string& subject) const {
+  return TokenNames(*this).Match(specification, subject);
 }
 
 void TokenNames::Name(Batch& specification, Batch& subject) const {

@@ -20,6 +20,12 @@ class TokenNames {
   /// are, what they tell of names holds from now on; otherwise nothing has changed. Tokens are told
   /// by what stands before them: a JSON member's name, or the words of a message.
   bool Match(const std::string& specification, const std::string& subject);
+  /// The same of a refusal. It may speak of tokens that were taken back with what was refused, and
+  /// that may be given out again: it is held against what is known, and nothing is learnt from it.
+  bool MatchRefusal(const std::string& specification, const std::string& subject) const;
+
+  /// What is known, for a message: "4 is 65537, 5 is 65538".
+  std::string Describe() const;
 
   /// Names the tokens of a batch, made of those of the specification, in terms of each store. A
   /// token that was never seen becomes one that neither will ever give out: a number that is no

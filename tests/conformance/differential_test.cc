@@ -146,7 +146,7 @@ class Duel {
 
   void ExpectMatch(const std::string& expected, const std::string& actual) {
     EXPECT_TRUE(names_.Match(expected, actual))
-        << "expected " << expected << "\ngot      " << actual;
+        << "expected " << expected << "\ngot      " << actual << "\ntokens   " << names_.Describe();
   }
 
   void Commit() {
@@ -179,8 +179,13 @@ class Duel {
   }
 
   void CompareReceipts(const Result<Receipt>& expected, const Result<Receipt>& actual) {
-    ExpectMatch(TextOf(expected), TextOf(actual));
-    if (expected) script_.Learn(*expected);
+    if (expected) {
+      ExpectMatch(TextOf(expected), TextOf(actual));
+      script_.Learn(*expected);
+    } else {
+      EXPECT_TRUE(names_.MatchRefusal(TextOf(expected), TextOf(actual)))
+          << "expected " << TextOf(expected) << "\ngot      " << TextOf(actual);
+    }
   }
 
   void Claim() {

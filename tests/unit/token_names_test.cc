@@ -38,6 +38,15 @@ TEST(TokenNames, TextsThatDoNotMatchTellNothing) {
   EXPECT_TRUE(names.Match(Json(1), Json(11)));
 }
 
+TEST(TokenNames, ARefusalIsCheckedButNothingIsLearntFromIt) {
+  TokenNames names(false);
+  EXPECT_TRUE(names.Match(Json(1), Json(10)));
+  EXPECT_FALSE(names.MatchRefusal("held under token 1", "held under token 11"));
+  EXPECT_FALSE(names.MatchRefusal("held under token 2", "held under token 9"));
+  EXPECT_TRUE(names.MatchRefusal("held under token 2", "held under token 11"));
+  EXPECT_TRUE(names.Match(Json(2), Json(20)));
+}
+
 TEST(TokenNames, EveryOtherNumberIsEqual) {
   TokenNames names(false);
   EXPECT_FALSE(names.Match(R"({"id":"7"})", R"({"id":"8"})"));
