@@ -1,4 +1,4 @@
-// The stores that the suites run against: the memory and sqlite engines, each embedded and behind a
+// The stores that the suites run against: the memory, sqlite and postgres engines, each embedded and behind a
 // real HTTP server in this process. Suites branch on traits, never on a name.
 #pragma once
 

@@ -3,7 +3,7 @@
 
 tidy      who may use whom, sizes, banned constructs, documents
 release   the release build with warnings as errors, and every test there is
-asan      unit, conformance and contention tests under the address and UB sanitizers
+asan      unit, conformance, contention and PostgreSQL tests under the address and UB sanitizers
 fuzz      what strangers can send (batches, patches, rules), mutated for a while, in the same build
 tsan      the tests of asan under the thread sanitizer, after clang's thread-safety analysis of the
           whole library, binary and tests, which fails the build
@@ -25,7 +25,7 @@ import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JOBS = os.cpu_count() or 2
-SUITES = ("unit", "conformance", "contention")  # sanitizers run these
+SUITES = ("unit", "conformance", "contention", "postgres")  # sanitizers run these
 WHOLE = ("crash", "e2e")  # these too run in the release build
 # How many processes run a suite at a time, per core. The tests of contention and crashes mostly
 # wait: for leases, for disks, for each other.

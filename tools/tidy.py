@@ -33,23 +33,27 @@ FOLDERS = {
     "src/engine/sqlite": (
         {"include", "base", "rules", "wire", "seam", "engine/sqlite"},
         {"fmt", "sqlite3", "posix"}),
+    "src/engine/postgres": (
+        {"include", "base", "rules", "wire", "seam", "engine/postgres"},
+        {"fmt", "libpq", "posix"}),
     "src/store": ({"include", "base", "rules", "wire", "seam", "store"}, {"fmt", "posix"}),
     "src/net": ({"include", "base", "net"}, {"boost"}),
     "src/api": (
         {"include", "base", "rules", "wire", "seam", "store", "net", "api"},
         {"fmt", "simdjson", "prometheus", "boost", "posix"}),
     "src/open": (
-        {"include", "base", "api", "engine/memory", "engine/sqlite", "seam", "store", "open"},
+        {"include", "base", "api", "engine/memory", "engine/postgres", "engine/sqlite", "seam",
+         "store", "open"},
         {"fmt"}),
     "src/cli": (
         {"include", "base", "rules", "wire", "store", "net", "api", "open", "cli", "seam",
-         "engine/memory", "engine/sqlite"},
+         "engine/memory", "engine/postgres", "engine/sqlite"},
         {"fmt", "simdjson", "spdlog", "prometheus", "boost", "sqlite3", "cli11", "posix"}),
     # For tests only. Its fixtures open every engine, http over a real server included.
     "testing": (
         {"include", "base", "rules", "seam", "engine/memory", "engine/sqlite", "store", "net",
          "api", "testing"},
-        {"fmt", "gtest", "nlohmann", "sqlite3", "posix"}),
+        {"fmt", "gtest", "libpq", "nlohmann", "sqlite3", "posix"}),
     "tests": ("anything", "anything"),
     "bench": ("anything", "anything"),
     "examples": ({"include", "examples"}, {"fmt", "posix"}),
@@ -57,7 +61,8 @@ FOLDERS = {
 
 LIBRARIES = {
     "boost/": "boost", "fmt/": "fmt", "spdlog/": "spdlog", "simdjson": "simdjson",
-    "openssl/": "openssl", "sqlite3": "sqlite3", "prometheus/": "prometheus", "CLI/": "cli11",
+    "openssl/": "openssl", "sqlite3": "sqlite3", "libpq-fe.h": "libpq",
+    "prometheus/": "prometheus", "CLI/": "cli11",
     "nlohmann/": "nlohmann", "valijson/": "valijson", "gtest/": "gtest", "gmock/": "gtest",
 }
 

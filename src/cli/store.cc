@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "cli/cli.h"
+#include "engine/postgres/postgres_engine.h"
 #include "engine/sqlite/connection.h"
 #include "engine/sqlite/schema.h"
 #include "holdfast/version.h"
@@ -26,24 +27,39 @@ Result<std::int64_t> SchemaOf(const std::string& path) {
   return connection->QueryInteger("PRAGMA user_version");
 }
 
+struct Versions {
+  std::int64_t from = 0;
+  std::int64_t to = 0;
+};
+
+int ShowMigration(const Cli& cli, std::string_view what, Versions schema) {
+  if (cli.globals().output == OutputFormat::kJson) {
+    fmt::print("{{\"from\":{},\"to\":{}}}\n", schema.from, schema.to);
+  } else if (schema.from == schema.to) {
+    fmt::print("{}: schema {} is current\n", what, schema.from);
+  } else {
+    fmt::print("{}: schema {} -> {}\n", what, schema.from, schema.to);
+  }
+  return 0;
+}
+
 Result<int> Migrate(Cli& cli) {
   const std::string& url = cli.globals().store;
+  if (url.starts_with("postgres")) {
+    HF_ASSIGN_OR_RETURN(engine::PostgresMigration done, engine::MigratePostgres(url));
+    return ShowMigration(cli, done.store, {done.from, done.to});
+  }
   if (!url.starts_with(kSqliteScheme)) {
     // Opening tells whether it is a store at all.
     HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
     return Fail(ErrorCode::kInvalidArgument,
-                url + " keeps no schema that can be migrated from here: name the sqlite: file");
+                url +
+                    " keeps no schema that can be migrated from here: name the sqlite: file or the "
+                    "postgres:// database");
   }
   HF_ASSIGN_OR_RETURN(std::int64_t from, SchemaOf(url.substr(kSqliteScheme.size())));
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());  // which migrates
-  if (cli.globals().output == OutputFormat::kJson) {
-    fmt::print("{{\"from\":{},\"to\":{}}}\n", from, engine::kSchemaVersion);
-  } else if (from == engine::kSchemaVersion) {
-    fmt::print("{}: schema {} is current\n", url, from);
-  } else {
-    fmt::print("{}: schema {} -> {}\n", url, from, engine::kSchemaVersion);
-  }
-  return 0;
+  return ShowMigration(cli, url, {from, engine::kSchemaVersion});
 }
 
 Result<int> Version(Cli& cli) {

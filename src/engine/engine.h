@@ -22,6 +22,10 @@ struct Traits {
   std::string_view name;
   bool survives_process_kill = false;     ///< acknowledged commits outlive the process
   bool shared_between_processes = false;  ///< several processes may open one store
+  /// Tokens follow one another without a gap, as long as nothing is refused.
+  bool has_dense_tokens = true;
+  /// Time is that of this machine, and is kept with the data.
+  bool keeps_time = true;
   bool is_remote = false;  ///< a server does the waiting, the maintenance and the recording
 };
 
@@ -43,6 +47,8 @@ class ChangeListener {
  public:
   virtual ~ChangeListener() = default;
   virtual void OnChange(const Change& change) = 0;
+  /// Another process has committed something: whoever waits here should look. Best effort.
+  virtual void OnChangedElsewhere() {}
 };
 
 /// One bounded step of maintenance.

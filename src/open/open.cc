@@ -5,13 +5,15 @@
 #include "api/http_engine.h"
 #include "base/result.h"
 #include "engine/memory/memory_engine.h"
+#include "engine/postgres/postgres_engine.h"
 #include "engine/sqlite/sqlite_engine.h"
 #include "holdfast/store.h"
 
 namespace holdfast {
 namespace {
 
-constexpr std::string_view kForms = "memory:, sqlite:FILE or http://HOST:PORT";
+constexpr std::string_view kForms =
+    "memory:, sqlite:FILE, postgres://HOST/DATABASE or http://HOST:PORT";
 
 /// What a message may show of a URL: not a password.
 std::string_view Shown(std::string_view url) {
@@ -32,9 +34,8 @@ Result<std::unique_ptr<engine::Engine>> OpenEngine(std::string_view url,
     return engine::OpenSqlite(path, options);
   }
   if (url.starts_with("http://")) return api::OpenHttp(url, options);
-  if (url.starts_with("postgres:") || url.starts_with("postgresql:")) {
-    return Fail(ErrorCode::kInvalidArgument,
-                fmt::format("PostgreSQL is not part of this version; a store is {}", kForms));
+  if (url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+    return engine::OpenPostgres(url, options);
   }
   if (url.starts_with("https:")) {
     return Fail(ErrorCode::kInvalidArgument,

@@ -82,7 +82,7 @@ class CircleFinder {
     if (!is_new) return known->second;
     HF_ASSIGN_OR_RETURN(std::vector<std::string> names, loader_.WaitsOf(known->first));
     for (const std::string& name : names) {
-      HF_ASSIGN_OR_RETURN(StoredLock * lock, loader_.LoadLock(name));
+      HF_ASSIGN_OR_RETURN(StoredLock * lock, loader_.PeekLock(name));
       for (const auto& [ticket, waiter] : lock->waiters) {
         if (waiter.owner != owner || waiter.deadline <= now_) continue;
         HF_ASSIGN_OR_RETURN(Way way, WayFrom(*lock, waiter.mode, waiter.limit, ticket));
@@ -118,12 +118,18 @@ struct NameCollector {
   }
 };
 
-/// Sorts the names.
-Result<void> LoadNamed(std::vector<std::string_view>& names, LockLoader& loader, Rows& rows) {
-  if (names.empty()) return {};
+/// Sorts the names. Those of `peeked` are of records that may be locked.
+Result<void> LoadNamed(std::vector<std::string_view>& names, std::vector<std::string>& peeked,
+                       LockLoader& loader, Rows& rows) {
+  if (names.empty() && peeked.empty()) return {};
   SortUnique(names);
   for (std::string_view name : names) {
     HF_ASSIGN_OR_RETURN(StoredLock * lock, loader.LoadLock(name));
+    rows.locks().Add(lock);
+  }
+  for (const std::string& name : peeked) {
+    if (std::ranges::binary_search(names, std::string_view(name))) continue;
+    HF_ASSIGN_OR_RETURN(StoredLock * lock, loader.PeekLock(name));
     rows.locks().Add(lock);
   }
   rows.locks().Seal();
@@ -158,7 +164,8 @@ bool NamesLocks(const Batch& batch) {
 
 Result<void> LoadLocks(const std::vector<std::string>& names, LockLoader& loader, Rows& rows) {
   std::vector<std::string_view> views(names.begin(), names.end());
-  return LoadNamed(views, loader, rows);
+  std::vector<std::string> none;
+  return LoadNamed(views, none, loader, rows);
 }
 
 Result<void> LoadLockRows(const Batch& batch, LockLoader& loader, TouchedKeys& keys, Rows& rows) {
@@ -172,11 +179,9 @@ Result<void> LoadLockRows(const Batch& batch, LockLoader& loader, TouchedKeys& k
     HF_ASSIGN_OR_RETURN(bool has_record_locks, loader.HasRecordLocks());
     if (has_record_locks) {
       for (const auto& [key, row] : rows.records().records()) of_records.push_back(LockNameOf(key));
-      names.insert(names.end(), of_records.begin(), of_records.end());
     }
   }
-  HF_RETURN_IF_ERROR(LoadNamed(names, loader, rows));
-  names.clear();  // some of them end here
+  HF_RETURN_IF_ERROR(LoadNamed(names, of_records, loader, rows));
   return FindCircles(batch, loader, rows.locks());
 }
 

@@ -110,6 +110,9 @@ class LockLoader {
   /// The lock, which lives with the engine; one that nobody holds is made, and is to be forgotten
   /// by the engine after the batch if it is free.
   virtual Result<StoredLock*> LoadLock(std::string_view name) = 0;
+  /// As LoadLock, for looking alone: the lock of a record that the batch writes, or one that
+  /// somebody waits for.
+  virtual Result<StoredLock*> PeekLock(std::string_view name) { return LoadLock(name); }
   /// Whether the owner holds or waits for any lock.
   virtual Result<bool> IsEngaged(const std::string& owner) = 0;
   /// The names of the locks that the owner waits for, all of which it must get.

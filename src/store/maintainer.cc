@@ -1,6 +1,7 @@
 #include "store/maintainer.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace holdfast::store {
 namespace {
@@ -72,6 +73,17 @@ void Maintainer::OnChange(const engine::Change& change) {
   changed_.NotifyAll();
 }
 
+void Maintainer::OnChangedElsewhere() {
+  MutexLock lock(mutex_);
+  is_news_ = true;
+  changed_.NotifyAll();
+}
+
+bool Maintainer::TakeNews() {
+  MutexLock lock(mutex_);
+  return std::exchange(is_news_, false);
+}
+
 SteadyTime Maintainer::MaintainIfDue(SteadyTime now) {
   bool is_due = now >= next_maintenance_;
   {
@@ -107,9 +119,10 @@ void Maintainer::Run() {
     for (std::optional<SteadyTime> deadline : {waiters_.Expire(now), lock_waiters_.Tick(now)}) {
       if (deadline) next = std::min(next, *deadline);
     }
+    const bool is_news = TakeNews();  // also if nobody waits: it is no news afterwards
     const bool somebody_waits = waiters_.size() > 0 || lock_waiters_.size() > 0;
     if (engine_.traits().shared_between_processes && somebody_waits) {
-      if (engine_.ChangedElsewhere()) {
+      if (is_news || engine_.ChangedElsewhere()) {
         waiters_.RetryAll();
         lock_waiters_.LookAgain();
       }
@@ -117,7 +130,7 @@ void Maintainer::Run() {
     }
     MutexLock lock(mutex_);
     wake_by_ = std::min(wake_by_, next);
-    while (!is_stopping_ && !is_due_) {
+    while (!is_stopping_ && !is_due_ && !is_news_) {
       if (std::chrono::steady_clock::now() >= wake_by_) break;
       (void)changed_.WaitUntil(mutex_, wake_by_);
     }

@@ -40,10 +40,12 @@ class Maintainer final : public engine::ChangeListener {
   void WakeBy(SteadyTime at);
 
   void OnChange(const engine::Change& change) override;
+  void OnChangedElsewhere() override;
 
  private:
   void Run();
   SteadyTime MaintainIfDue(SteadyTime now);
+  bool TakeNews();
   void FlushRefusals();
   Result<engine::MaintainResult> Maintain(const Context& context);
 
@@ -63,7 +65,8 @@ class Maintainer final : public engine::ChangeListener {
   base::Mutex mutex_{base::LockRank::kWait};
   base::CondVar changed_;
   bool is_stopping_ HF_GUARDED_BY(mutex_) = false;
-  bool is_due_ HF_GUARDED_BY(mutex_) = false;  // something comes due before the planned time
+  bool is_due_ HF_GUARDED_BY(mutex_) = false;   // something comes due before the planned time
+  bool is_news_ HF_GUARDED_BY(mutex_) = false;  // from another process
   SteadyTime wake_by_ HF_GUARDED_BY(mutex_) = SteadyTime::max();
 };
 

@@ -98,7 +98,11 @@ TEST_P(Locks, LOCK_3_AFailedAcquireChangesNothing) {
   Lock before = Look("l");
   for (int i = 0; i < 20; ++i) EXPECT_THAT(TryTake("l", "bob"), StatusIs(ErrorCode::kBusy));
   EXPECT_EQ(Look("l"), before);
-  EXPECT_EQ(Take("m", "bob").token, grant.token + 1);
+  const Token next = Take("m", "bob").token;
+  EXPECT_GT(next, grant.token);
+  if (traits().has_dense_tokens) {
+    EXPECT_EQ(next, grant.token + 1);
+  }
 }
 
 TEST_P(Locks, LOCK_4_ALeaseEndsByItself) {

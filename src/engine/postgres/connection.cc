@@ -1,0 +1,293 @@
+#include "engine/postgres/connection.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <array>
+
+#include "base/check.h"
+#include "base/result.h"
+
+namespace holdfast::engine::postgres {
+namespace {
+
+// How long a server may take to run one statement, to let go of a row that another transaction
+// holds, and to hear of us within a transaction. Each is far above what anything here needs; each
+// ends what would otherwise stand in the way of everybody for ever.
+constexpr std::string_view kLimits =
+    "SET statement_timeout = '60s'; SET lock_timeout = '20s'; "
+    "SET idle_in_transaction_session_timeout = '10s'; SET client_encoding = 'UTF8'; "
+    "SET default_transaction_isolation = 'read committed'; SET jit = off; "
+    // Every statement has an index that suits it, whatever the statistics say of a table that was
+    // empty a moment ago; so that there is nothing to plan again for each use.
+    "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan";
+
+std::string_view StateOf(const PGresult* result) {
+  const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  return state == nullptr ? std::string_view() : state;
+}
+
+Failure FailureOf(std::string_view state) {
+  if (state == "40001" || state == "40P01") return Failure::kConflict;
+  if (state == "23505") return Failure::kConstraint;
+  // The server says goodbye: an administrator, a shutdown, a crash, an idle transaction.
+  if (state.starts_with("08") || state.starts_with("57P") || state == "25P03") {
+    return Failure::kLost;
+  }
+  return Failure::kOther;
+}
+
+ErrorCode CodeOf(std::string_view state) {
+  if (state.starts_with("XX00")) {
+    return state == "XX000" ? ErrorCode::kInternal : ErrorCode::kCorrupt;
+  }
+  // Connections, resources, the operator, a standby, a lock that is not let go, time-outs.
+  for (std::string_view unavailable :
+       {"08", "53", "57", "58", "25006", "25P03", "55P03", "40", "28", "3D000"}) {
+    if (state.starts_with(unavailable)) return ErrorCode::kUnavailable;
+  }
+  return ErrorCode::kInternal;
+}
+
+/// The first line, without what libpq puts around it.
+std::string FirstLine(std::string_view text) {
+  for (std::string_view mark : {"ERROR:  ", "FATAL:  "}) {
+    if (text.starts_with(mark)) text.remove_prefix(mark.size());
+  }
+  return std::string(text.substr(0, text.find('\n')));
+}
+
+}  // namespace
+
+Sql::Sql(const Settings& settings, std::string_view text)
+    : text_([&] {
+        std::string whole;
+        for (std::size_t i = 0; i < text.size(); ++i) {
+          if (text.substr(i, 2) == "$.") {
+            whole += settings.schema + ".";
+            ++i;
+          } else {
+            whole += text[i];
+          }
+        }
+        return whole;
+      }()) {}
+
+Result<std::unique_ptr<Connection>> Connection::Open(const Settings& settings) {
+  // The URL comes last, so that what stands in it counts.
+  const char* keywords[] = {"application_name", "connect_timeout", "keepalives_idle",
+                            "tcp_user_timeout", "dbname",          nullptr};
+  const char* values[] = {"holdfast", "10", "10", "15000", settings.connection.c_str(), nullptr};
+  PGconn* handle = PQconnectdbParams(keywords, values, 1);
+  // A library does not write to its program's stderr: what matters comes as an error.
+  PQsetNoticeProcessor(
+      handle, [](void*, const char*) {}, nullptr);
+  std::unique_ptr<Connection> connection(new Connection(handle, settings.prepares));
+  if (PQstatus(handle) != CONNECTION_OK) {
+    return Fail(ErrorCode::kUnavailable, fmt::format("cannot connect to {}: {}", settings.shown,
+                                                     FirstLine(PQerrorMessage(handle))));
+  }
+  PQsetErrorVerbosity(handle, PQERRORS_TERSE);
+  HF_RETURN_IF_ERROR(connection->CheckServer(settings));
+  if (PQsetnonblocking(handle, 1) != 0 || PQenterPipelineMode(handle) != 1) {
+    return std::unexpected(connection->Lost("preparing the connection"));
+  }
+  return connection;
+}
+
+Connection::~Connection() {
+  PQfinish(connection_);
+}
+
+/// A server that may lose what it has acknowledged, or that only follows another, is not one to
+/// keep promises on.
+Result<void> Connection::CheckServer(const Settings& settings) {
+  HF_RETURN_IF_ERROR(Execute(std::string(kLimits)));
+  PGresult* raw = PQexec(connection_,
+                         "SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), "
+                         "current_setting('default_transaction_read_only'), "
+                         "current_setting('fsync'), current_setting('full_page_writes'), "
+                         "current_setting('synchronous_commit'), "
+                         "(SELECT system_identifier FROM pg_control_system()), "
+                         "(SELECT timeline_id FROM pg_control_checkpoint())");
+  Answer answer(raw);
+  if (PQresultStatus(raw) != PGRES_TUPLES_OK) return std::unexpected(ErrorOf(raw));
+  auto value = [&](int column) { return std::string_view(PQgetvalue(raw, 0, column)); };
+  server_ = fmt::format("{}/{}", value(6), value(7));
+  if (PQserverVersion(connection_) < 150'000) {
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("{} is PostgreSQL {}; Holdfast needs 15 or later", settings.shown,
+                            PQserverVersion(connection_) / 10'000));
+  }
+  if (value(1) == "t" || value(2) == "on") {
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("{} is a standby or read-only: connect to the primary "
+                            "(target_session_attrs=read-write finds it)",
+                            settings.shown));
+  }
+  if (settings.allows_lossy) return {};
+  for (auto [column, name] :
+       {std::pair(3, "fsync"), {4, "full_page_writes"}, {5, "synchronous_commit"}}) {
+    if (value(column) != "off" && value(column) != "local") continue;
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("{} has {} = {}, and would lose acknowledged commits: switch it on, or "
+                            "add lossy=allow to the URL",
+                            settings.shown, name, value(column)));
+  }
+  return {};
+}
+
+void Connection::Queue(const Sql& sql, const Parameters& parameters) {
+  if (!prepares_) return Send("", sql.text(), parameters);
+  const std::string name = fmt::format("{}", fmt::ptr(&sql));
+  if (prepared_.insert(&sql).second) {
+    PQsendPrepare(connection_, name.c_str(), sql.text().c_str(), 0, nullptr);
+    sent_.push_back({.prepares = &sql});
+  }
+  Send(name, sql.text(), parameters);
+}
+
+void Connection::QueueText(std::string_view text, const Parameters& parameters) {
+  Send("", std::string(text), parameters);
+}
+
+void Connection::Send(const std::string& name, const std::string& text,
+                      const Parameters& parameters) {
+  constexpr std::size_t kMost = 40;  // no statement has more
+  std::array<const char*, kMost> values;
+  std::array<int, kMost> lengths;
+  std::array<int, kMost> formats;
+  const std::size_t count = parameters.values().size();
+  HF_CHECK(count <= kMost);
+  for (std::size_t i = 0; i < count; ++i) {
+    values[i] = parameters.values()[i].data();
+    lengths[i] = static_cast<int>(parameters.values()[i].size());
+    formats[i] = 1;  // binary
+  }
+  sent_.push_back({});
+  const int n = static_cast<int>(count);
+  if (name.empty()) {
+    PQsendQueryParams(connection_, text.c_str(), n, nullptr, values.data(), lengths.data(),
+                      formats.data(), 1);
+  } else {
+    PQsendQueryPrepared(connection_, name.c_str(), n, values.data(), lengths.data(), formats.data(),
+                        1);
+  }
+}
+
+Result<std::vector<Answer>> Connection::Run() {
+  std::vector<Sent> sent;
+  sent.swap(sent_);
+  failure_ = Failure::kNone;
+  if (PQpipelineSync(connection_) != 1) return std::unexpected(Lost("sending"));
+  HF_RETURN_IF_ERROR(Push());
+  std::vector<Answer> answers;
+  answers.reserve(sent.size());
+  std::optional<Error> error;
+  for (const Sent& one : sent) {
+    std::optional<Error> wrong = Receive(one, answers);
+    if (wrong && !error) error = std::move(wrong);
+    if (failure_ == Failure::kLost) return std::unexpected(*std::move(error));
+  }
+  Answer sync(PQgetResult(connection_));
+  if (IsLost()) return std::unexpected(error ? *std::move(error) : Lost("waiting for the answer"));
+  if (error) return std::unexpected(*std::move(error));
+  return answers;
+}
+
+/// Sends all of it. Takes in what the server answers meanwhile: otherwise each side may wait for
+/// the other to read.
+Result<void> Connection::Push() {
+  while (true) {
+    const int left = PQflush(connection_);
+    if (left == 0) return {};
+    if (left < 0) return std::unexpected(Lost("sending"));
+    pollfd wait{.fd = PQsocket(connection_), .events = POLLIN | POLLOUT, .revents = 0};
+    (void)::poll(&wait, 1, -1);
+    if ((wait.revents & POLLIN) != 0 && PQconsumeInput(connection_) == 0) {
+      return std::unexpected(Lost("sending"));
+    }
+  }
+}
+
+/// The answer to one statement, and the mark behind it.
+std::optional<Error> Connection::Receive(const Sent& sent, std::vector<Answer>& answers) {
+  PGresult* result = PQgetResult(connection_);
+  if (result == nullptr) return Lost("waiting for the answer");
+  Answer answer(result);
+  std::optional<Error> error;
+  switch (PQresultStatus(result)) {
+    case PGRES_COMMAND_OK:
+    case PGRES_TUPLES_OK:
+      if (sent.prepares == nullptr) answers.push_back(std::move(answer));
+      break;
+    case PGRES_PIPELINE_ABORTED:
+      if (sent.prepares != nullptr) prepared_.erase(sent.prepares);
+      error = Error{ErrorCode::kInternal, "a statement before this one failed", {}};
+      break;
+    default:
+      if (sent.prepares != nullptr) prepared_.erase(sent.prepares);
+      error = ErrorOf(result);
+  }
+  if (IsLost()) {
+    failure_ = Failure::kLost;
+    return error ? error : Lost("waiting for the answer");
+  }
+  Answer end(PQgetResult(connection_));  // nothing
+  return error;
+}
+
+Result<Answer> Connection::Query(const Sql& sql, const Parameters& parameters) {
+  Queue(sql, parameters);
+  HF_ASSIGN_OR_RETURN(std::vector<Answer> answers, Run());
+  return std::move(answers.front());
+}
+
+Result<Answer> Connection::QueryText(std::string_view text, const Parameters& parameters) {
+  QueueText(text, parameters);
+  HF_ASSIGN_OR_RETURN(std::vector<Answer> answers, Run());
+  return std::move(answers.front());
+}
+
+Result<void> Connection::Execute(const std::string& text) {
+  const bool pipelines = PQpipelineStatus(connection_) != PQ_PIPELINE_OFF;
+  if (pipelines) PQexitPipelineMode(connection_);
+  failure_ = Failure::kNone;
+  PGresult* result = PQexec(connection_, text.c_str());
+  Answer answer(result);
+  Result<void> outcome;
+  if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK) {
+    outcome = std::unexpected(ErrorOf(result));
+  }
+  if (pipelines) PQenterPipelineMode(connection_);
+  return outcome;
+}
+
+void Connection::RollBack() {
+  if (IsLost() || PQtransactionStatus(connection_) == PQTRANS_IDLE) return;
+  const Failure failure = failure_;
+  (void)QueryText("ROLLBACK");
+  failure_ = failure;
+}
+
+Error Connection::Lost(std::string_view doing) {
+  failure_ = Failure::kLost;
+  std::string why = FirstLine(PQerrorMessage(connection_));
+  if (why.empty()) why = "it was closed";
+  return {ErrorCode::kUnavailable,
+          fmt::format("the connection to PostgreSQL was lost while {}: {}", doing, why),
+          {}};
+}
+
+Error Connection::ErrorOf(const PGresult* result) {
+  const std::string_view state = StateOf(result);
+  if (state.empty() && IsLost()) return Lost("waiting for the answer");
+  failure_ = FailureOf(state);
+  const char* message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  return {CodeOf(state),
+          fmt::format("PostgreSQL: {} ({})",
+                      message == nullptr ? FirstLine(PQerrorMessage(connection_)) : message, state),
+          {}};
+}
+
+}  // namespace holdfast::engine::postgres

@@ -1,0 +1,101 @@
+// One connection to PostgreSQL: statements are queued, sent together and answered together, with
+// errors as results.
+#pragma once
+
+#include <libpq-fe.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "engine/postgres/settings.h"
+#include "engine/postgres/values.h"
+#include "holdfast/error.h"
+
+namespace holdfast::engine::postgres {
+
+/// The text of a statement. Lives as long as every connection that has run it: its address is its
+/// name there.
+class Sql {
+ public:
+  /// `$.` stands for the schema: "SELECT id FROM $.jobs".
+  Sql(const Settings& settings, std::string_view text);
+  const std::string& text() const { return text_; }
+
+ private:
+  const std::string text_;
+};
+
+/// What a failure means for whoever asked.
+enum class Failure : std::uint8_t {
+  kNone,
+  kConflict,    // with another transaction: the whole of this one may be tried again
+  kConstraint,  // a unique key was taken meanwhile
+  kLost,        // the connection is gone, and with it the answer
+  kOther,
+};
+
+/// Confined to one thread at a time.
+class Connection {
+ public:
+  /// Connects, and sees that the server is one that can be trusted with a commit. Blocks for
+  /// settings.connect_timeout at most.
+  /// Errors: unavailable (no server, a standby, lossy settings that were not asked for; the message
+  /// says which).
+  static Result<std::unique_ptr<Connection>> Open(const Settings& settings);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  /// Adds a statement to those that the next Run sends.
+  void Queue(const Sql& sql, const Parameters& parameters = {});
+  /// One that is not worth preparing.
+  void QueueText(std::string_view text, const Parameters& parameters = {});
+
+  /// Sends what is queued in one go and waits for all the answers: one round trip. The first error
+  /// ends it; statements behind it were not run. Outside BEGIN and COMMIT, what is sent together is
+  /// one transaction.
+  Result<std::vector<Answer>> Run();
+  /// Queue and Run.
+  Result<Answer> Query(const Sql& sql, const Parameters& parameters = {});
+  Result<Answer> QueryText(std::string_view text, const Parameters& parameters = {});
+  /// Several statements that answer nothing, outside of all that is queued.
+  Result<void> Execute(const std::string& text);
+
+  /// Ends a transaction that has failed, if one is open.
+  void RollBack();
+
+  /// Of the latest error.
+  Failure failure() const { return failure_; }
+  /// Which server this is, and in which of its lives: another after a fail-over.
+  const std::string& server() const { return server_; }
+  bool IsLost() const { return PQstatus(connection_) != CONNECTION_OK; }
+  PGconn* handle() const { return connection_; }
+
+ private:
+  Connection(PGconn* connection, bool prepares) : connection_(connection), prepares_(prepares) {}
+
+  struct Sent {
+    const Sql* prepares = nullptr;  // it is the preparation of this, not an execution
+  };
+
+  Result<void> CheckServer(const Settings& settings);
+  /// `name`: of a prepared statement, or nothing.
+  void Send(const std::string& name, const std::string& text, const Parameters& parameters);
+  Result<void> Push();
+  std::optional<Error> Receive(const Sent& sent, std::vector<Answer>& answers);
+  Error Lost(std::string_view doing);
+  Error ErrorOf(const PGresult* result);
+
+  PGconn* const connection_;
+  const bool prepares_;
+  std::string server_;
+  std::unordered_set<const Sql*> prepared_;  // or about to be, by what is queued
+  std::vector<Sent> sent_;                   // since the last Run
+  Failure failure_ = Failure::kNone;
+};
+
+}  // namespace holdfast::engine::postgres

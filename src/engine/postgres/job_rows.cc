@@ -1,0 +1,257 @@
+#include "engine/postgres/job_rows.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <span>
+
+#include "base/check.h"
+#include "base/result.h"
+#include "wire/decode.h"
+#include "wire/encode.h"
+
+namespace holdfast::engine::postgres {
+namespace {
+
+using rules::Change;
+using rules::Extent;
+
+/// A column of jobs: its name, its type, and how a job gives its value.
+struct JobColumn {
+  std::string_view name;
+  Type type;
+  void (*add)(Column&, const Job&);
+};
+
+std::string_view NameOfType(Type type) {
+  switch (type) {
+    case Type::kBool:
+      return "boolean";
+    case Type::kInteger:
+      return "bigint";
+    case Type::kReal:
+      return "double precision";
+    case Type::kTime:
+      return "timestamptz";
+    case Type::kText:
+      break;
+  }
+  return "text";
+}
+
+constexpr JobColumn kId{"id", Type::kInteger, [](Column& c, const Job& j) { c.Add(j.id); }};
+constexpr JobColumn kState{"state", Type::kText,
+                           [](Column& c, const Job& j) { c.Add(NameOf(j.state)); }};
+constexpr JobColumn kRunAt{"run_at", Type::kTime, [](Column& c, const Job& j) { c.Add(j.run_at); }};
+constexpr JobColumn kAttempt{"attempt", Type::kInteger,
+                             [](Column& c, const Job& j) { c.Add(std::int64_t{j.attempt}); }};
+constexpr JobColumn kToken{"token", Type::kInteger,
+                           [](Column& c, const Job& j) { c.Add(j.token); }};
+constexpr JobColumn kWorker{"worker", Type::kText,
+                            [](Column& c, const Job& j) { c.AddOrNull(j.worker); }};
+constexpr JobColumn kLease{"lease_expires_at", Type::kTime,
+                           [](Column& c, const Job& j) { c.Add(j.lease_expires_at); }};
+constexpr JobColumn kExpiries{"lease_expiries", Type::kInteger, [](Column& c, const Job& j) {
+                                c.Add(std::int64_t{j.lease_expiries});
+                              }};
+constexpr JobColumn kCancel{"cancel_requested", Type::kBool,
+                            [](Column& c, const Job& j) { c.Add(j.cancel_requested); }};
+constexpr JobColumn kStarted{"started_at", Type::kTime,
+                             [](Column& c, const Job& j) { c.Add(j.started_at); }};
+constexpr JobColumn kFinished{"finished_at", Type::kTime,
+                              [](Column& c, const Job& j) { c.Add(j.finished_at); }};
+constexpr JobColumn kProgress{"progress", Type::kReal,
+                              [](Column& c, const Job& j) { c.Add(j.progress); }};
+constexpr JobColumn kMessage{"message", Type::kText,
+                             [](Column& c, const Job& j) { c.AddOrNull(j.message); }};
+constexpr JobColumn kErrors{"errors", Type::kText, [](Column& c, const Job& j) {
+                              c.AddOrNull(j.errors.empty() ? "" : wire::EncodeErrors(j.errors));
+                            }};
+constexpr JobColumn kResult{"result", Type::kText,
+                            [](Column& c, const Job& j) { c.Add(j.result); }};
+constexpr JobColumn kPayload{"payload", Type::kText,
+                             [](Column& c, const Job& j) { c.Add(j.payload); }};
+constexpr JobColumn kReadyIn{"ready_in", Type::kText, [](Column& c, const Job& j) {
+                               if (j.state == JobState::kPending) {
+                                 c.Add(j.queue);
+                               } else {
+                                 c.AddNull();
+                               }
+                             }};
+constexpr JobColumn kDueAt{"due_at", Type::kTime, [](Column& c, const Job& j) {
+                             if (j.state == JobState::kScheduled) {
+                               c.Add(j.run_at);
+                             } else {
+                               c.AddNull();
+                             }
+                           }};
+constexpr JobColumn kRetainedAs{"retained_as", Type::kText,
+                                [](Column& c, const Job& j) { c.AddOrNull(RetainedAs(j.state)); }};
+constexpr JobColumn kHeldKey{"held_unique_key", Type::kText, [](Column& c, const Job& j) {
+                               c.AddOrNull(rules::HoldsUniqueKey(j) ? j.unique_key : "");
+                             }};
+constexpr JobColumn kIsRunning{"is_running", Type::kBool, [](Column& c, const Job& j) {
+                                 c.Add(j.state == JobState::kProcessing);
+                               }};
+
+constexpr JobColumn kInserted[] = {
+    kId,
+    {"queue", Type::kText, [](Column& c, const Job& j) { c.Add(j.queue); }},
+    {"kind", Type::kText, [](Column& c, const Job& j) { c.Add(j.kind); }},
+    kState,
+    {"priority", Type::kInteger, [](Column& c, const Job& j) { c.Add(std::int64_t{j.priority}); }},
+    kRunAt,
+    kAttempt,
+    {"max_attempts", Type::kInteger,
+     [](Column& c, const Job& j) { c.Add(std::int64_t{j.max_attempts}); }},
+    kToken,
+    kWorker,
+    kLease,
+    kExpiries,
+    kCancel,
+    {"created_at", Type::kTime, [](Column& c, const Job& j) { c.Add(j.created_at); }},
+    kStarted,
+    kFinished,
+    {"unique_key", Type::kText, [](Column& c, const Job& j) { c.AddOrNull(j.unique_key); }},
+    {"unique_states", Type::kInteger,
+     [](Column& c, const Job& j) { c.Add(std::int64_t{j.unique_states.bits()}); }},
+    {"parent", Type::kInteger, [](Column& c, const Job& j) { c.Add(j.parent); }},
+    kProgress,
+    kMessage,
+    {"tags", Type::kText,
+     [](Column& c, const Job& j) { c.AddOrNull(j.tags.empty() ? "" : wire::EncodeTags(j.tags)); }},
+    {"metadata", Type::kText,
+     [](Column& c, const Job& j) { c.AddOrNull(j.metadata == "{}" ? "" : j.metadata); }},
+    kErrors,
+    {"retry", Type::kText,
+     [](Column& c, const Job& j) { c.AddOrNull(j.retry ? wire::EncodeRetry(*j.retry) : ""); }},
+    kResult,
+    kPayload,
+    kReadyIn,
+    kDueAt,
+    kRetainedAs,
+    kHeldKey,
+    kIsRunning,
+};
+
+// Statements name only what may change, so that the indexes on the rest are left alone.
+constexpr JobColumn kLeaseOnly[] = {kId, kLease, kCancel, kProgress, kMessage};
+constexpr JobColumn kClaimed[] = {kId,     kState,   kReadyIn,  kLease,   kAttempt,  kToken,
+                                  kWorker, kStarted, kProgress, kMessage, kIsRunning};
+constexpr JobColumn kFinishedOnly[] = {kId,       kState,    kLease,  kRetainedAs,
+                                       kFinished, kExpiries, kResult, kIsRunning};
+constexpr JobColumn kWhole[] = {kId,         kState,   kRunAt,    kAttempt, kToken,    kWorker,
+                                kLease,      kStarted, kExpiries, kCancel,  kFinished, kProgress,
+                                kMessage,    kErrors,  kResult,   kPayload, kReadyIn,  kDueAt,
+                                kRetainedAs, kHeldKey, kIsRunning};
+
+std::span<const JobColumn> ColumnsOf(Change change, Extent extent) {
+  if (change == Change::kInserted) return kInserted;
+  switch (extent) {
+    case Extent::kLease:
+      return kLeaseOnly;
+    case Extent::kClaim:
+      return kClaimed;
+    case Extent::kFinish:
+      return kFinishedOnly;
+    case Extent::kWhole:
+      break;
+  }
+  return kWhole;
+}
+
+}  // namespace
+
+std::string_view RetainedAs(JobState state) {
+  if (kLiveStates.Has(state)) return {};
+  return NameOf(state == JobState::kFailed ? JobState::kFailed : JobState::kCompleted);
+}
+
+Result<Job> ReadJob(const Row& row) {
+  Job job;
+  job.id = row.Integer(0);
+  job.queue = row.Text(1);
+  job.kind = row.Text(2);
+  std::optional<JobState> state = ParseJobState(row.Text(3));
+  if (!state) return Fail(ErrorCode::kCorrupt, fmt::format("job {} has no known state", job.id));
+  job.state = *state;
+  job.priority = row.Int(4);
+  job.run_at = row.TimeAt(5);
+  job.attempt = row.Int(6);
+  job.max_attempts = row.Int(7);
+  job.token = row.Integer(8);
+  job.worker = row.Text(9);
+  job.lease_expires_at = row.OptionalTime(10);
+  job.lease_expiries = row.Int(11);
+  job.cancel_requested = row.Bool(12);
+  job.created_at = row.TimeAt(13);
+  job.started_at = row.OptionalTime(14);
+  job.finished_at = row.OptionalTime(15);
+  job.unique_key = row.Text(16);
+  job.unique_states = JobStates::FromBits(static_cast<std::uint8_t>(row.Integer(17)));
+  job.parent = row.OptionalInteger(18);
+  if (!row.IsNull(19)) job.progress = row.Real(19);
+  job.message = row.Text(20);
+  if (!row.IsNull(21)) {
+    HF_ASSIGN_OR_RETURN(job.tags, wire::DecodeTags(row.Text(21)));
+  }
+  job.metadata = row.IsNull(22) ? std::string_view("{}") : row.Text(22);
+  if (!row.IsNull(23)) {
+    HF_ASSIGN_OR_RETURN(job.errors, wire::DecodeErrors(row.Text(23)));
+  }
+  if (!row.IsNull(24)) {
+    HF_ASSIGN_OR_RETURN(job.retry, wire::DecodeRetry(row.Text(24)));
+  }
+  if (!row.IsNull(25)) job.result = row.Text(25);
+  job.payload = row.Text(26);
+  return job;
+}
+
+Queue ReadQueue(const Row& row) {
+  Queue queue;
+  queue.name = row.Text(0);
+  queue.paused = row.Bool(1);
+  queue.max_pending = row.OptionalInteger(2);
+  queue.max_running = row.OptionalInteger(3);
+  queue.audit = row.Bool(4);
+  queue.retain_completed = Duration(row.Integer(5));
+  queue.retain_failed = Duration(row.Integer(6));
+  for (std::size_t i = 0; i < kJobStateCount; ++i) {
+    queue.counts[i] = row.Integer(7 + static_cast<int>(i));
+  }
+  return queue;
+}
+
+JobColumns::JobColumns(Change change, Extent extent) : change_(change), extent_(extent) {
+  for (const JobColumn& column : ColumnsOf(change, extent)) columns_.emplace_back(column.type);
+}
+
+void JobColumns::Add(const Job& job) {
+  std::span<const JobColumn> columns = ColumnsOf(change_, extent_);
+  for (std::size_t i = 0; i < columns.size(); ++i) columns[i].add(columns_[i], job);
+}
+
+Parameters JobColumns::ToParameters() const {
+  Parameters parameters;
+  for (const Column& column : columns_) parameters.Add(column);
+  return parameters;
+}
+
+std::string JobColumns::SqlOf(Change change, Extent extent) {
+  std::vector<std::string> names;
+  std::vector<std::string> sets;
+  std::vector<std::string> arrays;
+  for (const JobColumn& column : ColumnsOf(change, extent)) {
+    names.emplace_back(column.name);
+    if (column.name != "id") sets.push_back(fmt::format("{0} = u.{0}", column.name));
+    arrays.push_back(fmt::format("${}::{}[]", arrays.size() + 1, NameOfType(column.type)));
+  }
+  const std::string rows = fmt::format("unnest({})", fmt::join(arrays, ", "));
+  if (change == Change::kInserted) {
+    return fmt::format("INSERT INTO $.jobs ({}) SELECT * FROM {}", fmt::join(names, ", "), rows);
+  }
+  return fmt::format("UPDATE $.jobs SET {} FROM {} AS u ({}) WHERE jobs.id = u.id",
+                     fmt::join(sets, ", "), rows, fmt::join(names, ", "));
+}
+
+}  // namespace holdfast::engine::postgres

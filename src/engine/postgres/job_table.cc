@@ -1,0 +1,367 @@
+#include "engine/postgres/job_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/result.h"
+#include "rules/apply.h"
+
+namespace holdfast::engine::postgres {
+
+using rules::Change;
+using rules::Extent;
+using rules::JobRow;
+using rules::QueueRow;
+
+namespace {
+
+bool HaveEqualSettings(const Queue& a, const Queue& b) {
+  return a.paused == b.paused && a.max_pending == b.max_pending && a.max_running == b.max_running &&
+         a.audit == b.audit && a.retain_completed == b.retain_completed &&
+         a.retain_failed == b.retain_failed;
+}
+
+bool HasLimits(const Queue& queue) {
+  return queue.max_pending || queue.max_running;
+}
+
+}  // namespace
+
+JobTable::JobTable(const Settings& settings, std::int64_t slot)
+    : slot_(slot),
+      load_jobs_(settings,
+                 fmt::format("WITH wanted AS MATERIALIZED (SELECT unnest($1::bigint[]) AS id UNION "
+                             "SELECT j.id FROM unnest($2::text[], $3::text[]) AS k (kind, key) "
+                             "JOIN $.jobs j ON j.kind = k.kind AND j.held_unique_key = k.key) "
+                             "SELECT {} FROM $.jobs WHERE id IN (SELECT id FROM wanted) "
+                             "ORDER BY id FOR NO KEY UPDATE",
+                             kJobColumns)),
+      lock_queues_(settings,
+                   "SELECT 1::bigint FROM $.queues WHERE name = ANY ($1::text[]) ORDER BY name "
+                   "FOR UPDATE"),
+      load_queues_(
+          settings,
+          fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = q.name "
+                      "WHERE q.name = ANY ($1::text[]) OR q.name IN (SELECT queue FROM $.jobs "
+                      "WHERE id = ANY ($2::bigint[])) GROUP BY q.name",
+                      kQueueColumns)),
+      insert_jobs_(settings, JobColumns::SqlOf(Change::kInserted, Extent::kWhole)),
+      update_lease_(settings, JobColumns::SqlOf(Change::kUpdated, Extent::kLease)),
+      update_claimed_(settings, JobColumns::SqlOf(Change::kUpdated, Extent::kClaim)),
+      update_finished_(settings, JobColumns::SqlOf(Change::kUpdated, Extent::kFinish)),
+      update_whole_(settings, JobColumns::SqlOf(Change::kUpdated, Extent::kWhole)),
+      delete_jobs_(settings, "DELETE FROM $.jobs WHERE id = ANY ($1::bigint[])"),
+      insert_queues_(settings,
+                     "INSERT INTO $.queues (name, retain_completed, retain_failed) "
+                     "SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) "
+                     "ON CONFLICT (name) DO NOTHING"),
+      set_queue_(settings,
+                 "INSERT INTO $.queues SELECT * FROM unnest($1::text[], $2::boolean[], "
+                 "$3::bigint[], $4::bigint[], $5::boolean[], $6::bigint[], $7::bigint[]) "
+                 "ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, "
+                 "max_pending = excluded.max_pending, max_running = excluded.max_running, "
+                 "audit = excluded.audit, retain_completed = excluded.retain_completed, "
+                 "retain_failed = excluded.retain_failed"),
+      add_counts_(
+          settings,
+          "INSERT INTO $.queue_counts AS c SELECT * FROM unnest($1::text[], $2::bigint[], "
+          "$3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[]) "
+          "ON CONFLICT (queue, slot) DO UPDATE SET scheduled = c.scheduled + excluded.scheduled, "
+          "pending = c.pending + excluded.pending, processing = c.processing + "
+          "excluded.processing, completed = c.completed + excluded.completed, "
+          "failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled") {}
+
+void JobTable::Clear() {
+  Forget();
+  wanted_jobs_.clear();
+  wanted_keys_.clear();
+  wanted_queues_.clear();
+  locked_queues_.clear();
+}
+
+void JobTable::Forget() {
+  lacks_jobs_ = lacks_queues_ = are_keys_known_ = false;
+  known_jobs_.clear();
+  jobs_.clear();
+  unique_.clear();
+  queues_.clear();
+  queued_.clear();
+}
+
+Result<Job*> JobTable::LoadJob(JobId id) {
+  if (auto known = jobs_.find(id); known != jobs_.end()) {
+    const bool is_gone = known->second.change == Change::kDeleted;
+    return is_gone ? nullptr : rows_->Own(known->second.job);
+  }
+  if (!known_jobs_.contains(id)) {
+    wanted_jobs_.insert(id);
+    lacks_jobs_ = true;
+  }
+  return nullptr;
+}
+
+Result<Job*> JobTable::LoadUnique(std::string_view kind, std::string_view key) {
+  UniqueKey wanted{kind, key};
+  if (auto known = unique_.find(wanted); known != unique_.end()) {
+    return known->second == 0 ? nullptr : LoadJob(known->second);
+  }
+  if (!are_keys_known_ || !wanted_keys_.contains(wanted)) {
+    wanted_keys_.insert(std::move(wanted));
+    lacks_jobs_ = true;
+  }
+  return nullptr;
+}
+
+Result<Queue*> JobTable::LoadQueue(std::string_view name) {
+  auto known = queues_.find(name);
+  if (known == queues_.end()) {
+    wanted_queues_.emplace(name);
+    lacks_queues_ = true;
+    return nullptr;
+  }
+  CachedQueue& cached = known->second;
+  if (!cached.exists && !cached.is_new) return nullptr;
+  return rows_->Own(cached.queue);
+}
+
+void JobTable::QueueLoad(Connection& connection, bool jobs) {
+  queued_.clear();
+  if (jobs && (!wanted_jobs_.empty() || !wanted_keys_.empty())) {
+    Column ids(Type::kInteger), kinds(Type::kText), keys(Type::kText);
+    for (JobId id : wanted_jobs_) ids.Add(id);
+    for (const auto& [kind, key] : wanted_keys_) {
+      kinds.Add(kind);
+      keys.Add(key);
+    }
+    connection.Queue(load_jobs_, Parameters().Add(ids).Add(kinds).Add(keys));
+    queued_.push_back(Step::kJobs);
+  }
+  if (!locked_queues_.empty()) {
+    Column names(Type::kText);
+    for (const std::string& name : locked_queues_) names.Add(name);
+    connection.Queue(lock_queues_, Parameters().Add(names));
+    queued_.push_back(Step::kLock);
+  }
+  if (!wanted_queues_.empty() || !wanted_jobs_.empty()) {
+    Column names(Type::kText), ids(Type::kInteger);
+    for (const std::string& name : wanted_queues_) names.Add(name);
+    for (JobId id : wanted_jobs_) ids.Add(id);
+    connection.Queue(load_queues_, Parameters().Add(names).Add(ids));
+    queued_.push_back(Step::kQueues);
+  }
+}
+
+Result<void> JobTable::TakeLoaded(Answers& answers) {
+  for (Step step : queued_) {
+    Answer answer = answers.Next();
+    if (step == Step::kJobs) {
+      std::vector<JobId> ids;
+      HF_RETURN_IF_ERROR(AddLoaded(answer, ids));
+      known_jobs_.insert(wanted_jobs_.begin(), wanted_jobs_.end());
+      are_keys_known_ = true;
+      lacks_jobs_ = false;
+    } else if (step == Step::kQueues) {
+      queues_.clear();
+      for (const std::string& name : wanted_queues_) queues_[name].queue.name = name;
+      for (int i = 0; i < answer.size(); ++i) {
+        Queue queue = ReadQueue(Row(answer, i));
+        CachedQueue& cached = queues_[queue.name];
+        cached.exists = true;
+        cached.queue = std::move(queue);
+      }
+      lacks_queues_ = false;
+      for (auto& [name, cached] : queues_) {
+        cached.is_locked = locked_queues_.contains(name);
+        // Its counts were read without the lock: they may not decide.
+        if (!HasLimits(cached.queue) || cached.is_locked) continue;
+        locked_queues_.insert(name);
+        wanted_queues_.insert(name);
+        lacks_queues_ = true;
+      }
+    }
+  }
+  queued_.clear();
+  return {};
+}
+
+Result<void> JobTable::AddLoaded(const Answer& answer, std::vector<JobId>& ids) {
+  for (int i = 0; i < answer.size(); ++i) {
+    HF_ASSIGN_OR_RETURN(Job job, ReadJob(Row(answer, i)));
+    ids.push_back(job.id);
+    NoteLoaded(std::move(job));
+  }
+  return {};
+}
+
+std::vector<std::string> JobTable::AddQueues(const Answer& answer) {
+  std::vector<std::string> limited;
+  for (int i = 0; i < answer.size(); ++i) {
+    Queue queue = ReadQueue(Row(answer, i));
+    if (queue.max_running && !queue.paused) limited.push_back(queue.name);
+    const std::string name = queue.name;
+    queues_.insert_or_assign(name, CachedQueue{.queue = std::move(queue), .exists = true});
+  }
+  return limited;
+}
+
+bool JobTable::CanClaimMore(const std::string& queue, const std::vector<JobId>& ids) const {
+  auto cached = queues_.find(queue);
+  if (cached == queues_.end()) return false;
+  const auto chosen =
+      std::ranges::count_if(ids, [&](JobId id) { return jobs_.at(id).job.queue == queue; });
+  return rules::ClaimableOf(cached->second.queue) > chosen;
+}
+
+void JobTable::NoteLoaded(Job job) {
+  const bool holds = rules::HoldsUniqueKey(job);
+  if (holds) unique_[{job.kind, job.unique_key}] = job.id;
+  const JobId id = job.id;
+  known_jobs_.insert(id);
+  jobs_.insert_or_assign(id, CachedJob{.job = std::move(job), .held_key = holds});
+}
+
+void JobTable::TakeOver(rules::Rows& rows) {
+  for (const JobRow& row : rows.jobs()) {
+    if (row.change == Change::kNone) continue;
+    const Job& job = *row.job;
+    if (!job.unique_key.empty()) {
+      const UniqueKey key{job.kind, job.unique_key};
+      auto held = unique_.find(key);
+      const bool holds = row.change != Change::kDeleted && rules::HoldsUniqueKey(job);
+      if (holds) {
+        unique_[key] = job.id;
+      } else if (held != unique_.end() && held->second == job.id) {
+        held->second = 0;
+      }
+    }
+    if (row.change == Change::kInserted) {
+      jobs_.insert_or_assign(job.id, CachedJob{.job = job, .change = Change::kInserted});
+    } else {
+      MergeUpdate(row);
+    }
+  }
+  for (const QueueRow& row : rows.queues()) {
+    if (row.change == Change::kNone) continue;
+    CachedQueue& cached = queues_[row.queue->name];
+    if (!cached.exists) cached.is_new = true;
+    cached.is_set |= !HaveEqualSettings(cached.queue, *row.queue);
+    for (std::size_t i = 0; i < kJobStateCount; ++i) {
+      cached.delta[i] += row.queue->counts[i] - cached.queue.counts[i];
+    }
+    cached.queue = *row.queue;
+  }
+}
+
+void JobTable::MergeUpdate(const JobRow& row) {
+  CachedJob& cached = jobs_[row.job->id];
+  cached.job = *row.job;
+  if (cached.change == Change::kInserted) {
+    if (row.change == Change::kDeleted) jobs_.erase(row.job->id);
+    return;
+  }
+  const Extent extent = row.payload_changed ? Extent::kWhole : row.extent;
+  const bool is_first = cached.change == Change::kNone;
+  cached.extent = is_first || cached.extent == extent ? extent : Extent::kWhole;
+  cached.change = row.change;
+}
+
+bool JobTable::HasWrites() const {
+  for (const auto& [id, cached] : jobs_) {
+    if (cached.change != Change::kNone) return true;
+  }
+  for (const auto& [name, cached] : queues_) {
+    if (cached.is_new || cached.is_set || cached.delta != Counts{}) return true;
+  }
+  return false;
+}
+
+void JobTable::QueueWrite(Connection& connection) {
+  QueueJobWrites(connection);
+  QueueQueueWrites(connection);
+}
+
+/// First every unique key that is given up, then every one that is taken: a batch may hand one
+/// over, and the constraint looks at every statement.
+void JobTable::QueueJobWrites(Connection& connection) {
+  Column deleted(Type::kInteger);
+  JobColumns inserted(Change::kInserted);
+  JobColumns leases(Change::kUpdated, Extent::kLease);
+  JobColumns claimed(Change::kUpdated, Extent::kClaim);
+  JobColumns finished(Change::kUpdated, Extent::kFinish);
+  JobColumns whole(Change::kUpdated);
+  JobColumns takers(Change::kUpdated);
+  for (const auto& [id, cached] : jobs_) {
+    const bool takes_key = !cached.held_key && rules::HoldsUniqueKey(cached.job);
+    if (cached.change == Change::kNone) continue;
+    if (cached.change == Change::kDeleted) {
+      deleted.Add(id);
+    } else if (cached.change == Change::kInserted) {
+      inserted.Add(cached.job);
+    } else if (cached.extent == Extent::kLease) {
+      leases.Add(cached.job);
+    } else if (cached.extent == Extent::kClaim) {
+      claimed.Add(cached.job);
+    } else if (cached.extent == Extent::kFinish) {
+      finished.Add(cached.job);
+    } else {
+      (takes_key ? takers : whole).Add(cached.job);
+    }
+  }
+  if (deleted.size() > 0) connection.Queue(delete_jobs_, Parameters().Add(deleted));
+  if (!leases.IsEmpty()) connection.Queue(update_lease_, leases.ToParameters());
+  if (!claimed.IsEmpty()) connection.Queue(update_claimed_, claimed.ToParameters());
+  if (!finished.IsEmpty()) connection.Queue(update_finished_, finished.ToParameters());
+  if (!whole.IsEmpty()) connection.Queue(update_whole_, whole.ToParameters());
+  if (!takers.IsEmpty()) connection.Queue(update_whole_, takers.ToParameters());
+  if (!inserted.IsEmpty()) connection.Queue(insert_jobs_, inserted.ToParameters());
+}
+
+void JobTable::QueueQueueWrites(Connection& connection) {
+  Column new_names(Type::kText), completed(Type::kInteger), failed(Type::kInteger);
+  Column names(Type::kText), slots(Type::kInteger);
+  std::vector<Column> deltas(kJobStateCount, Column(Type::kInteger));
+  Column set_names(Type::kText), paused(Type::kBool), pending(Type::kInteger),
+      running(Type::kInteger), audit(Type::kBool), retain_completed(Type::kInteger),
+      retain_failed(Type::kInteger);
+  for (const auto& [name, cached] : queues_) {
+    const Queue& queue = cached.queue;
+    if (cached.is_set) {
+      set_names.Add(name);
+      paused.Add(queue.paused);
+      pending.Add(queue.max_pending);
+      running.Add(queue.max_running);
+      audit.Add(queue.audit);
+      retain_completed.Add(std::int64_t{queue.retain_completed.count()});
+      retain_failed.Add(std::int64_t{queue.retain_failed.count()});
+    } else if (cached.is_new) {
+      new_names.Add(name);
+      completed.Add(std::int64_t{queue.retain_completed.count()});
+      failed.Add(std::int64_t{queue.retain_failed.count()});
+    }
+    if (cached.delta == Counts{}) continue;
+    names.Add(name);
+    slots.Add(slot_);
+    for (std::size_t i = 0; i < kJobStateCount; ++i) deltas[i].Add(cached.delta[i]);
+  }
+  if (new_names.size() > 0) {
+    connection.Queue(insert_queues_, Parameters().Add(new_names).Add(completed).Add(failed));
+  }
+  if (set_names.size() > 0) {
+    connection.Queue(set_queue_, Parameters()
+                                     .Add(set_names)
+                                     .Add(paused)
+                                     .Add(pending)
+                                     .Add(running)
+                                     .Add(audit)
+                                     .Add(retain_completed)
+                                     .Add(retain_failed));
+  }
+  if (names.size() == 0) return;
+  Parameters counts;
+  counts.Add(names).Add(slots);
+  for (const Column& delta : deltas) counts.Add(delta);
+  connection.Queue(add_counts_, counts);
+}
+
+}  // namespace holdfast::engine::postgres

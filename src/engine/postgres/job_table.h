@@ -1,0 +1,109 @@
+// The jobs and queues of one transaction: loaded and locked for all its batches at once, changed in
+// memory batch by batch, written together.
+#pragma once
+
+#include <array>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/postgres/answers.h"
+#include "engine/postgres/connection.h"
+#include "engine/postgres/job_rows.h"
+#include "rules/rows.h"
+
+namespace holdfast::engine::postgres {
+
+/// Implements what rules::LoadRows asks of a loader. What it was asked for and has not loaded it
+/// notes, and answers that there is no such row: whoever asked is to ask again after the next load.
+/// Confined to one thread.
+class JobTable {
+ public:
+  JobTable(const Settings& settings, std::int64_t slot);
+
+  /// A new group: nothing is wanted, nothing is known.
+  void Clear();
+  /// The transaction begins anew: what was wanted still is, but is not known.
+  void Forget();
+  void UseRows(rules::Rows& rows) { rows_ = &rows; }
+
+  Result<Job*> LoadJob(JobId id);
+  Result<Job*> LoadUnique(std::string_view kind, std::string_view key);
+  Result<Queue*> LoadQueue(std::string_view name);
+
+  /// Whether jobs were asked for that are not loaded and locked.
+  bool LacksJobs() const { return lacks_jobs_; }
+  /// Whether queues were, or some must be locked because they have limits. Queues are the last that
+  /// are locked, so that this is never too late.
+  bool LacksQueues() const { return lacks_queues_; }
+
+  /// Queues statements that load and lock what is wanted; takes their answers. With `jobs`, the
+  /// jobs as well, all of them.
+  void QueueLoad(Connection& connection, bool jobs);
+  Result<void> TakeLoaded(Answers& answers);
+
+  /// The batch at hand is accepted: what it changed is what the next one sees.
+  void TakeOver(rules::Rows& rows);
+  /// Queues statements that write what has changed; `TakeWritten` takes as many answers.
+  void QueueWrite(Connection& connection);
+
+  /// For claims: notes jobs that were loaded and locked by another statement.
+  Result<void> AddLoaded(const Answer& jobs, std::vector<JobId>& ids);
+  /// Likewise queues. The names of those that limit what may run, and are not paused.
+  std::vector<std::string> AddQueues(const Answer& queues);
+  /// A job that is loaded, as it is now.
+  const Job& LoadedJob(JobId id) const { return jobs_.at(id).job; }
+  /// Whether the queue lets more be claimed than those of it among `ids`.
+  bool CanClaimMore(const std::string& queue, const std::vector<JobId>& ids) const;
+
+  bool HasWrites() const;
+  std::int64_t slot() const { return slot_; }
+
+ private:
+  using Counts = std::array<std::int64_t, kJobStateCount>;
+  using UniqueKey = std::pair<std::string, std::string>;
+  struct CachedJob {
+    Job job;
+    rules::Change change = rules::Change::kNone;
+    rules::Extent extent = rules::Extent::kWhole;
+    bool held_key = false;  // as it is stored
+  };
+  struct CachedQueue {
+    Queue queue;
+    bool exists = false;  // stored
+    bool is_new = false;  // to be stored
+    bool is_locked = false;
+    bool is_set = false;  // its settings have changed
+    Counts delta{};
+  };
+  enum class Step : std::uint8_t { kJobs, kLock, kQueues };
+
+  void NoteLoaded(Job job);
+  void MergeUpdate(const rules::JobRow& row);
+  void QueueJobWrites(Connection& connection);
+  void QueueQueueWrites(Connection& connection);
+
+  const std::int64_t slot_;  // of queue_counts
+  rules::Rows* rows_ = nullptr;
+  std::set<JobId> wanted_jobs_;
+  std::set<UniqueKey> wanted_keys_;
+  std::set<std::string, std::less<>> wanted_queues_;
+  std::set<std::string, std::less<>> locked_queues_;  // those that must be
+  bool lacks_jobs_ = false;
+  bool lacks_queues_ = false;
+  bool are_keys_known_ = false;  // of all wanted keys
+  std::set<JobId> known_jobs_;   // of which it is known whether they exist
+  std::map<JobId, CachedJob> jobs_;
+  std::map<UniqueKey, JobId> unique_;  // 0: nobody holds it
+  std::map<std::string, CachedQueue, std::less<>> queues_;
+  std::vector<Step> queued_;
+
+  const Sql load_jobs_, lock_queues_, load_queues_;
+  const Sql insert_jobs_, update_lease_, update_claimed_, update_finished_, update_whole_,
+      delete_jobs_;
+  const Sql insert_queues_, set_queue_, add_counts_;
+};
+
+}  // namespace holdfast::engine::postgres

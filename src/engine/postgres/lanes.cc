@@ -1,0 +1,367 @@
+#include "engine/postgres/lanes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/result.h"
+#include "wire/encode.h"
+
+namespace holdfast::engine::postgres {
+namespace {
+
+using base::MutexLock;
+
+// A transaction is closed at this many operations, so that nobody waits long for what everybody
+// shares. Ids come in ranges of a thousand: see schema.cc.
+constexpr std::size_t kGroupOperations = 1000;
+
+// Conflicts are rare, because rows are locked in one order; each costs a transaction.
+constexpr int kTries = 12;
+
+/// With jitter, so that two that met do not meet again.
+Duration PauseAfter(int tries) {
+  const auto most = std::uint64_t{1000} << std::min(tries, 6);
+  return std::chrono::microseconds(1 + Random::System().Next() % most);
+}
+
+/// Changing the rules of a kind looks at every record as the tables have it.
+bool WantsToBeAlone(const Batch& batch) {
+  return std::ranges::any_of(batch.operations, [](const Operation& operation) {
+    return std::holds_alternative<ApplyKind>(operation);
+  });
+}
+
+}  // namespace
+
+struct Lanes::Lane {
+  Lane(Node& node, std::int64_t slot) : transaction(connection, node, slot) {}
+
+  Connection* connection = nullptr;
+  std::unique_ptr<Connection> owned;
+  Transaction transaction;
+  std::thread thread;
+};
+
+Lanes::Lanes(Node& node, WakeUps& wake_ups) : node_(node), wake_ups_(wake_ups) {}
+
+Lanes::~Lanes() {
+  {
+    MutexLock lock(mutex_);
+    is_stopping_ = true;
+    arrived_.NotifyAll();
+    stopping_.NotifyAll();
+  }
+  for (auto& lane : lanes_) lane->thread.join();
+}
+
+void Lanes::Start() {
+  // Slots of counts are shared by few: see queue_counts. Two that share one only wait a little.
+  constexpr std::int64_t kSlots = 64;
+  for (int i = 0; i < node_.settings.lanes; ++i) {
+    lanes_.push_back(std::make_unique<Lane>(node_, (node_.session + i) % kSlots));
+    lanes_.back()->thread = std::thread([this, &lane = *lanes_.back()] { Run(lane); });
+  }
+}
+
+void Lanes::Commit(const Context& context, std::vector<Batch> batches, CommitDone done) {
+  CommitWork commit;
+  std::size_t size = 0;
+  for (const Batch& batch : batches) {
+    size += batch.operations.size();
+    commit.fingerprints.push_back(batch.idempotency_key.empty() ? std::string()
+                                                                : wire::FingerprintOf(batch));
+  }
+  commit.batches = std::move(batches);
+  commit.done = std::move(done);
+  Submit({.context = context, .called = {}, .size = size, .what = std::move(commit)});
+}
+
+void Lanes::Claim(const Context& context, ClaimRequest request, ClaimDone done) {
+  auto size = static_cast<std::size_t>(request.max);
+  Submit({.context = context,
+          .called = {},
+          .size = size,
+          .what = ClaimWork{std::move(request), std::move(done), {}}});
+}
+
+void Lanes::Maintain(const Context& context, MaintainRequest request, MaintainDone done) {
+  Submit({.context = context,
+          .called = {},
+          .what = MaintainWork{std::move(request), std::move(done), {}}});
+}
+
+Result<void> Lanes::CheckHealth() const {
+  MutexLock lock(mutex_);
+  if (unhealthy_) return std::unexpected(*unhealthy_);
+  return {};
+}
+
+void Lanes::NoteHealth(const Result<void>& health) {
+  MutexLock lock(mutex_);
+  unhealthy_.reset();
+  if (!health) unhealthy_ = health.error();
+}
+
+void Lanes::Submit(Work work) {
+  work.called = std::chrono::steady_clock::now();
+  std::optional<Error> refusal;
+  if (Result<void> alive = work.context.Check(); !alive) {
+    refusal = std::move(alive).error();
+  } else {
+    MutexLock lock(mutex_);
+    if (is_stopping_) {
+      refusal = Error{ErrorCode::kShuttingDown, "the store is being closed", {}};
+    } else {
+      queue_.push_back(std::move(work));
+      arrived_.NotifyOne();
+    }
+  }
+  if (!refusal) return;
+  Refuse(work, *refusal);
+  Answer(work);
+}
+
+void Lanes::Refuse(Work& work, const Error& error) {
+  if (auto* commit = std::get_if<CommitWork>(&work.what)) {
+    commit->answers.assign(commit->batches.size(), std::unexpected(error));
+  } else if (auto* claim = std::get_if<ClaimWork>(&work.what)) {
+    claim->answer = std::unexpected(error);
+  } else {
+    std::get<MaintainWork>(work.what).answer = std::unexpected(error);
+  }
+}
+
+void Lanes::Answer(Work& work) {
+  std::visit(
+      [](auto& what) {
+        if constexpr (requires { what.answers; }) {
+          what.done(std::move(what.answers));
+        } else {
+          what.done(std::move(what.answer));
+        }
+      },
+      work.what);
+}
+
+void Lanes::Run(Lane& lane) {
+  Group group;
+  while (TakeGroup(group)) {
+    RunGroup(lane, group);
+    for (Work& work : group) Answer(work);
+    group.clear();
+  }
+}
+
+/// What is of the same sort as the first in the queue: a claim waits for nobody's rows, and must
+/// not be kept by a commit that does.
+bool Lanes::TakeGroup(Group& group) {
+  MutexLock lock(mutex_);
+  while (queue_.empty() && !is_stopping_) arrived_.Wait(mutex_);
+  if (queue_.empty()) return false;
+  const std::size_t sort = queue_.front().what.index();
+  std::size_t operations = 0;
+  for (auto work = queue_.begin(); work != queue_.end() && operations < kGroupOperations;) {
+    if (work->what.index() != sort) {
+      ++work;
+      continue;
+    }
+    operations += work->size;
+    group.push_back(std::move(*work));
+    work = queue_.erase(work);
+    if (std::holds_alternative<MaintainWork>(group.back().what)) break;
+  }
+  if (!queue_.empty()) arrived_.NotifyOne();
+  return true;
+}
+
+void Lanes::RunGroup(Lane& lane, Group& group) {
+  if (std::holds_alternative<CommitWork>(group.front().what)) return RunCommits(lane, group);
+  if (std::holds_alternative<ClaimWork>(group.front().what)) return RunClaims(lane, group);
+  RunMaintain(lane, group.front());
+}
+
+void Lanes::RunCommits(Lane& lane, Group& group) {
+  std::vector<BatchRequest> requests;
+  for (Work& work : group) {
+    auto& commit = std::get<CommitWork>(work.what);
+    for (std::size_t i = 0; i < commit.batches.size(); ++i) {
+      requests.push_back({.batch = &commit.batches[i],
+                          .fingerprint = &commit.fingerprints[i],
+                          .context = &work.context,
+                          .called = work.called,
+                          .answer = Receipt()});
+    }
+  }
+  std::span<BatchRequest> rest = requests;
+  while (!rest.empty()) {
+    std::size_t count = 0;
+    std::size_t operations = 0;
+    while (count < rest.size()) {
+      const Batch& batch = *rest[count].batch;
+      operations += batch.operations.size();
+      const bool is_alone = WantsToBeAlone(batch);
+      if (count > 0 && (is_alone || operations > kGroupOperations)) break;
+      ++count;
+      if (is_alone) break;
+    }
+    RunChunk(lane, rest.first(count));
+    rest = rest.subspan(count);
+  }
+  auto request = requests.begin();
+  for (Work& work : group) {
+    auto& commit = std::get<CommitWork>(work.what);
+    for (std::size_t i = 0; i < commit.batches.size(); ++i) {
+      commit.answers.push_back(std::move((request++)->answer));
+    }
+  }
+}
+
+/// One transaction. If it is refused as a whole for what one of its batches does, each is tried by
+/// itself.
+void Lanes::RunChunk(Lane& lane, std::span<BatchRequest> requests) {
+  bool is_careful = false;
+  Result<void> done = Persist(lane, [&]() -> Result<void> {
+    Result<void> committed = lane.transaction.Commit(requests, is_careful);
+    if (committed) return committed;
+    // The key belongs to somebody: a careful look tells to whom.
+    const bool is_taken = lane.connection->failure() == Failure::kConstraint;
+    if (is_taken && requests.size() == 1 && !std::exchange(is_careful, true)) {
+      return lane.transaction.Commit(requests, is_careful);
+    }
+    return committed;
+  });
+  if (done) return Tell(lane);
+  const bool is_for_all = done.error().code == ErrorCode::kUnavailable ||
+                          done.error().code == ErrorCode::kOutcomeUnknown;
+  if (requests.size() > 1 && !is_for_all) {
+    for (BatchRequest& request : requests) RunChunk(lane, {&request, 1});
+    return;
+  }
+  Error error = std::move(done).error();
+  if (lane.connection != nullptr && lane.connection->failure() == Failure::kConstraint) {
+    // Held by another at every try, and free again at every look.
+    error = {ErrorCode::kAlreadyExists,
+             "somebody else has just held a unique key that the batch would take",
+             {}};
+  }
+  for (BatchRequest& request : requests) request.answer = std::unexpected(error);
+}
+
+void Lanes::RunClaims(Lane& lane, Group& group) {
+  std::vector<ClaimOne> requests;
+  for (Work& work : group) {
+    requests.push_back({.request = &std::get<ClaimWork>(work.what).request,
+                        .context = &work.context,
+                        .called = work.called,
+                        .answer = {}});
+  }
+  Result<void> done = Persist(lane, [&] { return lane.transaction.Claim(requests); });
+  if (done) Tell(lane);
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    auto& claim = std::get<ClaimWork>(group[i].what);
+    if (done) {
+      claim.answer = std::move(requests[i].answer);
+    } else {
+      claim.answer = std::unexpected(done.error());
+    }
+  }
+}
+
+void Lanes::RunMaintain(Lane& lane, Work& work) {
+  auto& maintain = std::get<MaintainWork>(work.what);
+  Result<void> done = Persist(lane, [&]() -> Result<void> {
+    maintain.answer = lane.transaction.Maintain(maintain.request, work.context);
+    if (!maintain.answer) return std::unexpected(maintain.answer.error());
+    return {};
+  });
+  if (!done) maintain.answer = std::unexpected(std::move(done).error());
+  Tell(lane);
+}
+
+template <typename Attempt>
+Result<void> Lanes::Persist(Lane& lane, Attempt attempt) {
+  for (int i = 0;; ++i) {
+    if (Result<void> connected = Connect(lane); !connected) return connected;
+    Result<void> done = attempt();
+    if (done) return done;
+    const bool is_last = i + 1 == kTries;
+    switch (lane.connection->failure()) {
+      case Failure::kConflict:
+      case Failure::kConstraint:
+        // Somebody else was faster; the next look sees what they did.
+        if (is_last) return done;
+        if (!Pause(PauseAfter(i))) return done;
+        continue;
+      case Failure::kLost:
+        if (lane.transaction.commit_was_sent()) return Resolve(lane, done.error());
+        // Nothing was committed: a new connection may try again, but not for long.
+        lane.owned.reset();
+        if (i > 0) return done;
+        continue;
+      case Failure::kNone:
+      case Failure::kOther:
+        return done;
+    }
+  }
+}
+
+/// False: the store is being closed, and there is no time for it.
+bool Lanes::Pause(Duration time) {
+  const SteadyTime until = std::chrono::steady_clock::now() + time;
+  MutexLock lock(mutex_);
+  while (!is_stopping_ && std::chrono::steady_clock::now() < until) {
+    (void)stopping_.WaitUntil(mutex_, until);
+  }
+  return !is_stopping_;
+}
+
+Result<void> Lanes::Connect(Lane& lane) {
+  if (lane.owned != nullptr && !lane.owned->IsLost()) return {};
+  lane.owned.reset();
+  lane.connection = nullptr;
+  Result<std::unique_ptr<Connection>> opened = Connection::Open(node_.settings);
+  NoteHealth(opened ? Result<void>() : std::unexpected(opened.error()));
+  if (!opened) return std::unexpected(std::move(opened).error());
+  lane.owned = *std::move(opened);
+  lane.connection = lane.owned.get();
+  return {};
+}
+
+/// The connection went with the answer to COMMIT: the server knows what became of the transaction,
+/// if it is still the one that was asked.
+Result<void> Lanes::Resolve(Lane& lane, const Error& lost) {
+  auto unknown = [&](std::string_view why) {
+    return Fail(ErrorCode::kOutcomeUnknown,
+                fmt::format("{} during the commit, and {}", lost.message, why));
+  };
+  const std::string server = lane.connection->server();
+  lane.owned.reset();
+  if (!Connect(lane)) return unknown("the server cannot be asked what became of it");
+  if (lane.connection->server() != server) return unknown("another server has taken over");
+  // A server process that has not noticed yet goes on with the commit.
+  constexpr int kLooks = 100;
+  for (int i = 0; i < kLooks; ++i) {
+    Result<class Answer> status = lane.connection->QueryText(
+        "SELECT coalesce(pg_xact_status($1::bigint::text::xid8), 'unknown')",
+        Parameters().Add(lane.transaction.transaction_id()));
+    if (!status) return unknown("the server could not say what became of it");
+    const std::string_view text = Row(*status, 0).Text(0);
+    if (text == "committed") return {};
+    if (text == "aborted") {
+      return Fail(ErrorCode::kUnavailable,
+                  lost.message + " during the commit, which had no effect");
+    }
+    if (text != "in progress") break;
+    if (!Pause(std::chrono::milliseconds(50))) break;
+  }
+  return unknown("the server does not know what became of it");
+}
+
+void Lanes::Tell(Lane& lane) {
+  const Change& change = lane.transaction.change();
+  if (listener_ != nullptr && !change.IsEmpty()) listener_->OnChange(change);
+  if (!change.ready.empty() || lane.transaction.has_changed_locks()) wake_ups_.Tell();
+}
+
+}  // namespace holdfast::engine::postgres

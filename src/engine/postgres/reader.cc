@@ -1,0 +1,374 @@
+#include "engine/postgres/reader.h"
+
+#include <fmt/format.h>
+
+#include "base/result.h"
+#include "engine/postgres/audit_rows.h"
+#include "engine/postgres/job_rows.h"
+#include "engine/postgres/lock_table.h"
+#include "engine/postgres/record_rows.h"
+#include "rules/validate.h"
+
+namespace holdfast::engine::postgres {
+namespace {
+
+using base::MutexLock;
+
+constexpr std::size_t kReaders = 8;
+constexpr auto kWaitSlice = std::chrono::milliseconds(50);
+
+/// Conditions joined with AND, and the parameters they name.
+class Where {
+ public:
+  /// `condition` has {} for the parameter.
+  template <typename T>
+  void And(std::string_view condition, const T& value) {
+    parameters.Add(value);
+    AndText(fmt::format(fmt::runtime(condition), fmt::format("${}", parameters.values().size())));
+  }
+  void AndText(std::string_view condition) {
+    text += text.empty() ? " WHERE " : " AND ";
+    text += condition;
+  }
+  std::string Limit(int limit) {
+    parameters.Add(std::int64_t{limit} + 1);
+    return fmt::format(" LIMIT ${}::bigint", parameters.values().size());
+  }
+
+  std::string text;
+  Parameters parameters;
+};
+
+/// Of one row more than the page holds: whether there is a next page.
+bool HasMore(const Answer& answer, int limit) {
+  return answer.size() > limit;
+}
+
+}  // namespace
+
+Readers::Readers(const Settings& settings)
+    : settings_(settings),
+      get_job_(settings, fmt::format("SELECT {} FROM $.jobs WHERE id = $1::bigint", kJobColumns)),
+      get_record_(settings, fmt::format("SELECT {} FROM $.records WHERE kind = $1 AND id = $2",
+                                        kRecordColumns)),
+      get_kind_(settings, fmt::format("SELECT {} FROM $.kinds WHERE name = $1 AND version > 0",
+                                      kKindColumns)),
+      get_transfer_(settings, fmt::format("SELECT {} FROM $.transfers WHERE id = $1::bigint",
+                                          kTransferColumns)),
+      list_kinds_(settings, fmt::format("SELECT {} FROM $.kinds WHERE version > 0 ORDER BY name",
+                                        kKindColumns)),
+      list_queues_(settings, fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON "
+                                         "c.queue = q.name GROUP BY q.name ORDER BY q.name",
+                                         kQueueColumns)),
+      oldest_pending_(settings,
+                      "SELECT q.name, min(j.run_at) FROM $.queues q CROSS JOIN "
+                      "generate_series(0::bigint, 9::bigint) p CROSS JOIN LATERAL (SELECT run_at "
+                      "FROM $.jobs WHERE ready_in = q.name AND priority = p ORDER BY run_at "
+                      "LIMIT 1) j GROUP BY q.name"),
+      log_position_(settings, "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"),
+      now_(settings, "SELECT clock_timestamp()") {}
+
+Result<std::unique_ptr<Connection>> Readers::Take(const Context& context) {
+  {
+    MutexLock lock(mutex_);
+    while (idle_.empty() && open_ >= kReaders) {
+      HF_RETURN_IF_ERROR(context.Check());
+      (void)returned_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kWaitSlice);
+    }
+    if (!idle_.empty()) {
+      std::unique_ptr<Connection> connection = std::move(idle_.back());
+      idle_.pop_back();
+      return connection;
+    }
+    ++open_;
+  }
+  Result<std::unique_ptr<Connection>> opened = Connection::Open(settings_);
+  if (!opened) GiveBack(nullptr);
+  return opened;
+}
+
+void Readers::GiveBack(std::unique_ptr<Connection> connection) {
+  MutexLock lock(mutex_);
+  if (connection != nullptr && !connection->IsLost()) {
+    idle_.push_back(std::move(connection));
+  } else {
+    --open_;
+  }
+  returned_.NotifyOne();
+}
+
+template <typename Ask>
+Result<Answer> Readers::Run(const Context& context, Ask ask) {
+  // A server that was restarted leaves the whole pool dead.
+  constexpr std::size_t kTries = kReaders + 1;
+  for (std::size_t i = 1;; ++i) {
+    HF_RETURN_IF_ERROR(context.Check());
+    HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Take(context));
+    Result<Answer> answer = ask(*connection);
+    const bool is_lost = !answer && connection->IsLost();
+    GiveBack(std::move(connection));
+    if (!is_lost || i == kTries) return answer;
+  }
+}
+
+Result<Answer> Readers::Query(const Context& context, const Sql& sql,
+                              const Parameters& parameters) {
+  return Run(context, [&](Connection& connection) { return connection.Query(sql, parameters); });
+}
+
+Result<Answer> Readers::QueryText(const Context& context, const std::string& text,
+                                  const Parameters& parameters) {
+  const std::string sql = WithSchema(text);
+  return Run(context,
+             [&](Connection& connection) { return connection.QueryText(sql, parameters); });
+}
+
+Result<std::optional<Job>> Readers::GetJob(const Context& context, JobId id) {
+  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, get_job_, Parameters().Add(id)));
+  if (answer.size() == 0) return std::nullopt;
+  HF_ASSIGN_OR_RETURN(Job job, ReadJob(Row(answer, 0)));
+  return job;
+}
+
+Result<JobPage> Readers::ListJobs(const Context& context, const JobFilter& filter) {
+  HF_ASSIGN_OR_RETURN(JobId after, rules::ParseCursor(filter.cursor));
+  Where where;
+  where.And("id > {}::bigint", after);
+  if (filter.state) where.And("state = {}", NameOf(*filter.state));
+  // A literal, so that the partial index can be used.
+  if (filter.state == JobState::kFailed) where.AndText("retained_as = 'failed'");
+  if (!filter.queue.empty()) where.And("queue = {}", filter.queue);
+  if (!filter.kind.empty()) where.And("kind = {}", filter.kind);
+  if (filter.parent) where.And("parent = {}::bigint", *filter.parent);
+  const std::string limit = where.Limit(filter.limit);
+  HF_ASSIGN_OR_RETURN(Answer answer, QueryText(context,
+                                               fmt::format("SELECT {} FROM $.jobs{} ORDER BY id{}",
+                                                           kJobColumns, where.text, limit),
+                                               where.parameters));
+  JobPage page;
+  for (int i = 0; i < std::min(answer.size(), filter.limit); ++i) {
+    HF_ASSIGN_OR_RETURN(Job job, ReadJob(Row(answer, i)));
+    page.items.push_back(std::move(job));
+  }
+  if (HasMore(answer, filter.limit)) page.next_cursor = fmt::to_string(page.items.back().id);
+  return page;
+}
+
+Result<std::vector<Queue>> Readers::ListQueues(const Context& context) {
+  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, list_queues_, {}));
+  std::vector<Queue> queues;
+  for (int i = 0; i < answer.size(); ++i) queues.push_back(ReadQueue(Row(answer, i)));
+  HF_ASSIGN_OR_RETURN(Answer oldest, Query(context, oldest_pending_, {}));
+  for (int i = 0; i < oldest.size(); ++i) {
+    Row row(oldest, i);
+    for (Queue& queue : queues) {
+      if (queue.name == row.Text(0)) queue.oldest_pending_at = row.OptionalTime(1);
+    }
+  }
+  return queues;
+}
+
+Result<std::optional<Record>> Readers::GetRecord(const Context& context, const RecordKey& key) {
+  HF_ASSIGN_OR_RETURN(Answer answer,
+                      Query(context, get_record_, Parameters().Add(key.kind).Add(key.id)));
+  if (answer.size() == 0) return std::nullopt;
+  HF_ASSIGN_OR_RETURN(Record record, ReadRecord(Row(answer, 0)));
+  return record;
+}
+
+Result<RecordPage> Readers::ListRecords(const Context& context, const RecordFilter& filter) {
+  Where where;
+  where.And("kind = {}", filter.kind);
+  where.And("id > {}", filter.cursor);
+  if (!filter.status.empty()) {
+    where.And("status = {}", filter.status);
+    where.AndText("status <> ''");
+  }
+  if (filter.parent) {
+    where.And("parent_kind = {}", filter.parent->kind);
+    where.And("parent_id = {}", filter.parent->id);
+  }
+  const std::string limit = where.Limit(filter.limit);
+  HF_ASSIGN_OR_RETURN(Answer answer,
+                      QueryText(context,
+                                fmt::format("SELECT {} FROM $.records{} ORDER BY id{}",
+                                            kRecordColumns, where.text, limit),
+                                where.parameters));
+  RecordPage page;
+  for (int i = 0; i < std::min(answer.size(), filter.limit); ++i) {
+    HF_ASSIGN_OR_RETURN(Record record, ReadRecord(Row(answer, i)));
+    page.items.push_back(std::move(record));
+  }
+  if (HasMore(answer, filter.limit)) page.next_cursor = page.items.back().id;
+  return page;
+}
+
+Result<std::optional<Kind>> Readers::GetKind(const Context& context, std::string_view name) {
+  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, get_kind_, Parameters().Add(name)));
+  if (answer.size() == 0) return std::nullopt;
+  return ReadKind(Row(answer, 0));
+}
+
+Result<std::vector<Kind>> Readers::ListKinds(const Context& context) {
+  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, list_kinds_, {}));
+  std::vector<Kind> kinds;
+  for (int i = 0; i < answer.size(); ++i) kinds.push_back(ReadKind(Row(answer, i)));
+  return kinds;
+}
+
+Result<std::optional<Transfer>> Readers::GetTransfer(const Context& context, TransferId id) {
+  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, get_transfer_, Parameters().Add(id)));
+  if (answer.size() == 0) return std::nullopt;
+  HF_ASSIGN_OR_RETURN(Transfer transfer, ReadTransfer(Row(answer, 0)));
+  return transfer;
+}
+
+Result<TransferPage> Readers::ListTransfers(const Context& context, const TransferFilter& filter) {
+  HF_ASSIGN_OR_RETURN(TransferId after, rules::ParseCursor(filter.cursor));
+  Where where;
+  where.And("id > {}::bigint", after);
+  // A literal, so that the partial index can be used.
+  if (filter.state) where.AndText(fmt::format("state = '{}'", NameOf(*filter.state)));
+  if (filter.from) {
+    where.And("from_kind = {}", filter.from->kind);
+    where.And("from_id = {}", filter.from->id);
+  }
+  const std::string limit = where.Limit(filter.limit);
+  HF_ASSIGN_OR_RETURN(Answer answer,
+                      QueryText(context,
+                                fmt::format("SELECT {} FROM $.transfers{} ORDER BY id{}",
+                                            kTransferColumns, where.text, limit),
+                                where.parameters));
+  TransferPage page;
+  for (int i = 0; i < std::min(answer.size(), filter.limit); ++i) {
+    HF_ASSIGN_OR_RETURN(Transfer transfer, ReadTransfer(Row(answer, i)));
+    page.items.push_back(std::move(transfer));
+  }
+  if (HasMore(answer, filter.limit)) page.next_cursor = fmt::to_string(page.items.back().id);
+  return page;
+}
+
+/// Without what is over: leases that ran out, waiters that died. In the order of the names.
+Result<std::vector<Lock>> Readers::ReadLocks(const Context& context,
+                                             const std::vector<std::string>& names,
+                                             std::int64_t session, Time now) {
+  std::map<std::string, rules::StoredLock, std::less<>> stored;
+  Column wanted(Type::kText);
+  for (const std::string& name : names) {
+    stored[name].name = name;
+    wanted.Add(name);
+  }
+  HF_ASSIGN_OR_RETURN(
+      Answer holders,
+      QueryText(context,
+                fmt::format("SELECT {} FROM $.lock_holders WHERE name = ANY ($1::text[]) "
+                            "ORDER BY name, token",
+                            kHolderColumns),
+                Parameters().Add(wanted)));
+  for (int i = 0; i < holders.size(); ++i) {
+    Row row(holders, i);
+    HF_ASSIGN_OR_RETURN(rules::StoredHolder holder, ReadHolder(row));
+    stored.find(row.Text(0))->second.holders.push_back(std::move(holder));
+  }
+  HF_ASSIGN_OR_RETURN(
+      Answer waiters,
+      QueryText(context,
+                fmt::format("SELECT {} FROM $.lock_waiters w WHERE name = ANY ($1::text[]) AND "
+                            "(session = $2::bigint OR (SELECT s.expires_at FROM $.lock_sessions s "
+                            "WHERE s.id = w.session) > $3::timestamptz) ORDER BY name, ticket",
+                            kWaiterColumns),
+                Parameters().Add(wanted).Add(session).Add(now)));
+  for (int i = 0; i < waiters.size(); ++i) {
+    Row row(waiters, i);
+    HF_ASSIGN_OR_RETURN(rules::StoredWaiter waiter, ReadWaiter(row));
+    stored.find(row.Text(0))->second.waiters.emplace(waiter.ticket, std::move(waiter));
+  }
+  std::vector<Lock> locks;
+  for (const auto& [name, lock] : stored) locks.push_back(rules::ToLock(lock, now));
+  return locks;
+}
+
+Result<Lock> Readers::GetLock(const Context& context, std::string_view name, std::int64_t session,
+                              Time now) {
+  HF_ASSIGN_OR_RETURN(std::vector<Lock> locks,
+                      ReadLocks(context, {std::string(name)}, session, now));
+  return std::move(locks.front());
+}
+
+Result<LockPage> Readers::ListLocks(const Context& context, const LockFilter& filter,
+                                    std::int64_t session, Time now) {
+  LockPage page;
+  std::string after = filter.cursor;
+  while (true) {
+    Where where;
+    where.And("starts_with(name, {})", filter.prefix);
+    where.And("name >= {}", filter.prefix);
+    where.And("name > {}", after);
+    if (!filter.owner.empty()) where.And("owner = {}", filter.owner);
+    const std::string limit = where.Limit(filter.limit);
+    HF_ASSIGN_OR_RETURN(
+        Answer answer,
+        QueryText(context,
+                  fmt::format("SELECT name FROM $.lock_holders{0} UNION SELECT name FROM "
+                              "$.lock_waiters{0} ORDER BY name{1}",
+                              where.text, limit),
+                  where.parameters));
+    std::vector<std::string> names;
+    for (int i = 0; i < answer.size(); ++i) names.push_back(Row(answer, i).String(0));
+    if (names.empty()) return page;
+    after = names.back();
+    HF_ASSIGN_OR_RETURN(std::vector<Lock> locks, ReadLocks(context, names, session, now));
+    for (Lock& lock : locks) {
+      if (!rules::IsListed(lock, filter)) continue;
+      if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+        page.next_cursor = page.items.back().name;
+        return page;
+      }
+      page.items.push_back(std::move(lock));
+    }
+    if (!HasMore(answer, filter.limit)) return page;
+  }
+}
+
+Result<AuditPage> Readers::ListAudit(const Context& context, const AuditFilter& filter) {
+  HF_ASSIGN_OR_RETURN(std::int64_t before, rules::ParseCursor(filter.cursor));
+  Where where;
+  if (before != 0) where.And("sequence < {}::bigint", before);
+  if (!filter.target.empty()) where.And("target = {}", filter.target);
+  if (!filter.actor.empty()) where.And("actor = {}", filter.actor);
+  if (!filter.operation.empty()) where.And("operation = {}", filter.operation);
+  if (filter.since) where.And("at >= {}::timestamptz", *filter.since);
+  if (filter.until) where.And("at < {}::timestamptz", *filter.until);
+  // Literals, so that the partial indexes can be used.
+  if (filter.min_lock_wait) {
+    where.AndText(fmt::format("lock_wait_us >= {}", filter.min_lock_wait->count()));
+    if (*filter.min_lock_wait >= std::chrono::milliseconds(100)) {
+      where.AndText("lock_wait_us >= 100000");
+    }
+  }
+  if (filter.refused) where.AndText(*filter.refused ? "error <> ''" : "error = ''");
+  const std::string limit = where.Limit(filter.limit);
+  HF_ASSIGN_OR_RETURN(Answer answer,
+                      QueryText(context,
+                                fmt::format("SELECT {} FROM $.audit{} ORDER BY sequence DESC{}",
+                                            kAuditColumns, where.text, limit),
+                                where.parameters));
+  AuditPage page;
+  for (int i = 0; i < std::min(answer.size(), filter.limit); ++i) {
+    page.items.push_back(ReadAudit(Row(answer, i)));
+  }
+  if (HasMore(answer, filter.limit)) page.next_cursor = fmt::to_string(page.items.back().sequence);
+  return page;
+}
+
+Result<std::int64_t> Readers::LogPosition() {
+  HF_ASSIGN_OR_RETURN(Answer answer, Query({}, log_position_, {}));
+  return Row(answer, 0).Integer(0);
+}
+
+Result<Time> Readers::Now() {
+  HF_ASSIGN_OR_RETURN(Answer answer, Query({}, now_, {}));
+  return Row(answer, 0).TimeAt(0);
+}
+
+}  // namespace holdfast::engine::postgres

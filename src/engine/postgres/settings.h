@@ -1,0 +1,30 @@
+// What the URL of a PostgreSQL store says.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "holdfast/error.h"
+#include "holdfast/time.h"
+
+namespace holdfast::engine::postgres {
+
+struct Settings {
+  std::string connection;  ///< for libpq, a password perhaps with it: never to be shown
+  std::string shown;       ///< what messages may say of it
+  std::string schema = "holdfast";
+  /// Whether statements are prepared: once for each connection, instead of parsed with each use.
+  /// Off behind a pooler that gives every transaction another server connection.
+  bool prepares = true;
+  /// Whether a server that may lose acknowledged commits is taken all the same.
+  bool allows_lossy = false;
+  /// Whether nodes tell one another of changes, or find out by polling alone.
+  bool notifies = true;
+  int lanes = 4;  ///< connections that write
+};
+
+/// Reads postgres://USER@HOST:PORT/DATABASE?schema=NAME&prepare=off&notify=off&lossy=allow&lanes=N;
+/// whatever else is in the URL is for libpq. Errors: invalid_argument.
+Result<Settings> ParsePostgresUrl(std::string_view url);
+
+}  // namespace holdfast::engine::postgres

@@ -1,0 +1,142 @@
+// What a connection does inside one PostgreSQL transaction: batches, claims and maintenance,
+// through the rules. Knows nothing of threads, groups or retries.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/postgres/job_table.h"
+#include "engine/postgres/lock_table.h"
+#include "engine/postgres/node.h"
+#include "engine/postgres/record_table.h"
+#include "rules/apply.h"
+#include "rules/load.h"
+
+namespace holdfast::engine::postgres {
+
+/// One batch on its way, and its answer.
+struct BatchRequest {
+  const Batch* batch = nullptr;
+  const std::string* fingerprint = nullptr;  // if it has an idempotency key
+  const Context* context = nullptr;
+  SteadyTime called;
+  Result<Receipt> answer;
+};
+
+/// One claim on its way.
+struct ClaimOne {
+  const ClaimRequest* request = nullptr;
+  const Context* context = nullptr;
+  SteadyTime called;
+  Result<std::vector<Job>> answer;
+};
+
+/// Confined to one thread. A Result that is an error means that nothing was committed, or, where
+/// `commit_was_sent`, that it is not known; a refused batch is a value.
+///
+/// Rows are locked in one order, by all: locks, transfers, records, kinds, jobs, queues, and each
+/// of these by its key. What a batch names is locked in one round trip; the rules then say whether
+/// they have seen all they need. If they have not (an action reached children, a lock was found in
+/// the way), the transaction lets go of everything and begins anew with the longer list: so nobody
+/// ever waits while it holds what comes later in the order.
+class Transaction {
+ public:
+  Transaction(Connection*& connection, Node& node, std::int64_t slot);
+
+  /// With `is_careful`, unique keys are looked up before they are taken.
+  Result<void> Commit(std::span<BatchRequest> requests, bool is_careful);
+  Result<void> Claim(std::span<ClaimOne> requests);
+  Result<MaintainResult> Maintain(const MaintainRequest& request, const Context& context);
+
+  /// Of the latest: what became claimable or comes due.
+  const Change& change() const { return change_; }
+  /// Likewise: whether others may wait for a lock that has changed.
+  bool has_changed_locks() const { return locks_.HasWrites(); }
+  /// Whether the latest ended with a COMMIT whose answer may have been lost.
+  bool commit_was_sent() const { return commit_was_sent_; }
+  /// Of the latest, by which PostgreSQL knows it.
+  std::int64_t transaction_id() const { return transaction_id_; }
+
+ private:
+  struct StoredAnswer {
+    std::string fingerprint;
+    std::string answer;
+    Time expires_at;
+    bool is_new = false;
+  };
+  /// Numbers for one of the counters.
+  struct Ids {
+    IdPool& pool;
+    std::int64_t rules::Counters::*last;
+    IdPool::Range range{};
+  };
+
+  void Clear();
+  /// Runs `body` in a transaction in which all that is wanted is locked and loaded, and commits
+  /// what it has changed. If it says false, the rules need more than was wanted when the
+  /// transaction began: it lets go of everything and begins anew.
+  template <typename Body>
+  Result<void> Run(Body body);
+  template <typename Body>
+  Result<bool> RunOnce(Body body);
+  Result<bool> Begin();
+  Result<void> TakeStamp(const Answer& answer);
+  void TakeAnswers(const Answer& answer);
+  void Forget();
+  Result<void> WriteAndCommit();
+  void QueueAnswers();
+  bool HasWrites() const;
+
+  Result<void> Gather(const Batch& batch);
+  Result<bool> Apply(BatchRequest& request);
+  Result<void> LoadAndApply(BatchRequest& request, const rules::Origin& origin);
+  void BeginBatch();
+  std::optional<Result<Receipt>> FindAnswer(const Batch& batch, const std::string& fingerprint);
+  void StoreAnswer(const BatchRequest& request, const Receipt& receipt);
+  Result<void> Reserve(Ids& ids, std::size_t count);
+  void GiveBackIds();
+  bool Lacks() const;
+  void TakeOver(SteadyTime began);
+  rules::Origin OriginOf(const Context& context, SteadyTime called) const;
+
+  Result<bool> LoadForClaim(std::span<ClaimOne> requests);
+  Result<void> LoadLimited(std::vector<std::string> names, std::int64_t max);
+  Result<bool> ClaimLoaded(std::span<ClaimOne> requests);
+
+  Result<void> LoadJobs(const std::vector<JobId>& ids);
+  Result<std::vector<JobId>> LockIds(const Sql& sql, int limit);
+  Result<void> HandleDue(int limit, MaintainResult& result);
+  Result<void> LapseDue(int limit, MaintainResult& result);
+  Result<void> SettleLocks(int limit, MaintainResult& result);
+  Result<void> PruneJobs(int limit, MaintainReport& report);
+  Result<void> PruneOthers(int limit, MaintainReport& report);
+  Result<void> FindNextDue(MaintainResult& result);
+
+  Connection*& connection_;
+  Node& node_;
+  JobTable jobs_;
+  RecordTable records_;
+  LockTable locks_;
+  rules::Rows rows_;         // of the batch at hand
+  rules::TouchedKeys keys_;  // likewise
+  rules::Counters counters_;
+  Ids job_ids_, record_ids_, transfer_ids_;
+  Time now_;
+  std::int64_t transaction_id_ = 0;
+  bool commit_was_sent_ = false;
+  std::vector<AuditEntry> audit_;
+  std::map<std::string, StoredAnswer> answers_;
+  std::vector<std::string> wanted_answers_;
+  std::vector<JobId> candidates_;  // for claims, in their order
+  Change change_;
+
+  const Sql stamp_, load_answers_, delete_answers_, insert_answers_, insert_audit_;
+  const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_, lock_claim_queues_;
+  const Sql due_jobs_, due_records_, due_transfers_, due_locks_, dead_lines_, prune_jobs_,
+      prune_answers_, prune_audit_, prune_transfers_, prune_locks_, prune_sessions_, next_due_;
+};
+
+}  // namespace holdfast::engine::postgres

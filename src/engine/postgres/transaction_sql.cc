@@ -1,0 +1,151 @@
+// The statements of Transaction that are not those of its tables.
+#include <fmt/format.h>
+
+#include "engine/postgres/audit_rows.h"
+#include "engine/postgres/transaction.h"
+
+namespace holdfast::engine::postgres {
+
+namespace {
+
+/// What may be claimed of one queue: `from` is its name in SQL.
+std::string ReadyOf(std::string_view from, std::string_view limit) {
+  return fmt::format(
+      "SELECT * FROM $.jobs WHERE ready_in = {} ORDER BY priority, run_at, id LIMIT {} "
+      "FOR NO KEY UPDATE SKIP LOCKED",
+      from, limit);
+}
+
+/// "a, b" as "j.a, j.b".
+std::string Of(std::string_view table, std::string_view columns) {
+  std::string all = fmt::format("{}.", table);
+  for (char c : columns) {
+    all += c;
+    if (c == ' ') all += fmt::format("{}.", table);
+  }
+  return all;
+}
+
+/// Jobs whose retention is over, of those that are kept as long as `retained_as` says.
+std::string OldOf(std::string_view retained_as) {
+  return fmt::format(
+      "SELECT j.id FROM $.queues q CROSS JOIN LATERAL (SELECT id FROM $.jobs WHERE "
+      "retained_as = '{0}' AND queue = q.name AND finished_at <= $1::timestamptz - "
+      "q.retain_{0} * interval '1 microsecond' ORDER BY finished_at LIMIT $2::bigint "
+      "FOR UPDATE SKIP LOCKED) j",
+      retained_as);
+}
+
+}  // namespace
+
+Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
+    : connection_(connection),
+      node_(node),
+      jobs_(node.settings, slot),
+      records_(connection, node.settings),
+      locks_(connection, node.settings, node.session),
+      job_ids_{node.job_ids, &rules::Counters::last_job},
+      record_ids_{node.record_ids, &rules::Counters::last_record},
+      transfer_ids_{node.transfer_ids, &rules::Counters::last_transfer},
+      stamp_(node.settings,
+             "SELECT nextval('$.stamps'), clock_timestamp(), pg_current_xact_id()::text::bigint"),
+      load_answers_(node.settings,
+                    "SELECT key, fingerprint, answer, expires_at FROM $.idempotency "
+                    "WHERE key = ANY ($1::text[])"),
+      delete_answers_(node.settings,
+                      "DELETE FROM $.idempotency WHERE key = ANY ($1::text[]) AND "
+                      "expires_at <= $2::timestamptz"),
+      insert_answers_(node.settings,
+                      "INSERT INTO $.idempotency (key, fingerprint, answer, expires_at) SELECT * "
+                      "FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])"),
+      insert_audit_(node.settings, kInsertAudit),
+      claim_jobs_(
+          node.settings,
+          fmt::format("SELECT {} FROM unnest($1::text[], $2::bigint[]) AS asked (of_queue, most) "
+                      "JOIN $.queues q ON q.name = asked.of_queue AND NOT q.paused AND "
+                      "q.max_running IS NULL CROSS JOIN LATERAL ({}) j",
+                      Of("j", kJobColumns), ReadyOf("asked.of_queue", "asked.most"))),
+      claim_any_(node.settings,
+                 fmt::format("SELECT {} FROM $.queues q CROSS JOIN LATERAL ({}) j WHERE "
+                             "NOT q.paused AND q.max_running IS NULL",
+                             Of("j", kJobColumns), ReadyOf("q.name", "$1::bigint"))),
+      claim_limited_(node.settings, fmt::format("SELECT {} FROM ({}) j", kJobColumns,
+                                                ReadyOf("$1", "$2::bigint"))),
+      load_claim_queues_(
+          node.settings,
+          fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = q.name "
+                      "WHERE cardinality($1::text[]) = 0 OR q.name = ANY ($1::text[]) "
+                      "GROUP BY q.name",
+                      kQueueColumns)),
+      lock_claim_queues_(node.settings,
+                         "SELECT 1::bigint FROM $.queues WHERE name = ANY ($1::text[]) "
+                         "ORDER BY name FOR UPDATE"),
+      due_jobs_(node.settings,
+                fmt::format("SELECT {0} FROM $.jobs WHERE id IN ((SELECT id FROM $.jobs WHERE "
+                            "due_at <= $1::timestamptz ORDER BY due_at LIMIT $2::bigint) UNION "
+                            "(SELECT id FROM $.jobs WHERE is_running AND lease_expires_at <= "
+                            "$1::timestamptz LIMIT $2::bigint)) AND (due_at <= $1::timestamptz OR "
+                            "lease_expires_at <= $1::timestamptz) ORDER BY id LIMIT $2::bigint "
+                            "FOR NO KEY UPDATE SKIP LOCKED",
+                            kJobColumns)),
+      due_records_(node.settings,
+                   "SELECT kind, id FROM $.records WHERE expires_at <= $1::timestamptz "
+                   "ORDER BY expires_at LIMIT $2::bigint"),
+      due_transfers_(node.settings,
+                     "SELECT id FROM $.transfers WHERE state = 'pending' AND "
+                     "expires_at <= $1::timestamptz ORDER BY expires_at LIMIT $2::bigint"),
+      due_locks_(node.settings,
+                 "SELECT DISTINCT name FROM $.lock_holders WHERE CASE WHEN is_delay THEN "
+                 "expires_at + lock_delay_us * interval '1 microsecond' ELSE expires_at END <= "
+                 "$1::timestamptz LIMIT $2::bigint"),
+      dead_lines_(node.settings,
+                  "SELECT DISTINCT w.name FROM $.lock_sessions s JOIN $.lock_waiters w ON "
+                  "w.session = s.id WHERE s.expires_at <= $1::timestamptz AND s.id <> $2::bigint "
+                  "LIMIT $3::bigint"),
+      // Counted off in the same statement, in the slot of this connection.
+      prune_jobs_(
+          node.settings,
+          fmt::format("WITH completed AS MATERIALIZED ({0}), failed AS MATERIALIZED ({1}), "
+                      "old AS (SELECT id FROM completed UNION ALL SELECT id FROM failed "
+                      "LIMIT $2::bigint), ",
+                      OldOf("completed"), OldOf("failed")) +
+              "gone AS (DELETE FROM $.jobs WHERE id IN (SELECT id FROM old) RETURNING queue, "
+              "state), "
+              "counted AS (INSERT INTO $.queue_counts AS c SELECT queue, $3::bigint, 0, 0, 0, "
+              "-count(*) FILTER (WHERE state = 'completed'), -count(*) FILTER (WHERE state = "
+              "'failed'), -count(*) FILTER (WHERE state = 'cancelled') FROM gone GROUP BY queue "
+              "ORDER BY queue ON CONFLICT (queue, slot) DO UPDATE SET "
+              "completed = c.completed + excluded.completed, failed = c.failed + excluded.failed, "
+              "cancelled = c.cancelled + excluded.cancelled) SELECT count(*) FROM gone"),
+      prune_answers_(node.settings,
+                     "DELETE FROM $.idempotency WHERE key = ANY (ARRAY(SELECT key FROM "
+                     "$.idempotency WHERE expires_at <= $1::timestamptz LIMIT $2::bigint "
+                     "FOR UPDATE SKIP LOCKED))"),
+      prune_audit_(node.settings,
+                   "DELETE FROM $.audit WHERE sequence = ANY (ARRAY(SELECT sequence FROM (SELECT "
+                   "sequence, at FROM $.audit ORDER BY sequence LIMIT $2::bigint) oldest WHERE "
+                   "at <= $1::timestamptz))"),
+      prune_transfers_(node.settings,
+                       "DELETE FROM $.transfers WHERE id = ANY (ARRAY(SELECT id FROM $.transfers "
+                       "WHERE finished_at <= $1::timestamptz ORDER BY finished_at LIMIT "
+                       "$2::bigint FOR UPDATE SKIP LOCKED))"),
+      prune_locks_(node.settings,
+                   "DELETE FROM $.locks WHERE name = ANY (ARRAY(SELECT name FROM $.locks l WHERE "
+                   "NOT EXISTS (SELECT 1 FROM $.lock_holders h WHERE h.name = l.name) AND "
+                   "NOT EXISTS (SELECT 1 FROM $.lock_waiters w WHERE w.name = l.name) LIMIT "
+                   "$1::bigint FOR UPDATE SKIP LOCKED))"),
+      prune_sessions_(node.settings,
+                      "DELETE FROM $.lock_sessions s WHERE expires_at <= $1::timestamptz AND "
+                      "NOT EXISTS (SELECT 1 FROM $.lock_waiters w WHERE w.session = s.id)"),
+      next_due_(
+          node.settings,
+          "SELECT least((SELECT min(due_at) FROM $.jobs WHERE due_at IS NOT NULL), "
+          "(SELECT min(lease_expires_at) FROM $.jobs WHERE is_running), "
+          "(SELECT min(expires_at) FROM $.records WHERE expires_at IS NOT NULL), "
+          "(SELECT min(expires_at) FROM $.transfers WHERE state = 'pending' AND expires_at IS NOT "
+          "NULL), (SELECT min(CASE WHEN is_delay THEN expires_at + lock_delay_us * interval '1 "
+          "microsecond' ELSE expires_at END) FROM $.lock_holders), "
+          "(SELECT min(expires_at) FROM $.lock_sessions s WHERE id <> $1::bigint AND EXISTS "
+          "(SELECT 1 FROM $.lock_waiters w WHERE w.session = s.id)))") {}
+
+}  // namespace holdfast::engine::postgres

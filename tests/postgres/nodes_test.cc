@@ -1,0 +1,206 @@
+// Several nodes on one database, as far as the suites of all engines do not show it: opening,
+// migrating, settings, enqueueing from SQL, limits and locks across nodes.
+#include <gtest/gtest.h>
+
+#include <future>
+#include <set>
+#include <thread>
+
+#include "holdfast/holdfast.h"
+#include "testing/matchers.h"
+#include "testing/private_postgres.h"
+#include "testing/store_checks.h"
+
+namespace holdfast::testing {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+class Nodes : public ::testing::Test {
+ protected:
+  std::unique_ptr<Store> Open(const std::string& more = "") {
+    return Must(OpenStore(schema_.url() + more, {.maintain = false}));
+  }
+  std::vector<std::vector<std::string>> Sql(std::string text) {
+    for (std::size_t at = 0; (at = text.find("$.", at)) != std::string::npos;) {
+      text.replace(at, 2, schema_.name() + ".");
+    }
+    return schema_.server().Execute(text);
+  }
+
+  PostgresSchema schema_;
+};
+
+TEST_F(Nodes, MayAllCreateTheSchemaAtOnce) {
+  std::vector<std::future<std::unique_ptr<Store>>> opening;
+  for (int i = 0; i < 10; ++i) {
+    opening.push_back(std::async(std::launch::async, [&] { return Open("&lanes=1"); }));
+  }
+  std::set<JobId> ids;
+  for (auto& store : opening) ids.insert(Must(store.get()->Enqueue({}, {.kind = "k"})).id);
+  EXPECT_EQ(ids.size(), 10U);
+}
+
+TEST_F(Nodes, BadUrlsAreRefusedByName) {
+  for (auto [more, complaint] : {std::pair("&schema=Upper", "schema=Upper"),
+                                 {"&lanes=0", "lanes=0"},
+                                 {"&prepare=maybe", "prepare=maybe"},
+                                 {"&lossy=yes", "lossy=yes"}}) {
+    EXPECT_THAT(OpenStore(schema_.url() + more),
+                StatusIs(ErrorCode::kInvalidArgument, HasSubstr(complaint)));
+  }
+  EXPECT_THAT(OpenStore("postgres://nobody:secret@127.0.0.1:1/x"),
+              StatusIs(ErrorCode::kUnavailable, ::testing::Not(HasSubstr("secret"))));
+}
+
+TEST_F(Nodes, AServerThatMayLoseCommitsIsRefusedUnlessItIsAskedFor) {
+  for (std::string setting :
+       {"fsync = off", "full_page_writes = off", "synchronous_commit = off"}) {
+    PrivatePostgres server({.settings = {setting}});
+    EXPECT_THAT(OpenStore(server.Url("s")),
+                StatusIs(ErrorCode::kUnavailable, HasSubstr(setting.substr(0, setting.find(' ')))));
+    EXPECT_THAT(OpenStore(server.Url("s") + "&lossy=allow"), IsOk());
+  }
+}
+
+TEST_F(Nodes, ANewerSchemaIsLeftAlone) {
+  Open();
+  Sql("UPDATE $.holdfast_meta SET value = '999' WHERE name = 'schema'");
+  EXPECT_THAT(OpenStore(schema_.url()), StatusIs(ErrorCode::kCorrupt, HasSubstr("schema 999")));
+}
+
+TEST_F(Nodes, WorkWithoutPreparedStatementsAndWithoutNotifications) {
+  auto store = Open("&prepare=off&notify=off&lanes=2");
+  const JobId id = Must(store->Enqueue({}, {.kind = "k", .payload = R"({"a":"ö"})"})).id;
+  std::vector<Job> jobs = Must(store->Claim({}, {.worker = "w"}));
+  ASSERT_EQ(jobs.size(), 1U);
+  EXPECT_EQ(Must(store->Complete({}, id, jobs.front().token)).state, JobState::kCompleted);
+}
+
+TEST_F(Nodes, AJobIsEnqueuedFromSqlIfItsTransactionCommits) {
+  auto store = Open();
+  Must(store->Set({}, {.name = "mail", .max_pending = 2}));
+  Sql("BEGIN; SELECT $.enqueue('gone'); ROLLBACK");
+  Sql(R"(SELECT $.enqueue('receipt', '{"order": 17}', queue => 'mail'))");
+  Sql("SELECT $.enqueue('later', queue => 'mail', run_at => now() + interval '1 hour')");
+  EXPECT_THROW(Sql("SELECT $.enqueue('more', queue => 'mail')"), std::runtime_error);
+  EXPECT_THROW(Sql("SELECT $.enqueue('no spaces')"), std::runtime_error);
+  std::vector<Job> jobs = Must(store->Claim({}, {.worker = "w", .max = 10}));
+  ASSERT_EQ(jobs.size(), 1U);
+  EXPECT_EQ(jobs.front().kind, "receipt");
+  EXPECT_EQ(jobs.front().payload, R"({"order": 17})");
+  EXPECT_EQ(Must(store->GetQueue({}, "mail"))->CountOf(JobState::kScheduled), 1);
+  EXPECT_EQ(ListAllJobs(*store).size(), 2U);
+  ExpectCountsToBeExact(*store);
+}
+
+TEST_F(Nodes, JOB_11_ALimitHoldsAcrossNodes) {
+  auto one = Open();
+  auto two = Open();
+  Must(one->Set({}, {.name = "q", .max_pending = 50, .max_running = 5}));
+  std::atomic<int> made = 0;
+  std::atomic<int> refused = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 10; ++i) {
+      threads.emplace_back([&, i] {
+        for (int n = 0; n < 10; ++n) {
+          Result<Job> job = (i % 2 == 0 ? one : two)->Enqueue({}, {.kind = "k", .queue = "q"});
+          if (!job) {
+            EXPECT_EQ(job.error().code, ErrorCode::kQueueFull);
+          }
+          ++(job ? made : refused);
+        }
+      });
+    }
+  }
+  EXPECT_EQ(made, 50);
+  EXPECT_EQ(refused, 50);
+  std::atomic<int> claimed = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 10; ++i) {
+      threads.emplace_back([&, i] {
+        ClaimRequest request{.worker = "w", .queues = {"q"}, .max = 3};
+        claimed += static_cast<int>(Must((i % 2 == 0 ? one : two)->Claim({}, request)).size());
+      });
+    }
+  }
+  EXPECT_EQ(claimed, 5);
+}
+
+TEST_F(Nodes, LOCK_2_AWaiterOnAnotherNodeIsWokenAtOnce) {
+  auto one = Open();
+  auto two = Open();
+  for (int i = 0; i < 5; ++i) {
+    LockGrant grant = Must(one->Acquire({}, {.name = "l", .owner = "ada"})).front();
+    auto waiting = std::async(std::launch::async, [&] {
+      return Must(two->Acquire({}, {.name = "l", .owner = "bob", .wait = seconds(30)})).front();
+    });
+    while (Must(one->GetLock({}, "l")).waiters.empty()) std::this_thread::yield();
+    Must(one->Release({}, {.name = "l", .token = grant.token}));
+    LockGrant next = waiting.get();
+    EXPECT_GT(next.token, grant.token);
+    Must(two->Release({}, {.name = "l", .token = next.token}));
+  }
+}
+
+TEST_F(Nodes, LOCK_7_ACircleAcrossNodesIsFoundWhoeverComesLast) {
+  auto one = Open();
+  auto two = Open();
+  for (int round = 0; round < 10; ++round) {
+    const Token a = Must(one->Acquire({}, {.name = "a", .owner = "ada"})).front().token;
+    const Token b = Must(two->Acquire({}, {.name = "b", .owner = "bob"})).front().token;
+    auto wait = [](Store& store, std::string name, std::string owner) {
+      return store.Acquire({}, {.name = name, .owner = owner, .wait = seconds(20)});
+    };
+    // Both at once: each closes the circle for the other.
+    auto ada = std::async(std::launch::async, [&] {
+      auto got = wait(*one, "b", "ada");
+      if (!got) Must(one->Release({}, {.name = "a", .token = a}));
+      return got;
+    });
+    auto bob = std::async(std::launch::async, [&] {
+      auto got = wait(*two, "a", "bob");
+      if (!got) Must(two->Release({}, {.name = "b", .token = b}));
+      return got;
+    });
+    Result<std::vector<LockGrant>> of_ada = ada.get();
+    Result<std::vector<LockGrant>> of_bob = bob.get();
+    ASSERT_NE(of_ada.has_value(), of_bob.has_value());
+    EXPECT_EQ((of_ada ? of_bob : of_ada).error().code, ErrorCode::kDeadlock);
+    Must((of_ada ? *one : *two)
+             .Release({}, {.name = of_ada ? "b" : "a",
+                           .token = (of_ada ? of_ada : of_bob)->front().token}));
+    if (of_ada) {
+      Must(one->Release({}, {.name = "a", .token = a}));
+    } else {
+      Must(two->Release({}, {.name = "b", .token = b}));
+    }
+  }
+}
+
+TEST_F(Nodes, JOB_6_EveryNodeMayDoTheMaintenanceAndNothingIsDoneTwice) {
+  auto one = Open();
+  auto two = Open();
+  std::vector<Job> jobs;
+  for (int i = 0; i < 200; ++i) Must(one->Enqueue({}, {.kind = "k", .run_at = Time()}));
+  const ClaimRequest request{.worker = "w", .max = 200, .lease = std::chrono::milliseconds(100)};
+  ASSERT_EQ(Must(one->Claim({}, request)).size(), 200U);
+  std::atomic<std::int64_t> expired = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      while (expired < 200) {
+        expired += Must((i % 2 == 0 ? one : two)->Maintain({})).expired;
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(expired, 200);
+  EXPECT_EQ(Must(one->GetQueue({}, "default"))->CountOf(JobState::kPending), 200);
+}
+
+}  // namespace
+}  // namespace holdfast::testing
