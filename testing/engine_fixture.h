@@ -1,5 +1,5 @@
-// The stores that the suites run against: the memory, sqlite and postgres engines, each embedded and behind a
-// real HTTP server in this process. Suites branch on traits, never on a name.
+// The stores that the suites run against: the memory, sqlite and postgres engines, each embedded
+// and behind a real HTTP server in this process. Suites branch on traits, never on a name.
 #pragma once
 
 #include <memory>
@@ -19,7 +19,6 @@ struct Variant {
   std::string name;  ///< for the names of tests only
   engine::Traits traits;
   std::unique_ptr<StorePlace> (*make_place)() = nullptr;  ///< where the engine keeps it
-  bool has_dense_tokens = true;  ///< leaves no gaps: its tokens are those of the memory engine
 };
 inline void PrintTo(const Variant& variant, std::ostream* out) {
   *out << variant.name;

@@ -44,7 +44,7 @@ constexpr std::uint64_t kNeededBytes = 512ull << 20;
 // directory, so that a server that was killed leaves nothing behind elsewhere.
 constexpr const char* kSettings = R"(
 listen_addresses = '127.0.0.1'
-max_connections = 250
+max_connections = 500
 shared_buffers = 64MB
 dynamic_shared_memory_type = mmap
 fsync = on

@@ -93,7 +93,8 @@ def run_shard(preset, suite, shard, shards, options):
     folder = ROOT / "build" / preset
     report = folder / f"{suite}-{shard}.xml"
     report.unlink(missing_ok=True)
-    environment = {"GTEST_TOTAL_SHARDS": str(shards), "GTEST_SHARD_INDEX": str(shard)}
+    environment = {"GTEST_TOTAL_SHARDS": str(shards), "GTEST_SHARD_INDEX": str(shard),
+                   "HOLDFAST_POSTGRES_UNTIL": "parent"}  # one server, which ends with this program
     try:
         outcome = subprocess.run(
             [folder / "tests" / f"{suite}_tests", "--gtest_brief=1",

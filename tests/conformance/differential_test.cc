@@ -91,8 +91,8 @@ class Duel {
   Duel(const Variant& specification, const Variant& subject, std::uint64_t seed)
       : specification_(specification),
         subject_(subject),
-        script_(seed, subject.has_dense_tokens),
-        names_(subject.has_dense_tokens) {
+        script_(seed, subject.traits.has_dense_tokens),
+        names_(subject.traits.has_dense_tokens) {
     Batch declarations = script_.MakeDeclarations();
     Context context = script_.MakeContext();
     CompareReceipts(specification_.store().Commit(context, declarations),
@@ -112,7 +112,12 @@ class Duel {
         return script_.OneIn(2) ? CommitMany() : Wait();
       case 5:
         Pass();  // refusals that are not yet in the trail go with the process
-        if (script_.OneIn(5) && subject_.traits().survives_process_kill) Reopen();
+        // Where others may draw numbers at the same time, those that a process had set aside are
+        // lost with it: ids, too, would be other ones.
+        if (script_.OneIn(5) && subject_.traits().survives_process_kill &&
+            subject_.traits().has_dense_tokens) {
+          Reopen();
+        }
         return CompareWhole();
       default:
         return Commit();

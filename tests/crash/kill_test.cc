@@ -8,6 +8,7 @@
 #include "crash/load.h"
 #include "testing/environment.h"
 #include "testing/helper_process.h"
+#include "testing/private_postgres.h"
 #include "testing/store_checks.h"
 #include "testing/store_place.h"
 
@@ -38,18 +39,45 @@ void CheckFile(const std::string& url) {
   EXPECT_EQ(answer, "ok");
 }
 
-struct Home {
-  std::string name;
-  std::unique_ptr<StorePlace> (*make_place)() = nullptr;
-  /// Once all who used it are dead: waits until nothing of theirs is under way, and looks whether
-  /// what is below the store is whole.
-  void (*check)(const std::string& url) = nullptr;
+/// What the killed processes worked on.
+class Home {
+ public:
+  virtual ~Home() = default;
+  virtual std::string url() const = 0;
+  /// When all of them are dead: looks whether it is whole, with nothing of theirs under way.
+  virtual void Check() = 0;
 };
-void PrintTo(const Home& home, std::ostream* out) {
-  *out << home.name;
+
+class File final : public Home {
+ public:
+  explicit File(std::unique_ptr<StorePlace> place) : place_(std::move(place)) {}
+  std::string url() const override { return place_->url(); }
+  void Check() override { CheckFile(url()); }
+
+ private:
+  const std::unique_ptr<StorePlace> place_;
+};
+
+class Server final : public Home {
+ public:
+  std::string url() const override { return server_.Url("holdfast"); }
+  /// The server goes down with them. What they had asked for, and it was still about to do, would
+  /// otherwise be done while the test looks.
+  void Check() override { server_.Restart(PrivatePostgres::StopMode::kImmediate); }
+
+ private:
+  PrivatePostgres server_;
+};
+
+struct HomeMaker {
+  std::string name;
+  std::unique_ptr<Home> (*make)() = nullptr;
+};
+void PrintTo(const HomeMaker& maker, std::ostream* out) {
+  *out << maker.name;
 }
 
-class Kills : public ::testing::TestWithParam<Home> {
+class Kills : public ::testing::TestWithParam<HomeMaker> {
  protected:
   /// One or two processes at work on the store, killed at a random moment: sometimes before they
   /// have opened it.
@@ -60,8 +88,8 @@ class Kills : public ::testing::TestWithParam<Home> {
       std::string name = "r" + std::to_string(round) + "-" + std::to_string(i);
       journals.push_back(dir_.File(name + ".journal"));
       processes.push_back(std::make_unique<HelperProcess>(
-          "load", std::vector<std::string>{place_->url(), journals.back(),
-                                           std::to_string(random_()), name}));
+          "load", std::vector<std::string>{home_->url(), journals.back(), std::to_string(random_()),
+                                           name}));
       if (random_() % 5 != 0) {
         EXPECT_EQ(processes.back()->ReadLine(), "ready");
       }
@@ -76,9 +104,9 @@ class Kills : public ::testing::TestWithParam<Home> {
   }
 
   void Verify() {
-    GetParam().check(place_->url());
+    home_->Check();
     ASSERT_FALSE(HasFailure());
-    std::unique_ptr<Store> store = Must(OpenStore(place_->url(), {.maintain = false}));
+    std::unique_ptr<Store> store = Must(OpenStore(home_->url(), {.maintain = false}));
     ASSERT_THAT(store->CheckHealth(), IsOk());
     Must(store->Commit({}, LoadSetUp()));
     RetryKeyed(*store);
@@ -178,7 +206,7 @@ class Kills : public ::testing::TestWithParam<Home> {
     }
   }
 
-  const std::unique_ptr<StorePlace> place_ = GetParam().make_place();
+  const std::unique_ptr<Home> home_ = GetParam().make();
   TempDir dir_{TempDir::Where::kMemory};  // of the journals
   std::mt19937_64 random_{PrintedSeed()};
   Journal journal_;
@@ -201,10 +229,13 @@ TEST_P(Kills, NothingAcknowledgedIsLostAndNothingIsDoneTwice) {
 }
 
 // On a disk most of the time goes to fsync; in memory the kill hits everything else.
-INSTANTIATE_TEST_SUITE_P(Places, Kills,
-                         ::testing::Values(Home{"OnDisk", PlaceInFileOnDisk, CheckFile},
-                                           Home{"InMemory", PlaceInFile, CheckFile}),
-                         [](const auto& home) { return home.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Places, Kills,
+    ::testing::Values(
+        HomeMaker{"OnDisk", [] { return std::unique_ptr<Home>(new File(PlaceInFileOnDisk())); }},
+        HomeMaker{"InMemory", [] { return std::unique_ptr<Home>(new File(PlaceInFile())); }},
+        HomeMaker{"InPostgres", [] { return std::unique_ptr<Home>(new Server()); }}),
+    [](const auto& maker) { return maker.param.name; });
 
 }  // namespace
 }  // namespace holdfast::testing
