@@ -73,15 +73,15 @@ struct EngineFixture::Server {
   net::HttpServer server;
 };
 
-EngineFixture::EngineFixture(const Variant& variant)
-    : variant_(variant), place_(variant.make_place()) {
+EngineFixture::EngineFixture(const Variant& variant, Duration poll_interval)
+    : variant_(variant), poll_interval_(poll_interval), place_(variant.make_place()) {
   Open();
 }
 
 EngineFixture::~EngineFixture() = default;
 
 void EngineFixture::Open() {
-  const StoreOptions options{.clock = &clock_, .maintain = false};
+  const StoreOptions options{.clock = &clock_, .maintain = false, .poll_interval = poll_interval_};
   owned_ = Must(OpenStore(url(), options));
   backing_ = store_ = owned_.get();
   if (!variant_.traits.is_remote) return;

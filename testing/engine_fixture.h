@@ -34,7 +34,9 @@ const std::vector<Variant>& SharedVariants();
 /// own.
 class EngineFixture {
  public:
-  explicit EngineFixture(const Variant& variant);
+  /// `poll_interval`: how often whoever waits looks whether other processes have changed anything.
+  explicit EngineFixture(const Variant& variant,
+                         Duration poll_interval = StoreOptions().poll_interval);
   ~EngineFixture();
 
   /// The store under test.
@@ -58,6 +60,7 @@ class EngineFixture {
   void Open();
 
   const Variant variant_;
+  const Duration poll_interval_;
   const std::unique_ptr<StorePlace> place_;
   FakeClock clock_;
   std::unique_ptr<Store> owned_;    // of the engine

@@ -40,7 +40,7 @@ struct StoreOptions {
   /// Expire leases, promote due jobs and prune on a thread of the store's own. Off in tests, which
   /// call Maintain themselves.
   bool maintain = true;
-  /// sqlite: how often to look for commits of other processes while somebody waits.
+  /// sqlite, postgres: how often to look for commits of other processes while somebody waits.
   Duration poll_interval = std::chrono::milliseconds(50);
   /// http: how long a call without a deadline may take, a claim's wait not counted.
   Duration http_timeout = std::chrono::seconds(30);

@@ -113,6 +113,7 @@ SteadyTime Maintainer::MaintainIfDue(SteadyTime now) {
 
 void Maintainer::Run() {
   next_maintenance_ = std::chrono::steady_clock::now();
+  next_poll_ = next_maintenance_ + options_.poll_interval;
   while (true) {
     SteadyTime now = std::chrono::steady_clock::now();
     SteadyTime next = MaintainIfDue(now);
@@ -122,11 +123,13 @@ void Maintainer::Run() {
     const bool is_news = TakeNews();  // also if nobody waits: it is no news afterwards
     const bool somebody_waits = waiters_.size() > 0 || lock_waiters_.size() > 0;
     if (engine_.traits().shared_between_processes && somebody_waits) {
-      if (is_news || engine_.ChangedElsewhere()) {
+      const bool polls = now >= next_poll_;
+      if (polls) next_poll_ = now + options_.poll_interval;
+      if (is_news || (polls && engine_.ChangedElsewhere())) {
         waiters_.RetryAll();
         lock_waiters_.LookAgain();
       }
-      next = std::min(next, now + options_.poll_interval);
+      next = std::min(next, next_poll_);
     }
     MutexLock lock(mutex_);
     wake_by_ = std::min(wake_by_, next);

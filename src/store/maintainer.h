@@ -61,6 +61,7 @@ class Maintainer final : public engine::ChangeListener {
   std::atomic<std::int64_t> planned_us_;
 
   SteadyTime next_maintenance_;  // of the thread alone
+  SteadyTime next_poll_;         // likewise
 
   base::Mutex mutex_{base::LockRank::kWait};
   base::CondVar changed_;

@@ -2,6 +2,7 @@
 // too, Result by Result and job by job. What survives its process is reopened in the middle.
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <thread>
 
 #include "base/mutex.h"
@@ -17,11 +18,15 @@ namespace {
 constexpr int kScripts = 200;
 constexpr int kSteps = 100;
 
-/// Times that were measured, not decided.
+/// Without times that were measured, not decided; and without the tokens in messages of refusals: a
+/// token that was taken back with what was refused is given out again, and means something else
+/// now. They were compared when they were told.
 AuditPage WithoutMeasurements(AuditPage page) {
+  static const std::regex token("token [0-9]+");
   for (AuditEntry& entry : page.items) {
     entry.lock_wait = {};
     entry.commit = {};
+    if (!entry.error.empty()) entry.details = std::regex_replace(entry.details, token, "the token");
   }
   return page;
 }
@@ -89,8 +94,9 @@ std::string TextOf(const Result<T>& result) {
 class Duel {
  public:
   Duel(const Variant& specification, const Variant& subject, std::uint64_t seed)
-      : specification_(specification),
-        subject_(subject),
+      // Nobody else changes anything; who waits is not to look in the middle of a step.
+      : specification_(specification, hours(1)),
+        subject_(subject, hours(1)),
         script_(seed, subject.traits.has_dense_tokens),
         names_(subject.traits.has_dense_tokens) {
     Batch declarations = script_.MakeDeclarations();
@@ -357,7 +363,10 @@ class Differential : public ::testing::TestWithParam<Variant> {};
 
 TEST_P(Differential, RandomScriptsAreAnsweredAsTheSpecificationAnswersThem) {
   const std::uint64_t seed = PrintedSeed();
-  const int scripts = Scaled(GetParam().traits.is_remote ? kScripts / 10 : kScripts, 3);
+  // A step takes twenty times as long where a server is asked.
+  const engine::Traits& traits = GetParam().traits;
+  const bool asks_a_server = traits.is_remote || !traits.keeps_time;
+  const int scripts = Scaled(asks_a_server ? kScripts / 10 : kScripts, 3);
   for (int i = 0; i < scripts; ++i) {
     Duel duel(AllVariants().front(), GetParam(), seed + i);
     for (int step = 0; step < kSteps; ++step) {
