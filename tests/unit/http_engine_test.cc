@@ -353,13 +353,13 @@ TEST_F(BrokenServer, AReadWhoseAnswerIsLostHadNoEffect) {
 
 TEST(OpenStore, WhatIsNotAStoreIsRefusedByName) {
   const std::pair<std::string, std::string> bad[] = {
-      {"", "memory:, sqlite:FILE or http://HOST:PORT"},
+      {"", "memory:, sqlite:FILE, postgres://HOST/DATABASE or http://HOST:PORT"},
       {"jobs.db", "'jobs.db' is not a store URL"},
       {"memory", "is not a store URL"},
       {"memory:x", "is not a store URL"},
       {"sqlite:", "names no file"},
       {"redis://localhost", "is not a store URL"},
-      {"postgres://u:secret@h/db", "PostgreSQL is not part of this version"},
+      {"postgres://u:secret@h/db?schema=No", "schema=No in the URL of the store"},
       {"https://h:1", "TLS is not part of this version"},
       {"http://", "the host is missing"},
       {"http://:80", "the host is missing"},
