@@ -118,7 +118,8 @@ Cli::Cli() : root_("Holdfast keeps jobs, locks and records that cannot be raced.
 
 void Cli::AddGlobals() {
   AddText(root_, "--store", globals_.store, "URL",
-          "sqlite:FILE, memory: or http://HOST:PORT; else $HOLDFAST_STORE, else "
+          "sqlite:FILE, postgres://HOST/DATABASE, memory: or http://HOST:PORT; else "
+          "$HOLDFAST_STORE, else "
           "sqlite:./holdfast.db")
       ->envname("HOLDFAST_STORE");
   AddChoice<OutputFormat, OutputFormat>(
