@@ -13,9 +13,6 @@
 namespace holdfast::engine::postgres {
 namespace {
 
-using rules::Change;
-using rules::Extent;
-
 /// A column of jobs: its name, its type, and how a job gives its value.
 struct JobColumn {
   std::string_view name;
@@ -145,16 +142,16 @@ constexpr JobColumn kWhole[] = {kId,         kState,   kRunAt,    kAttempt, kTok
                                 kMessage,    kErrors,  kResult,   kPayload, kReadyIn,  kDueAt,
                                 kRetainedAs, kHeldKey, kIsRunning};
 
-std::span<const JobColumn> ColumnsOf(Change change, Extent extent) {
-  if (change == Change::kInserted) return kInserted;
+std::span<const JobColumn> ColumnsOf(rules::Change change, rules::Extent extent) {
+  if (change == rules::Change::kInserted) return kInserted;
   switch (extent) {
-    case Extent::kLease:
+    case rules::Extent::kLease:
       return kLeaseOnly;
-    case Extent::kClaim:
+    case rules::Extent::kClaim:
       return kClaimed;
-    case Extent::kFinish:
+    case rules::Extent::kFinish:
       return kFinishedOnly;
-    case Extent::kWhole:
+    case rules::Extent::kWhole:
       break;
   }
   return kWhole;
@@ -222,7 +219,8 @@ Queue ReadQueue(const Row& row) {
   return queue;
 }
 
-JobColumns::JobColumns(Change change, Extent extent) : change_(change), extent_(extent) {
+JobColumns::JobColumns(rules::Change change, rules::Extent extent)
+    : change_(change), extent_(extent) {
   for (const JobColumn& column : ColumnsOf(change, extent)) columns_.emplace_back(column.type);
 }
 
@@ -237,7 +235,7 @@ Parameters JobColumns::ToParameters() const {
   return parameters;
 }
 
-std::string JobColumns::SqlOf(Change change, Extent extent) {
+std::string JobColumns::SqlOf(rules::Change change, rules::Extent extent) {
   std::vector<std::string> names;
   std::vector<std::string> sets;
   std::vector<std::string> arrays;
@@ -247,7 +245,7 @@ std::string JobColumns::SqlOf(Change change, Extent extent) {
     arrays.push_back(fmt::format("${}::{}[]", arrays.size() + 1, NameOfType(column.type)));
   }
   const std::string rows = fmt::format("unnest({})", fmt::join(arrays, ", "));
-  if (change == Change::kInserted) {
+  if (change == rules::Change::kInserted) {
     return fmt::format("INSERT INTO $.jobs ({}) SELECT * FROM {}", fmt::join(names, ", "), rows);
   }
   return fmt::format("UPDATE $.jobs SET {} FROM {} AS u ({}) WHERE jobs.id = u.id",

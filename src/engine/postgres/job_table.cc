@@ -9,8 +9,6 @@
 
 namespace holdfast::engine::postgres {
 
-using rules::Change;
-using rules::Extent;
 using rules::JobRow;
 using rules::QueueRow;
 
@@ -46,11 +44,12 @@ JobTable::JobTable(const Settings& settings, std::int64_t slot)
                       "WHERE q.name = ANY ($1::text[]) OR q.name IN (SELECT queue FROM $.jobs "
                       "WHERE id = ANY ($2::bigint[])) GROUP BY q.name",
                       kQueueColumns)),
-      insert_jobs_(settings, JobColumns::SqlOf(Change::kInserted, Extent::kWhole)),
-      update_lease_(settings, JobColumns::SqlOf(Change::kUpdated, Extent::kLease)),
-      update_claimed_(settings, JobColumns::SqlOf(Change::kUpdated, Extent::kClaim)),
-      update_finished_(settings, JobColumns::SqlOf(Change::kUpdated, Extent::kFinish)),
-      update_whole_(settings, JobColumns::SqlOf(Change::kUpdated, Extent::kWhole)),
+      insert_jobs_(settings, JobColumns::SqlOf(rules::Change::kInserted, rules::Extent::kWhole)),
+      update_lease_(settings, JobColumns::SqlOf(rules::Change::kUpdated, rules::Extent::kLease)),
+      update_claimed_(settings, JobColumns::SqlOf(rules::Change::kUpdated, rules::Extent::kClaim)),
+      update_finished_(settings,
+                       JobColumns::SqlOf(rules::Change::kUpdated, rules::Extent::kFinish)),
+      update_whole_(settings, JobColumns::SqlOf(rules::Change::kUpdated, rules::Extent::kWhole)),
       delete_jobs_(settings, "DELETE FROM $.jobs WHERE id = ANY ($1::bigint[])"),
       insert_queues_(settings,
                      "INSERT INTO $.queues (name, retain_completed, retain_failed) "
@@ -91,7 +90,7 @@ void JobTable::Forget() {
 
 Result<Job*> JobTable::LoadJob(JobId id) {
   if (auto known = jobs_.find(id); known != jobs_.end()) {
-    const bool is_gone = known->second.change == Change::kDeleted;
+    const bool is_gone = known->second.change == rules::Change::kDeleted;
     return is_gone ? nullptr : rows_->Own(known->second.job);
   }
   if (!known_jobs_.contains(id)) {
@@ -223,26 +222,26 @@ void JobTable::NoteLoaded(Job job) {
 
 void JobTable::TakeOver(rules::Rows& rows) {
   for (const JobRow& row : rows.jobs()) {
-    if (row.change == Change::kNone) continue;
+    if (row.change == rules::Change::kNone) continue;
     const Job& job = *row.job;
     if (!job.unique_key.empty()) {
       const UniqueKey key{job.kind, job.unique_key};
       auto held = unique_.find(key);
-      const bool holds = row.change != Change::kDeleted && rules::HoldsUniqueKey(job);
+      const bool holds = row.change != rules::Change::kDeleted && rules::HoldsUniqueKey(job);
       if (holds) {
         unique_[key] = job.id;
       } else if (held != unique_.end() && held->second == job.id) {
         held->second = 0;
       }
     }
-    if (row.change == Change::kInserted) {
-      jobs_.insert_or_assign(job.id, CachedJob{.job = job, .change = Change::kInserted});
+    if (row.change == rules::Change::kInserted) {
+      jobs_.insert_or_assign(job.id, CachedJob{.job = job, .change = rules::Change::kInserted});
     } else {
       MergeUpdate(row);
     }
   }
   for (const QueueRow& row : rows.queues()) {
-    if (row.change == Change::kNone) continue;
+    if (row.change == rules::Change::kNone) continue;
     CachedQueue& cached = queues_[row.queue->name];
     if (!cached.exists) cached.is_new = true;
     cached.is_set |= !HaveEqualSettings(cached.queue, *row.queue);
@@ -256,19 +255,19 @@ void JobTable::TakeOver(rules::Rows& rows) {
 void JobTable::MergeUpdate(const JobRow& row) {
   CachedJob& cached = jobs_[row.job->id];
   cached.job = *row.job;
-  if (cached.change == Change::kInserted) {
-    if (row.change == Change::kDeleted) jobs_.erase(row.job->id);
+  if (cached.change == rules::Change::kInserted) {
+    if (row.change == rules::Change::kDeleted) jobs_.erase(row.job->id);
     return;
   }
-  const Extent extent = row.payload_changed ? Extent::kWhole : row.extent;
-  const bool is_first = cached.change == Change::kNone;
-  cached.extent = is_first || cached.extent == extent ? extent : Extent::kWhole;
+  const rules::Extent extent = row.payload_changed ? rules::Extent::kWhole : row.extent;
+  const bool is_first = cached.change == rules::Change::kNone;
+  cached.extent = is_first || cached.extent == extent ? extent : rules::Extent::kWhole;
   cached.change = row.change;
 }
 
 bool JobTable::HasWrites() const {
   for (const auto& [id, cached] : jobs_) {
-    if (cached.change != Change::kNone) return true;
+    if (cached.change != rules::Change::kNone) return true;
   }
   for (const auto& [name, cached] : queues_) {
     if (cached.is_new || cached.is_set || cached.delta != Counts{}) return true;
@@ -285,24 +284,24 @@ void JobTable::QueueWrite(Connection& connection) {
 /// over, and the constraint looks at every statement.
 void JobTable::QueueJobWrites(Connection& connection) {
   Column deleted(Type::kInteger);
-  JobColumns inserted(Change::kInserted);
-  JobColumns leases(Change::kUpdated, Extent::kLease);
-  JobColumns claimed(Change::kUpdated, Extent::kClaim);
-  JobColumns finished(Change::kUpdated, Extent::kFinish);
-  JobColumns whole(Change::kUpdated);
-  JobColumns takers(Change::kUpdated);
+  JobColumns inserted(rules::Change::kInserted);
+  JobColumns leases(rules::Change::kUpdated, rules::Extent::kLease);
+  JobColumns claimed(rules::Change::kUpdated, rules::Extent::kClaim);
+  JobColumns finished(rules::Change::kUpdated, rules::Extent::kFinish);
+  JobColumns whole(rules::Change::kUpdated);
+  JobColumns takers(rules::Change::kUpdated);
   for (const auto& [id, cached] : jobs_) {
     const bool takes_key = !cached.held_key && rules::HoldsUniqueKey(cached.job);
-    if (cached.change == Change::kNone) continue;
-    if (cached.change == Change::kDeleted) {
+    if (cached.change == rules::Change::kNone) continue;
+    if (cached.change == rules::Change::kDeleted) {
       deleted.Add(id);
-    } else if (cached.change == Change::kInserted) {
+    } else if (cached.change == rules::Change::kInserted) {
       inserted.Add(cached.job);
-    } else if (cached.extent == Extent::kLease) {
+    } else if (cached.extent == rules::Extent::kLease) {
       leases.Add(cached.job);
-    } else if (cached.extent == Extent::kClaim) {
+    } else if (cached.extent == rules::Extent::kClaim) {
       claimed.Add(cached.job);
-    } else if (cached.extent == Extent::kFinish) {
+    } else if (cached.extent == rules::Extent::kFinish) {
       finished.Add(cached.job);
     } else {
       (takes_key ? takers : whole).Add(cached.job);
