@@ -37,6 +37,11 @@ bool WantsToBeAlone(const Batch& batch) {
 struct Lanes::Lane {
   Lane(Node& node, std::int64_t slot) : transaction(connection, node, slot) {}
 
+  void Disconnect() {
+    owned.reset();
+    connection = nullptr;
+  }
+
   Connection* connection = nullptr;
   std::unique_ptr<Connection> owned;
   Transaction transaction;
@@ -296,7 +301,7 @@ Result<void> Lanes::Persist(Lane& lane, Attempt attempt) {
       case Failure::kLost:
         if (lane.transaction.commit_was_sent()) return Resolve(lane, done.error());
         // Nothing was committed: a new connection may try again, but not for long.
-        lane.owned.reset();
+        lane.Disconnect();
         if (i > 0) return done;
         continue;
       case Failure::kNone:
@@ -318,8 +323,7 @@ bool Lanes::Pause(Duration time) {
 
 Result<void> Lanes::Connect(Lane& lane) {
   if (lane.owned != nullptr && !lane.owned->IsLost()) return {};
-  lane.owned.reset();
-  lane.connection = nullptr;
+  lane.Disconnect();
   Result<std::unique_ptr<Connection>> opened = Connection::Open(node_.settings);
   NoteHealth(opened ? Result<void>() : std::unexpected(opened.error()));
   if (!opened) return std::unexpected(std::move(opened).error());
@@ -336,7 +340,7 @@ Result<void> Lanes::Resolve(Lane& lane, const Error& lost) {
                 fmt::format("{} during the commit, and {}", lost.message, why));
   };
   const std::string server = lane.connection->server();
-  lane.owned.reset();
+  lane.Disconnect();
   if (!Connect(lane)) return unknown("the server cannot be asked what became of it");
   if (lane.connection->server() != server) return unknown("another server has taken over");
   // A server process that has not noticed yet goes on with the commit.
