@@ -78,11 +78,12 @@ using AcquireNextDone = std::move_only_function<void(Result<std::optional<Locked
 /// A store is shared by any number of threads: every method may be called from any thread.
 ///
 /// Unless said otherwise, for every call: a write that succeeded is durable when it returns (on
-/// sqlite: after the fsync); a write that failed changed nothing, except with outcome_unknown. The
-/// call blocks for one group commit. Common errors: invalid_argument (the call breaks a limit; the
-/// message names it), cancelled and deadline_exceeded (see Context), unavailable (the engine
-/// refuses writes after an I/O error, or cannot be reached), outcome_unknown (the connection or the
-/// disk failed during the commit), shutting_down.
+/// sqlite after the fsync, on postgres after the server has acknowledged COMMIT); a write that
+/// failed changed nothing, except with outcome_unknown. The call blocks for one group commit.
+/// Common errors: invalid_argument (the call breaks a limit; the message names it), cancelled and
+/// deadline_exceeded (see Context), unavailable (the engine refuses writes after an I/O error, or
+/// cannot be reached), outcome_unknown (the connection or the disk failed during the commit),
+/// shutting_down.
 class Store {
  public:
   /// Over an engine that is already open. Programs call OpenStore.
@@ -254,10 +255,16 @@ class Store {
 /// Opens the store that `url` names:
 ///   memory:               in this process, gone with it
 ///   sqlite:FILE           embedded and durable; several processes may open one file
+///   postgres://HOST/DB    durable; any number of processes on any number of machines. Parameters
+///                         of the URL: docs/postgres.md
 ///   http://HOST:PORT      a Holdfast server
 ///
-/// Errors: invalid_argument (not such a URL), unavailable (cannot be opened or reached; the message
-/// says why), corrupt (not a Holdfast database, or of a newer schema).
+/// Creates and migrates the tables of a file or database. Blocks until that is done, on the network
+/// for 10 s at most unless the URL says otherwise. Threads: any.
+///
+/// Errors: invalid_argument (not such a URL), unavailable (cannot be opened or reached, or might
+/// lose what it acknowledges; the message says why), corrupt (not a Holdfast database, or of a
+/// newer schema).
 Result<std::unique_ptr<Store>> OpenStore(std::string_view url, const StoreOptions& options = {});
 
 }  // namespace holdfast

@@ -15,6 +15,10 @@
 #include "holdfast/store.h"
 #include "rules/lock_rows.h"
 
+namespace holdfast::rules {
+class Rows;
+}
+
 namespace holdfast::engine {
 
 /// What an engine survives and shares. Suites branch on these, never on an engine's name.
@@ -40,6 +44,8 @@ struct Change {
   rules::LockNotes locks;
 
   bool IsEmpty() const { return ready.empty() && !next_due && locks.IsEmpty(); }
+  /// Adds what a batch that was applied leads to.
+  void Take(rules::Rows& rows);
 };
 
 /// Told of changes after they are durable, under no lock of the engine.

@@ -33,11 +33,9 @@ void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimReque
 /// Whether the queue lets anything be claimed, and how many more jobs may run (JOB-11).
 std::int64_t ClaimableOf(const Queue& queue);
 
-/// The lease ran out without a report (JOB-6).
-void ExpireLease(Rows& rows, JobRow& row, const Origin& origin);
-
-/// A scheduled job came due.
-void Promote(Rows& rows, JobRow& row);
+/// The job is due: its lease ran out without a report (JOB-6), and then it is true; or it was
+/// scheduled for now.
+bool EndDue(Rows& rows, JobRow& row, const Origin& origin);
 
 /// Ends the timed statuses and pending transfers among the rows whose time is up: how many.
 std::int64_t LapseDue(Rows& rows, const Origin& origin);

@@ -233,7 +233,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const DeleteJob& op, const O
   return OperationOutcome{};
 }
 
-void ExpireLease(Rows& rows, JobRow& row, const Origin& origin) {
+static void ExpireLease(Rows& rows, JobRow& row, const Origin& origin) {
   Job& job = rows.Edit(row);
   RecordFailure(job, "lease_expired", origin.now);
   ++job.lease_expiries;
@@ -247,8 +247,14 @@ void ExpireLease(Rows& rows, JobRow& row, const Origin& origin) {
   AuditJob(rows, row, "job.expire", JobState::kProcessing, false, origin);
 }
 
-void Promote(Rows& rows, JobRow& row) {
-  Move(rows, row, JobState::kPending, row.job->run_at);
+bool EndDue(Rows& rows, JobRow& row, const Origin& origin) {
+  const bool is_lease = row.job->state == JobState::kProcessing;
+  if (is_lease) {
+    ExpireLease(rows, row, origin);
+  } else {
+    Move(rows, row, JobState::kPending, row.job->run_at);
+  }
+  return is_lease;
 }
 
 Time PruneBefore(const Queue& queue, JobState state, Time now) {

@@ -75,6 +75,36 @@ void SortUnique(std::vector<T>& values) {
   values.erase(repeated.begin(), repeated.end());
 }
 
+/// The queues that are named, and those of the jobs that are loaded.
+template <typename Loader>
+Result<void> LoadQueueRows(Loader& loader, TouchedKeys& keys, Rows& rows) {
+  for (const JobRow& row : rows.jobs()) keys.queues.push_back(row.job->queue);
+  SortUnique(keys.queues);
+  for (std::string_view name : keys.queues) {
+    HF_ASSIGN_OR_RETURN(Queue * queue, loader.LoadQueue(name));
+    if (queue != nullptr) {
+      rows.AddQueue(queue);
+    } else {
+      rows.AddNewQueue(name);
+    }
+  }
+  return {};
+}
+
+/// For claims and maintenance: these jobs, through a loader as below, and their queues.
+template <typename Loader>
+Result<void> LoadJobRows(const std::vector<JobId>& ids, Loader& loader, TouchedKeys& keys,
+                         Rows& rows) {
+  keys.Clear();
+  for (JobId id : ids) {
+    HF_ASSIGN_OR_RETURN(Job * job, loader.LoadJob(id));
+    if (job != nullptr) rows.AddJob(job);
+  }
+  HF_RETURN_IF_ERROR(LoadQueueRows(loader, keys, rows));
+  rows.Seal(0);
+  return {};
+}
+
 /// After ReadArguments: loads what `batch` touches through `loader`, which has
 ///   Result<Job*> LoadJob(JobId), Result<Job*> LoadUnique(kind, key), Result<Queue*>
 ///   LoadQueue(name)
@@ -108,16 +138,7 @@ Result<void> LoadRows(const Batch& batch, Loader& loader, RecordLoader& records,
     HF_ASSIGN_OR_RETURN(Job * holder, loader.LoadUnique(kind, key));
     if (holder != nullptr) rows.AddJob(holder);
   }
-  for (const JobRow& row : rows.jobs()) keys.queues.push_back(row.job->queue);
-  SortUnique(keys.queues);
-  for (std::string_view name : keys.queues) {
-    HF_ASSIGN_OR_RETURN(Queue * queue, loader.LoadQueue(name));
-    if (queue != nullptr) {
-      rows.AddQueue(queue);
-    } else {
-      rows.AddNewQueue(name);
-    }
-  }
+  HF_RETURN_IF_ERROR(LoadQueueRows(loader, keys, rows));
   rows.Seal(keys.inserts);
   return {};
 }

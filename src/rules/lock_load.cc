@@ -119,7 +119,7 @@ struct NameCollector {
 };
 
 /// Sorts the names. Those of `peeked` are of records that may be locked.
-Result<void> LoadNamed(std::vector<std::string_view>& names, std::vector<std::string>& peeked,
+Result<void> LoadNamed(std::vector<std::string_view>& names, const std::vector<std::string>& peeked,
                        LockLoader& loader, Rows& rows) {
   if (names.empty() && peeked.empty()) return {};
   SortUnique(names);
@@ -164,8 +164,7 @@ bool NamesLocks(const Batch& batch) {
 
 Result<void> LoadLocks(const std::vector<std::string>& names, LockLoader& loader, Rows& rows) {
   std::vector<std::string_view> views(names.begin(), names.end());
-  std::vector<std::string> none;
-  return LoadNamed(views, none, loader, rows);
+  return LoadNamed(views, {}, loader, rows);
 }
 
 Result<void> LoadLockRows(const Batch& batch, LockLoader& loader, TouchedKeys& keys, Rows& rows) {

@@ -2,6 +2,7 @@
 // truth, or that nobody knows; never a success that is none.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "holdfast/holdfast.h"
@@ -98,34 +99,52 @@ TEST_F(LostConnections, AServerThatIsAwayIsUnavailableAndIsFoundAgain) {
   EXPECT_EQ(CountJobs(), kRounds + 1U);
 }
 
+/// Ten threads that enqueue, each job under a key until it is known to be done.
+class Load {
+ public:
+  explicit Load(Store& store) {
+    for (int thread = 0; thread < 10; ++thread) {
+      threads_.emplace_back([&, thread] {
+        for (int i = 0; !is_over_; ++i) {
+          Batch batch{.operations = {EnqueueJob{{.kind = "k"}}},
+                      .idempotency_key = std::to_string(thread) + "/" + std::to_string(i)};
+          while (!store.Commit({}, batch)) {
+          }
+          ++acknowledged_;
+        }
+      });
+    }
+  }
+
+  /// Until so many more are done.
+  void LetRun(int count) {
+    const int before = acknowledged_;
+    while (acknowledged_ < before + count) std::this_thread::yield();
+  }
+  /// How many were acknowledged, by the end of it.
+  std::size_t End() {
+    is_over_ = true;
+    threads_.clear();
+    return static_cast<std::size_t>(acknowledged_);
+  }
+
+ private:
+  std::atomic<int> acknowledged_ = 0;
+  std::atomic<bool> is_over_ = false;
+  std::vector<std::jthread> threads_;
+};
+
 TEST_F(LostConnections, BackendsThatAreKilledUnderLoadLoseNothingAndDoNothingTwice) {
   PrivatePostgres server;
   PostgresSchema schema(server);
   auto store = Must(OpenStore(schema.url(), {.maintain = false}));
-  std::atomic<int> acknowledged = 0;
-  std::atomic<bool> is_over = false;
-  {
-    std::vector<std::jthread> threads;
-    for (int thread = 0; thread < 10; ++thread) {
-      threads.emplace_back([&, thread] {
-        for (int i = 0; !is_over; ++i) {
-          Batch batch{.operations = {EnqueueJob{{.kind = "k"}}},
-                      .idempotency_key = std::to_string(thread) + "/" + std::to_string(i)};
-          // Until it is known to be done.
-          while (!store->Commit({}, batch)) {
-          }
-          ++acknowledged;
-        }
-      });
-    }
-    for (int i = 0; i < kRounds; ++i) {
-      const int before = acknowledged;
-      while (acknowledged < before + 30) std::this_thread::yield();
-      server.KillBackends();
-    }
-    is_over = true;
+  Load load(*store);
+  for (int i = 0; i < kRounds; ++i) {
+    load.LetRun(30);
+    server.KillBackends();
   }
-  EXPECT_EQ(ListAllJobs(*store).size(), static_cast<std::size_t>(acknowledged));
+  const std::size_t acknowledged = load.End();
+  EXPECT_EQ(ListAllJobs(*store).size(), acknowledged);
   ExpectCountsToBeExact(*store);
 }
 
@@ -133,28 +152,13 @@ TEST_F(LostConnections, AServerThatCrashesUnderLoadLosesNothingThatWasAcknowledg
   PrivatePostgres server;
   PostgresSchema schema(server);
   auto store = Must(OpenStore(schema.url(), {.maintain = false}));
-  std::atomic<int> acknowledged = 0;
-  std::atomic<bool> is_over = false;
-  std::vector<std::jthread> threads;
-  for (int thread = 0; thread < 10; ++thread) {
-    threads.emplace_back([&, thread] {
-      for (int i = 0; !is_over; ++i) {
-        Batch batch{.operations = {EnqueueJob{{.kind = "k"}}},
-                    .idempotency_key = std::to_string(thread) + "/" + std::to_string(i)};
-        while (!store->Commit({}, batch)) {
-        }
-        ++acknowledged;
-      }
-    });
-  }
+  Load load(*store);
   for (int i = 0; i < kRounds; ++i) {
-    const int before = acknowledged;
-    while (acknowledged < before + 20) std::this_thread::yield();
+    load.LetRun(20);
     server.Restart(PrivatePostgres::StopMode::kImmediate);
   }
-  is_over = true;
-  threads.clear();
-  EXPECT_EQ(ListAllJobs(*store).size(), static_cast<std::size_t>(acknowledged));
+  const std::size_t acknowledged = load.End();
+  EXPECT_EQ(ListAllJobs(*store).size(), acknowledged);
   ExpectCountsToBeExact(*store);
 }
 

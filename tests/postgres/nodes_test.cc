@@ -64,6 +64,29 @@ TEST_F(Nodes, AServerThatMayLoseCommitsIsRefusedUnlessItIsAskedFor) {
   }
 }
 
+TEST_F(Nodes, AServerThatIsReadOnlyIsRefused) {
+  PrivatePostgres server;
+  server.Execute("ALTER ROLE holdfast SET default_transaction_read_only = on");
+  EXPECT_THAT(OpenStore(server.Url("s")),
+              StatusIs(ErrorCode::kUnavailable, HasSubstr("standby or read-only")));
+}
+
+TEST_F(Nodes, REC_3_AKeyThatIsTakenIsNamedToItsBatchAloneOfAGroup) {
+  auto store = Open("&lanes=1");
+  Must(store->Apply({}, {.name = "room", .rules = R"({"unique":["/guest"]})"}));
+  Must(store->Create({}, {.kind = "room", .id = "1", .data = R"({"guest":"ada"})"}));
+  std::vector<Batch> batches;
+  for (std::string id : {"2", "3", "4"}) {
+    const std::string guest = id == "3" ? "ada" : "guest of " + id;
+    batches.push_back({.operations = {CreateRecord{
+                           .kind = "room", .id = id, .data = R"({"guest":")" + guest + "\"}"}}});
+  }
+  std::vector<Result<Receipt>> answers = store->CommitMany({}, batches);
+  EXPECT_THAT(answers[0], IsOk());
+  EXPECT_THAT(answers[1], StatusIs(ErrorCode::kAlreadyExists, HasSubstr("room/1")));
+  EXPECT_THAT(answers[2], IsOk());
+}
+
 TEST_F(Nodes, ANewerSchemaIsLeftAlone) {
   Open();
   Sql("UPDATE $.holdfast_meta SET value = '999' WHERE name = 'schema'");

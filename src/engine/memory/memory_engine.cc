@@ -74,7 +74,7 @@ class MemoryEngine final : public Engine {
       LoadJobs(ids);
       rules::ClaimAll(rows_, ids, request, MakeOrigin(context, called));
       tables_.Persist(rows_);
-      NoteChange(change);
+      change.Take(rows_);
       for (OperationResult& result : rows_.TakeReceipt(false).results) {
         jobs.push_back(std::move(*result.job));
       }
@@ -296,7 +296,7 @@ class MemoryEngine final : public Engine {
       return std::unexpected(std::move(applied).error());
     }
     tables_.Persist(rows_);
-    NoteChange(change);
+    change.Take(rows_);
     Receipt receipt = rows_.TakeReceipt(false);
     if (!batch.idempotency_key.empty()) StoreAnswer(batch, fingerprint, receipt, origin.now);
     return receipt;
@@ -315,15 +315,7 @@ class MemoryEngine final : public Engine {
   void LoadJobs(const std::vector<JobId>& ids) HF_REQUIRES(mutex_) {
     rows_.Clear(false);
     rows_.counters = tables_.counters;
-    std::vector<std::string_view> queues;
-    for (JobId id : ids) {
-      Job* job = *tables_.LoadJob(id);
-      rows_.AddJob(job);
-      if (queues.empty() || queues.back() != job->queue) queues.push_back(job->queue);
-    }
-    rules::SortUnique(queues);
-    for (std::string_view name : queues) rows_.AddQueue(*tables_.LoadQueue(name));
-    rows_.Seal(0);
+    (void)rules::LoadJobRows(ids, tables_, keys_, rows_);  // memory does not fail
   }
 
   static std::vector<JobId> TakeUntil(const TimeIndex& index, Time now, int limit) {
@@ -338,9 +330,9 @@ class MemoryEngine final : public Engine {
   void ExpireLeases(int limit, const rules::Origin& origin, MaintainResult& result, Change& change)
       HF_REQUIRES(mutex_) {
     LoadJobs(TakeUntil(tables_.leases, origin.now, limit));
-    for (rules::JobRow& row : rows_.jobs()) rules::ExpireLease(rows_, row, origin);
+    for (rules::JobRow& row : rows_.jobs()) rules::EndDue(rows_, row, origin);
     tables_.Persist(rows_);
-    NoteChange(change);
+    change.Take(rows_);
     for (const rules::JobRow& row : rows_.jobs()) result.expired.push_back(*row.job);
     result.report.expired = static_cast<std::int64_t>(rows_.jobs().size());
     result.report.more |= result.report.expired == limit;
@@ -349,9 +341,9 @@ class MemoryEngine final : public Engine {
   void PromoteDue(int limit, const rules::Origin& origin, MaintainResult& result, Change& change)
       HF_REQUIRES(mutex_) {
     LoadJobs(TakeUntil(tables_.scheduled, origin.now, limit));
-    for (rules::JobRow& row : rows_.jobs()) rules::Promote(rows_, row);
+    for (rules::JobRow& row : rows_.jobs()) rules::EndDue(rows_, row, origin);
     tables_.Persist(rows_);
-    NoteChange(change);
+    change.Take(rows_);
     result.report.promoted = static_cast<std::int64_t>(rows_.jobs().size());
     result.report.more |= result.report.promoted == limit;
   }
@@ -367,7 +359,7 @@ class MemoryEngine final : public Engine {
     HF_CHECK(rules::LoadDueRows(records, transfers, tables_.records, keys_, rows_));
     result.report.lapsed = rules::LapseDue(rows_, origin);
     tables_.Persist(rows_);
-    NoteChange(change);
+    change.Take(rows_);
     auto most = static_cast<std::size_t>(limit);
     result.report.more |= records.size() == most || transfers.size() == most;
   }
@@ -385,7 +377,7 @@ class MemoryEngine final : public Engine {
     rules::SettleLocks(rows_, origin);
     result.report.unlocked = static_cast<std::int64_t>(rows_.locks().notes.expired.size());
     tables_.Persist(rows_);
-    NoteChange(change);
+    change.Take(rows_);
   }
 
   void Prune(int limit, Time now, MaintainReport& report) HF_REQUIRES(mutex_) {
@@ -413,13 +405,6 @@ class MemoryEngine final : public Engine {
       ++report.pruned;
     }
     report.more |= report.pruned >= limit;
-  }
-
-  void NoteChange(Change& change) HF_REQUIRES(mutex_) {
-    for (const auto& [queue, count] : rows_.ready()) change.ready.push_back({queue, count});
-    std::optional<Time> due = rows_.next_due();
-    if (due && (!change.next_due || *due < *change.next_due)) change.next_due = due;
-    change.locks.Take(rows_.locks().notes);
   }
 
   void Notify(const Change& change) {

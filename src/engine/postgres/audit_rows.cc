@@ -9,27 +9,6 @@ const char* const kInsertAudit =
     "$6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], "
     "$13::bigint[], $14::bigint[], $15::bigint[])";
 
-AuditEntry ReadAudit(const Row& row) {
-  AuditEntry entry;
-  entry.sequence = row.Integer(0);
-  entry.at = row.TimeAt(1);
-  entry.actor = row.Text(2);
-  entry.operation = row.Text(3);
-  entry.target = row.Text(4);
-  entry.old_status = row.Text(5);
-  entry.new_status = row.Text(6);
-  entry.token = row.Integer(7);
-  entry.lock_wait = Duration(row.Integer(8));
-  entry.commit = Duration(row.Integer(9));
-  entry.correlation_id = row.Text(10);
-  entry.details = row.Text(11);
-  entry.error = row.Text(12);
-  entry.count = row.Integer(13);
-  entry.old_version = row.Integer(14);
-  entry.new_version = row.Integer(15);
-  return entry;
-}
-
 Parameters AuditParameters(const std::vector<AuditEntry>& entries) {
   Column at(Type::kTime), actors(Type::kText), operations(Type::kText), targets(Type::kText),
       old_statuses(Type::kText), new_statuses(Type::kText), tokens(Type::kInteger),

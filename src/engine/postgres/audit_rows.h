@@ -1,4 +1,4 @@
-// Audit entries as rows.
+// Audit entries as rows: how they become parameters.
 #pragma once
 
 #include <vector>
@@ -7,13 +7,6 @@
 #include "holdfast/audit.h"
 
 namespace holdfast::engine::postgres {
-
-/// The columns in the order in which ReadAudit expects them.
-inline constexpr const char* kAuditColumns =
-    "sequence, at, actor, operation, target, old_status, new_status, token, lock_wait_us, "
-    "commit_us, correlation_id, details, error, count, old_version, new_version";
-
-AuditEntry ReadAudit(const Row& row);
 
 /// INSERT of entries, whose sequence numbers the table gives. `$.` stands for the schema.
 extern const char* const kInsertAudit;

@@ -7,16 +7,9 @@
 
 #include "base/result.h"
 #include "engine/postgres/transaction.h"
-#include "engine/postgres/transaction_run.h"
 
 namespace holdfast::engine::postgres {
 namespace {
-
-Column NamesColumn(const std::vector<std::string>& names) {
-  Column column(Type::kText);
-  for (const std::string& name : names) column.Add(name);
-  return column;
-}
 
 bool Asks(const ClaimRequest& request, const std::string& queue) {
   return request.queues.empty() || std::ranges::find(request.queues, queue) != request.queues.end();
@@ -27,22 +20,15 @@ bool Asks(const ClaimRequest& request, const std::string& queue) {
 Result<void> Transaction::Claim(std::span<ClaimOne> requests) {
   Clear();
   for (ClaimOne& request : requests) request.answer = std::vector<Job>();
-  Result<bool> has_jobs = LoadForClaim(requests);
-  if (!has_jobs) {
-    connection_->RollBack();
-    return std::unexpected(std::move(has_jobs).error());
-  }
-  if (Result<bool> claimed = ClaimLoaded(requests); !claimed) {
-    connection_->RollBack();
-    return std::unexpected(std::move(claimed).error());
-  }
-  Result<void> written = WriteAndCommit();
-  if (!written) connection_->RollBack();
-  return written;
+  Result<void> result = LoadForClaim(requests);
+  if (result) result = ClaimLoaded(requests);
+  if (result) result = WriteAndCommit();
+  if (!result) connection_->RollBack();
+  return result;
 }
 
 /// Locks what may be claimed: of every queue as many as all who ask for it want together.
-Result<bool> Transaction::LoadForClaim(std::span<ClaimOne> requests) {
+Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests) {
   std::map<std::string, std::int64_t> asked;
   std::int64_t from_any = 0;
   std::int64_t most = 0;
@@ -70,31 +56,30 @@ Result<bool> Transaction::LoadForClaim(std::span<ClaimOne> requests) {
   if (!asked.empty()) HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
   if (from_any > 0) HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
   std::vector<std::string> limited = jobs_.AddQueues(answers.Next());
-  HF_RETURN_IF_ERROR(TakeStamp(answers.Next()));
-  if (!limited.empty()) HF_RETURN_IF_ERROR(LoadLimited(std::move(limited), most));
+  TakeStamp(answers.Next());
+  if (!limited.empty()) HF_RETURN_IF_ERROR(LoadLimited(limited, most));
   rules::SortUnique(candidates_);
-  return !candidates_.empty();
+  return {};
 }
 
 /// Of queues with a limit on what runs: whoever claims locks the queue, so that the limit is exact
 /// across all nodes.
-Result<void> Transaction::LoadLimited(std::vector<std::string> names, std::int64_t max) {
-  connection_->Queue(lock_claim_queues_, Parameters().Add(NamesColumn(names)));
-  connection_->Queue(load_claim_queues_, Parameters().Add(NamesColumn(names)));
+Result<void> Transaction::LoadLimited(const std::vector<std::string>& names, std::int64_t max) {
+  jobs_.WantLocked(names);
+  jobs_.QueueLoad(*connection_, false);
   for (const std::string& name : names) {
     connection_->Queue(claim_limited_, Parameters().Add(name).Add(max));
   }
   HF_ASSIGN_OR_RETURN(std::vector<Answer> all, connection_->Run());
   Answers answers(std::move(all));
-  answers.Next();
-  jobs_.AddQueues(answers.Next());
+  HF_RETURN_IF_ERROR(jobs_.TakeLoaded(answers));
   for (std::size_t i = 0; i < names.size(); ++i) {
     HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
   }
   return {};
 }
 
-Result<bool> Transaction::ClaimLoaded(std::span<ClaimOne> requests) {
+Result<void> Transaction::ClaimLoaded(std::span<ClaimOne> requests) {
   std::vector<const Job*> in_order;
   for (JobId id : candidates_) in_order.push_back(&jobs_.LoadedJob(id));
   std::ranges::sort(in_order, {},
@@ -105,16 +90,18 @@ Result<bool> Transaction::ClaimLoaded(std::span<ClaimOne> requests) {
       continue;
     }
     std::vector<JobId> ids;
+    std::map<std::string_view, std::int64_t> left;  // by queue
     for (const Job* job : in_order) {
       if (job->state != JobState::kPending || !Asks(*one.request, job->queue)) continue;
       if (ids.size() == static_cast<std::size_t>(one.request->max)) break;
-      if (jobs_.CanClaimMore(job->queue, ids)) ids.push_back(job->id);
+      auto claimable = left.try_emplace(job->queue, jobs_.ClaimableOf(job->queue)).first;
+      if (claimable->second-- > 0) ids.push_back(job->id);
     }
     if (ids.empty()) continue;
     const SteadyTime began = std::chrono::steady_clock::now();
     BeginBatch();
-    HF_RETURN_IF_ERROR(LoadJobs(ids));
-    rules::ClaimAll(rows_, ids, *one.request, OriginOf(*one.context, one.called));
+    HF_RETURN_IF_ERROR(rules::LoadJobRows(ids, jobs_, keys_, rows_));
+    rules::ClaimAll(rows_, ids, *one.request, OriginOf(*one.context, one.called, now_));
     TakeOver(began);
     std::vector<Job> jobs;
     for (OperationResult& result : rows_.TakeReceipt(true).results) {
@@ -122,27 +109,6 @@ Result<bool> Transaction::ClaimLoaded(std::span<ClaimOne> requests) {
     }
     one.answer = std::move(jobs);
   }
-  return true;
-}
-
-/// Fills rows_ with jobs that are loaded already, and their queues.
-Result<void> Transaction::LoadJobs(const std::vector<JobId>& ids) {
-  keys_.Clear();
-  for (JobId id : ids) {
-    HF_ASSIGN_OR_RETURN(Job * job, jobs_.LoadJob(id));
-    if (job != nullptr) rows_.AddJob(job);
-  }
-  for (const rules::JobRow& row : rows_.jobs()) keys_.queues.push_back(row.job->queue);
-  rules::SortUnique(keys_.queues);
-  for (std::string_view name : keys_.queues) {
-    HF_ASSIGN_OR_RETURN(Queue * queue, jobs_.LoadQueue(name));
-    if (queue != nullptr) {
-      rows_.AddQueue(queue);
-    } else {
-      rows_.AddNewQueue(name);
-    }
-  }
-  rows_.Seal(0);
   return {};
 }
 

@@ -272,6 +272,7 @@ void Connection::RollBack() {
 
 Error Connection::Lost(std::string_view doing) {
   failure_ = Failure::kLost;
+  is_lost_ = true;
   std::string why = FirstLine(PQerrorMessage(connection_));
   if (why.empty()) why = "it was closed";
   return {ErrorCode::kUnavailable,
@@ -283,6 +284,8 @@ Error Connection::ErrorOf(const PGresult* result) {
   const std::string_view state = StateOf(result);
   if (state.empty() && IsLost()) return Lost("waiting for the answer");
   failure_ = FailureOf(state);
+  // What else the server says before it goes is not waited for.
+  is_lost_ |= failure_ == Failure::kLost;
   const char* message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
   return {CodeOf(state),
           fmt::format("PostgreSQL: {} ({})",

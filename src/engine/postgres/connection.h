@@ -41,8 +41,8 @@ enum class Failure : std::uint8_t {
 /// Confined to one thread at a time.
 class Connection {
  public:
-  /// Connects, and sees that the server is one that can be trusted with a commit. Blocks for
-  /// settings.connect_timeout at most.
+  /// Connects, and sees that the server is one that can be trusted with a commit. Blocks for 10 s
+  /// at most, unless the URL has a connect_timeout.
   /// Errors: unavailable (no server, a standby, lossy settings that were not asked for; the message
   /// says which).
   static Result<std::unique_ptr<Connection>> Open(const Settings& settings);
@@ -72,7 +72,8 @@ class Connection {
   Failure failure() const { return failure_; }
   /// Which server this is, and in which of its lives: another after a fail-over.
   const std::string& server() const { return server_; }
-  bool IsLost() const { return PQstatus(connection_) != CONNECTION_OK; }
+  /// Whether it is of no use any more: broken off, or about to be, as the server has said.
+  bool IsLost() const { return is_lost_ || PQstatus(connection_) != CONNECTION_OK; }
   PGconn* handle() const { return connection_; }
 
  private:
@@ -96,6 +97,7 @@ class Connection {
   std::unordered_set<const Sql*> prepared_;  // or about to be, by what is queued
   std::vector<Sent> sent_;                   // since the last Run
   Failure failure_ = Failure::kNone;
+  bool is_lost_ = false;
 };
 
 }  // namespace holdfast::engine::postgres

@@ -5,9 +5,6 @@
 
 #include <span>
 
-#include "base/check.h"
-#include "base/result.h"
-#include "wire/decode.h"
 #include "wire/encode.h"
 
 namespace holdfast::engine::postgres {
@@ -158,66 +155,6 @@ std::span<const JobColumn> ColumnsOf(rules::Change change, rules::Extent extent)
 }
 
 }  // namespace
-
-std::string_view RetainedAs(JobState state) {
-  if (kLiveStates.Has(state)) return {};
-  return NameOf(state == JobState::kFailed ? JobState::kFailed : JobState::kCompleted);
-}
-
-Result<Job> ReadJob(const Row& row) {
-  Job job;
-  job.id = row.Integer(0);
-  job.queue = row.Text(1);
-  job.kind = row.Text(2);
-  std::optional<JobState> state = ParseJobState(row.Text(3));
-  if (!state) return Fail(ErrorCode::kCorrupt, fmt::format("job {} has no known state", job.id));
-  job.state = *state;
-  job.priority = row.Int(4);
-  job.run_at = row.TimeAt(5);
-  job.attempt = row.Int(6);
-  job.max_attempts = row.Int(7);
-  job.token = row.Integer(8);
-  job.worker = row.Text(9);
-  job.lease_expires_at = row.OptionalTime(10);
-  job.lease_expiries = row.Int(11);
-  job.cancel_requested = row.Bool(12);
-  job.created_at = row.TimeAt(13);
-  job.started_at = row.OptionalTime(14);
-  job.finished_at = row.OptionalTime(15);
-  job.unique_key = row.Text(16);
-  job.unique_states = JobStates::FromBits(static_cast<std::uint8_t>(row.Integer(17)));
-  job.parent = row.OptionalInteger(18);
-  if (!row.IsNull(19)) job.progress = row.Real(19);
-  job.message = row.Text(20);
-  if (!row.IsNull(21)) {
-    HF_ASSIGN_OR_RETURN(job.tags, wire::DecodeTags(row.Text(21)));
-  }
-  job.metadata = row.IsNull(22) ? std::string_view("{}") : row.Text(22);
-  if (!row.IsNull(23)) {
-    HF_ASSIGN_OR_RETURN(job.errors, wire::DecodeErrors(row.Text(23)));
-  }
-  if (!row.IsNull(24)) {
-    HF_ASSIGN_OR_RETURN(job.retry, wire::DecodeRetry(row.Text(24)));
-  }
-  if (!row.IsNull(25)) job.result = row.Text(25);
-  job.payload = row.Text(26);
-  return job;
-}
-
-Queue ReadQueue(const Row& row) {
-  Queue queue;
-  queue.name = row.Text(0);
-  queue.paused = row.Bool(1);
-  queue.max_pending = row.OptionalInteger(2);
-  queue.max_running = row.OptionalInteger(3);
-  queue.audit = row.Bool(4);
-  queue.retain_completed = Duration(row.Integer(5));
-  queue.retain_failed = Duration(row.Integer(6));
-  for (std::size_t i = 0; i < kJobStateCount; ++i) {
-    queue.counts[i] = row.Integer(7 + static_cast<int>(i));
-  }
-  return queue;
-}
 
 JobColumns::JobColumns(rules::Change change, rules::Extent extent)
     : change_(change), extent_(extent) {

@@ -1,33 +1,20 @@
-// Jobs and queues as rows: the columns, how they are read, and how they become parameters.
+// Jobs and queues as rows: how they become parameters.
 #pragma once
 
 #include <vector>
 
 #include "engine/postgres/values.h"
-#include "holdfast/error.h"
+#include "engine/sql_rows.h"
 #include "rules/rows.h"
 
 namespace holdfast::engine::postgres {
 
-/// The columns in the order in which the readers below expect them.
-inline constexpr const char* kJobColumns =
-    "id, queue, kind, state, priority, run_at, attempt, max_attempts, token, worker, "
-    "lease_expires_at, lease_expiries, cancel_requested, created_at, started_at, finished_at, "
-    "unique_key, unique_states, parent, progress, message, tags, metadata, errors, retry, result, "
-    "payload";
 /// Of queues as q, joined with queue_counts as c and grouped by q.name.
 inline constexpr const char* kQueueColumns =
     "q.name, q.paused, q.max_pending, q.max_running, q.audit, q.retain_completed, "
     "q.retain_failed, coalesce(sum(c.scheduled), 0)::bigint, coalesce(sum(c.pending), 0)::bigint, "
     "coalesce(sum(c.processing), 0)::bigint, coalesce(sum(c.completed), 0)::bigint, "
     "coalesce(sum(c.failed), 0)::bigint, coalesce(sum(c.cancelled), 0)::bigint";
-
-/// Errors: corrupt.
-Result<Job> ReadJob(const Row& row);
-Queue ReadQueue(const Row& row);
-
-/// The column retained_as; empty for a live job.
-std::string_view RetainedAs(JobState state);
 
 /// Rows of jobs as columns, each set in the order of its statement.
 class JobColumns {

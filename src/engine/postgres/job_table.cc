@@ -137,16 +137,13 @@ void JobTable::QueueLoad(Connection& connection, bool jobs) {
     queued_.push_back(Step::kJobs);
   }
   if (!locked_queues_.empty()) {
-    Column names(Type::kText);
-    for (const std::string& name : locked_queues_) names.Add(name);
-    connection.Queue(lock_queues_, Parameters().Add(names));
+    connection.Queue(lock_queues_, Parameters().Add(Column::Of(locked_queues_)));
     queued_.push_back(Step::kLock);
   }
   if (!wanted_queues_.empty() || !wanted_jobs_.empty()) {
-    Column names(Type::kText), ids(Type::kInteger);
-    for (const std::string& name : wanted_queues_) names.Add(name);
+    Column ids(Type::kInteger);
     for (JobId id : wanted_jobs_) ids.Add(id);
-    connection.Queue(load_queues_, Parameters().Add(names).Add(ids));
+    connection.Queue(load_queues_, Parameters().Add(Column::Of(wanted_queues_)).Add(ids));
     queued_.push_back(Step::kQueues);
   }
 }
@@ -161,27 +158,23 @@ Result<void> JobTable::TakeLoaded(Answers& answers) {
       are_keys_known_ = true;
       lacks_jobs_ = false;
     } else if (step == Step::kQueues) {
-      queues_.clear();
-      for (const std::string& name : wanted_queues_) queues_[name].queue.name = name;
-      for (int i = 0; i < answer.size(); ++i) {
-        Queue queue = ReadQueue(Row(answer, i));
-        CachedQueue& cached = queues_[queue.name];
-        cached.exists = true;
-        cached.queue = std::move(queue);
-      }
-      lacks_queues_ = false;
-      for (auto& [name, cached] : queues_) {
-        cached.is_locked = locked_queues_.contains(name);
-        // Its counts were read without the lock: they may not decide.
-        if (!HasLimits(cached.queue) || cached.is_locked) continue;
-        locked_queues_.insert(name);
-        wanted_queues_.insert(name);
-        lacks_queues_ = true;
-      }
+      TakeQueues(answer);
     }
   }
   queued_.clear();
   return {};
+}
+
+void JobTable::TakeQueues(const Answer& answer) {
+  for (const std::string& name : wanted_queues_) queues_[name] = {.queue = {.name = name}};
+  AddQueues(answer);
+  lacks_queues_ = false;
+  for (const auto& [name, cached] : queues_) {
+    // Its counts were read without the lock: they may not decide.
+    if (!HasLimits(cached.queue) || locked_queues_.contains(name)) continue;
+    WantLocked({name});
+    lacks_queues_ = true;
+  }
 }
 
 Result<void> JobTable::AddLoaded(const Answer& answer, std::vector<JobId>& ids) {
@@ -204,12 +197,14 @@ std::vector<std::string> JobTable::AddQueues(const Answer& answer) {
   return limited;
 }
 
-bool JobTable::CanClaimMore(const std::string& queue, const std::vector<JobId>& ids) const {
+std::int64_t JobTable::ClaimableOf(const std::string& queue) const {
   auto cached = queues_.find(queue);
-  if (cached == queues_.end()) return false;
-  const auto chosen =
-      std::ranges::count_if(ids, [&](JobId id) { return jobs_.at(id).job.queue == queue; });
-  return rules::ClaimableOf(cached->second.queue) > chosen;
+  return cached == queues_.end() ? 0 : rules::ClaimableOf(cached->second.queue);
+}
+
+void JobTable::WantLocked(const std::vector<std::string>& queues) {
+  wanted_queues_.insert(queues.begin(), queues.end());
+  locked_queues_.insert(queues.begin(), queues.end());
 }
 
 void JobTable::NoteLoaded(Job job) {

@@ -46,7 +46,7 @@ class JobTable {
 
   /// The batch at hand is accepted: what it changed is what the next one sees.
   void TakeOver(rules::Rows& rows);
-  /// Queues statements that write what has changed; `TakeWritten` takes as many answers.
+  /// Queues statements that write what has changed.
   void QueueWrite(Connection& connection);
 
   /// For claims: notes jobs that were loaded and locked by another statement.
@@ -55,8 +55,10 @@ class JobTable {
   std::vector<std::string> AddQueues(const Answer& queues);
   /// A job that is loaded, as it is now.
   const Job& LoadedJob(JobId id) const { return jobs_.at(id).job; }
-  /// Whether the queue lets more be claimed than those of it among `ids`.
-  bool CanClaimMore(const std::string& queue, const std::vector<JobId>& ids) const;
+  /// How many more the queue lets be claimed.
+  std::int64_t ClaimableOf(const std::string& queue) const;
+  /// From now on these are loaded under a lock, because they have limits.
+  void WantLocked(const std::vector<std::string>& queues);
 
   bool HasWrites() const;
   std::int64_t slot() const { return slot_; }
@@ -74,12 +76,12 @@ class JobTable {
     Queue queue;
     bool exists = false;  // stored
     bool is_new = false;  // to be stored
-    bool is_locked = false;
     bool is_set = false;  // its settings have changed
     Counts delta{};
   };
   enum class Step : std::uint8_t { kJobs, kLock, kQueues };
 
+  void TakeQueues(const Answer& answer);
   void NoteLoaded(Job job);
   void MergeUpdate(const rules::JobRow& row);
   void QueueJobWrites(Connection& connection);

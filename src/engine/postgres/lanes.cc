@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/result.h"
-#include "wire/encode.h"
 
 namespace holdfast::engine::postgres {
 namespace {
@@ -69,33 +68,6 @@ void Lanes::Start() {
   }
 }
 
-void Lanes::Commit(const Context& context, std::vector<Batch> batches, CommitDone done) {
-  CommitWork commit;
-  std::size_t size = 0;
-  for (const Batch& batch : batches) {
-    size += batch.operations.size();
-    commit.fingerprints.push_back(batch.idempotency_key.empty() ? std::string()
-                                                                : wire::FingerprintOf(batch));
-  }
-  commit.batches = std::move(batches);
-  commit.done = std::move(done);
-  Submit({.context = context, .called = {}, .size = size, .what = std::move(commit)});
-}
-
-void Lanes::Claim(const Context& context, ClaimRequest request, ClaimDone done) {
-  auto size = static_cast<std::size_t>(request.max);
-  Submit({.context = context,
-          .called = {},
-          .size = size,
-          .what = ClaimWork{std::move(request), std::move(done), {}}});
-}
-
-void Lanes::Maintain(const Context& context, MaintainRequest request, MaintainDone done) {
-  Submit({.context = context,
-          .called = {},
-          .what = MaintainWork{std::move(request), std::move(done), {}}});
-}
-
 Result<void> Lanes::CheckHealth() const {
   MutexLock lock(mutex_);
   if (unhealthy_) return std::unexpected(*unhealthy_);
@@ -109,7 +81,6 @@ void Lanes::NoteHealth(const Result<void>& health) {
 }
 
 void Lanes::Submit(Work work) {
-  work.called = std::chrono::steady_clock::now();
   std::optional<Error> refusal;
   if (Result<void> alive = work.context.Check(); !alive) {
     refusal = std::move(alive).error();
@@ -123,37 +94,15 @@ void Lanes::Submit(Work work) {
     }
   }
   if (!refusal) return;
-  Refuse(work, *refusal);
-  Answer(work);
-}
-
-void Lanes::Refuse(Work& work, const Error& error) {
-  if (auto* commit = std::get_if<CommitWork>(&work.what)) {
-    commit->answers.assign(commit->batches.size(), std::unexpected(error));
-  } else if (auto* claim = std::get_if<ClaimWork>(&work.what)) {
-    claim->answer = std::unexpected(error);
-  } else {
-    std::get<MaintainWork>(work.what).answer = std::unexpected(error);
-  }
-}
-
-void Lanes::Answer(Work& work) {
-  std::visit(
-      [](auto& what) {
-        if constexpr (requires { what.answers; }) {
-          what.done(std::move(what.answers));
-        } else {
-          what.done(std::move(what.answer));
-        }
-      },
-      work.what);
+  work.Refuse(*refusal);
+  work.Answer();
 }
 
 void Lanes::Run(Lane& lane) {
   Group group;
   while (TakeGroup(group)) {
     RunGroup(lane, group);
-    for (Work& work : group) Answer(work);
+    for (Work& work : group) work.Answer();
     group.clear();
   }
 }
@@ -226,14 +175,10 @@ void Lanes::RunCommits(Lane& lane, Group& group) {
 /// itself.
 void Lanes::RunChunk(Lane& lane, std::span<BatchRequest> requests) {
   bool is_careful = false;
-  Result<void> done = Persist(lane, [&]() -> Result<void> {
+  Result<void> done = Persist(lane, [&] {
     Result<void> committed = lane.transaction.Commit(requests, is_careful);
-    if (committed) return committed;
-    // The key belongs to somebody: a careful look tells to whom.
-    const bool is_taken = lane.connection->failure() == Failure::kConstraint;
-    if (is_taken && requests.size() == 1 && !std::exchange(is_careful, true)) {
-      return lane.transaction.Commit(requests, is_careful);
-    }
+    // Somebody holds a key that was taken for free: a careful look tells who.
+    is_careful |= lane.connection->failure() == Failure::kConstraint;
     return committed;
   });
   if (done) return Tell(lane);
@@ -346,7 +291,7 @@ Result<void> Lanes::Resolve(Lane& lane, const Error& lost) {
   // A server process that has not noticed yet goes on with the commit.
   constexpr int kLooks = 100;
   for (int i = 0; i < kLooks; ++i) {
-    Result<class Answer> status = lane.connection->QueryText(
+    Result<Answer> status = lane.connection->QueryText(
         "SELECT coalesce(pg_xact_status($1::bigint::text::xid8), 'unknown')",
         Parameters().Add(lane.transaction.transaction_id()));
     if (!status) return unknown("the server could not say what became of it");

@@ -7,7 +7,6 @@
 #include <span>
 #include <string>
 #include <thread>
-#include <variant>
 #include <vector>
 
 #include "base/mutex.h"
@@ -15,6 +14,7 @@
 #include "engine/postgres/node.h"
 #include "engine/postgres/transaction.h"
 #include "engine/postgres/wake_ups.h"
+#include "engine/work.h"
 
 namespace holdfast::engine::postgres {
 
@@ -28,44 +28,16 @@ class Lanes {
 
   void Start();
 
-  void Commit(const Context& context, std::vector<Batch> batches, CommitDone done);
-  void Claim(const Context& context, ClaimRequest request, ClaimDone done);
-  using MaintainDone = std::move_only_function<void(Result<MaintainResult>)>;
-  void Maintain(const Context& context, MaintainRequest request, MaintainDone done);
+  void Submit(Work work);
 
   void Listen(ChangeListener* listener) { listener_ = listener; }
   /// Nothing, or why the latest transaction found no server.
   Result<void> CheckHealth() const;
 
  private:
-  struct CommitWork {
-    std::vector<Batch> batches;
-    std::vector<std::string> fingerprints;  // of those with an idempotency key
-    CommitDone done;
-    std::vector<Result<Receipt>> answers;
-  };
-  struct ClaimWork {
-    ClaimRequest request;
-    ClaimDone done;
-    Result<std::vector<Job>> answer;
-  };
-  struct MaintainWork {
-    MaintainRequest request;
-    MaintainDone done;
-    Result<MaintainResult> answer;
-  };
-  struct Work {
-    Context context;
-    SteadyTime called;
-    std::size_t size = 1;  // operations, roughly: groups are bounded by it
-    std::variant<CommitWork, ClaimWork, MaintainWork> what;
-  };
   using Group = std::vector<Work>;
   struct Lane;
 
-  void Submit(Work work);
-  static void Refuse(Work& work, const Error& error);
-  static void Answer(Work& work);
   void Run(Lane& lane);
   bool TakeGroup(Group& group);
   void RunGroup(Lane& lane, Group& group);

@@ -18,54 +18,12 @@ namespace {
 /// The row of `locks` that stands for the circles of waits: see IsEngaged. No lock has this name.
 const std::string kCircles;
 
-Result<LockMode> ModeOf(const Row& row, int column) {
-  if (auto mode = ParseLockMode(row.Text(column))) return *mode;
-  return Fail(ErrorCode::kCorrupt, fmt::format("lock {} has no known mode", row.Text(0)));
-}
-
 /// Exclusive leases all want the same place, so that the constraint lets only one of them be.
 std::int64_t SlotOf(const StoredHolder& holder) {
   return holder.mode == LockMode::kExclusive ? 0 : holder.token;
 }
 
 }  // namespace
-
-Result<StoredHolder> ReadHolder(const Row& row) {
-  HF_ASSIGN_OR_RETURN(LockMode mode, ModeOf(row, 4));
-  return StoredHolder{.token = row.Integer(2),
-                      .owner = row.String(3),
-                      .mode = mode,
-                      .limit = row.Integer(5),
-                      .ttl = Duration(row.Integer(6)),
-                      .lock_delay = Duration(row.Integer(7)),
-                      .acquired_at = row.TimeAt(8),
-                      .expires_at = row.TimeAt(9),
-                      .waited = Duration(row.Integer(10)),
-                      .ticket = row.Integer(11),
-                      .is_delay = row.Bool(12)};
-}
-
-Result<StoredWaiter> ReadWaiter(const Row& row) {
-  HF_ASSIGN_OR_RETURN(LockMode mode, ModeOf(row, 5));
-  std::optional<LockPolicy> policy = ParseLockPolicy(row.Text(9));
-  if (!policy) {
-    return Fail(ErrorCode::kCorrupt, fmt::format("lock {} has no known policy", row.Text(0)));
-  }
-  return StoredWaiter{.ticket = row.Integer(1),
-                      .waiter = row.Integer(2),
-                      .session = row.Integer(3),
-                      .owner = row.String(4),
-                      .mode = mode,
-                      .limit = row.Integer(6),
-                      .ttl = Duration(row.Integer(7)),
-                      .lock_delay = Duration(row.Integer(8)),
-                      .policy = *policy,
-                      .has_others = row.Bool(10),
-                      .since = row.TimeAt(11),
-                      .deadline = row.TimeAt(12),
-                      .actor = row.String(13),
-                      .correlation_id = row.String(14)};
-}
 
 /// What is written of all locks together, as columns.
 class LockWrites {
@@ -195,7 +153,7 @@ void LockTable::Clear() {
 
 void LockTable::Forget() {
   lacks_ = renews_session_ = false;
-  missing_.clear();
+  is_locked_ = true;
   locks_.clear();
   sessions_.clear();
   queued_.clear();
@@ -266,8 +224,7 @@ Result<std::vector<std::string>> LockTable::WaitsOf(const std::string& owner) {
 void LockTable::QueueLock(Connection& connection) {
   queued_.clear();
   if (wanted_.empty()) return;
-  Column names(Type::kText);
-  for (const std::string& name : wanted_) names.Add(name);
+  const Column names = Column::Of(wanted_);
   connection.Queue(new_locks_, Parameters().Add(names));
   connection.Queue(lock_, Parameters().Add(names));
   queued_ = {Step::kNew, Step::kLock};
@@ -278,7 +235,7 @@ void LockTable::TakeLocked(Answers& answers) {
     Answer answer = answers.Next();
     if (step != Step::kLock) continue;
     // A row that was pruned between the two statements is not locked.
-    if (answer.size() < static_cast<int>(wanted_.size())) missing_ = wanted_;
+    is_locked_ = answer.size() == static_cast<int>(wanted_.size());
   }
   queued_.clear();
 }
@@ -298,7 +255,7 @@ void LockTable::QueueLoad(Connection& connection) {
 Result<void> LockTable::TakeLoaded(Answers& answers) {
   locks_.clear();
   sessions_.clear();
-  lacks_ = !missing_.empty();
+  lacks_ = !is_locked_;
   if (wanted_.empty() && peeked_.empty()) return {};
   for (const Names* some : {&wanted_, &peeked_}) {
     for (const std::string& name : *some) locks_[name].lock.name = name;
@@ -350,7 +307,7 @@ bool LockTable::HasWrites() const {
 }
 
 /// What of one lock differs from how it was loaded.
-void LockTable::QueueChanges(Connection&, const CachedLock& cached, LockWrites& writes) {
+void LockTable::NoteChanges(const CachedLock& cached, LockWrites& writes) {
   const StoredLock& lock = cached.lock;
   auto before = cached.holders_before.begin();
   for (const StoredHolder& holder : lock.holders) {  // both by their tokens
@@ -379,7 +336,7 @@ void LockTable::QueueChanges(Connection&, const CachedLock& cached, LockWrites& 
 void LockTable::QueueWrite(Connection& connection, Time now) {
   LockWrites w;
   for (const auto& [name, cached] : locks_) {
-    if (cached.is_changed) QueueChanges(connection, cached, w);
+    if (cached.is_changed) NoteChanges(cached, w);
   }
   if (w.gone_names.size() > 0) {
     connection.Queue(delete_holders_,

@@ -9,21 +9,10 @@
 
 #include "engine/postgres/answers.h"
 #include "engine/postgres/connection.h"
+#include "engine/sql_rows.h"
 #include "rules/lock_rows.h"
 
 namespace holdfast::engine::postgres {
-
-/// The columns in the order in which the readers below expect them.
-inline constexpr const char* kHolderColumns =
-    "name, slot, token, owner, mode, holder_limit, ttl_us, lock_delay_us, acquired_at, expires_at, "
-    "waited_us, ticket, is_delay";
-inline constexpr const char* kWaiterColumns =
-    "name, ticket, waiter, session, owner, mode, holder_limit, ttl_us, lock_delay_us, policy, "
-    "has_others, since, deadline, actor, correlation_id";
-
-/// Errors: corrupt.
-Result<rules::StoredHolder> ReadHolder(const Row& row);
-Result<rules::StoredWaiter> ReadWaiter(const Row& row);
 
 /// As JobTable: what it was asked for and has not loaded it notes, and answers that it is free.
 ///
@@ -39,7 +28,6 @@ class LockTable final : public rules::LockLoader {
 
   /// Locks that are to be changed.
   void Want(const std::string& name) { wanted_.insert(name); }
-  bool IsWanted(std::string_view name) const { return wanted_.contains(name); }
 
   void QueueLock(Connection& connection);
   /// After every other row was locked, so that what is read of the locks of records is the truth.
@@ -71,14 +59,14 @@ class LockTable final : public rules::LockLoader {
   };
   enum class Step : std::uint8_t { kNew, kLock, kHolders, kWaiters, kSessions };
 
-  void QueueChanges(Connection& connection, const CachedLock& cached, class LockWrites& writes);
+  static void NoteChanges(const CachedLock& cached, class LockWrites& writes);
 
   Connection*& connection_;
   const std::int64_t session_;
   bool lacks_ = false;
   Names wanted_;
   Names peeked_;
-  Names missing_;  // rows that were pruned in the instant between two statements
+  bool is_locked_ = true;  // every row was there to be locked
   std::map<std::string, CachedLock, std::less<>> locks_;
   std::map<std::int64_t, Time> sessions_;
   bool renews_session_ = false;

@@ -7,7 +7,6 @@
 #include "base/result.h"
 #include "engine/postgres/audit_rows.h"
 #include "engine/postgres/transaction.h"
-#include "engine/postgres/transaction_run.h"
 #include "rules/limits.h"
 
 namespace holdfast::engine::postgres {
@@ -44,14 +43,14 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
 Result<void> Transaction::HandleDue(int limit, MaintainResult& result) {
   Clear();
   HF_ASSIGN_OR_RETURN(Answer stamp, connection_->Query(stamp_));  // for the time
-  HF_RETURN_IF_ERROR(TakeStamp(stamp));
+  TakeStamp(stamp);
   connection_->QueueText("BEGIN");
   connection_->Queue(due_jobs_, Parameters().Add(now_).Add(std::int64_t{limit}));
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> answers, connection_->Run());
   std::vector<JobId> ids;
   HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers[1], ids));
-  HF_RETURN_IF_ERROR(TakeStamp(answers[2]));
+  TakeStamp(answers[2]);
   if (ids.empty()) {
     connection_->RollBack();
     return {};
@@ -62,15 +61,13 @@ Result<void> Transaction::HandleDue(int limit, MaintainResult& result) {
   Answers loaded(std::move(queues));
   HF_RETURN_IF_ERROR(jobs_.TakeLoaded(loaded));
   BeginBatch();
-  HF_RETURN_IF_ERROR(LoadJobs(ids));
+  HF_RETURN_IF_ERROR(rules::LoadJobRows(ids, jobs_, keys_, rows_));
   const rules::Origin origin{.now = now_, .actor = {}, .correlation_id = {}};
   std::vector<const rules::JobRow*> expired;
   for (rules::JobRow& row : rows_.jobs()) {
-    if (row.job->state == JobState::kProcessing) {
-      rules::ExpireLease(rows_, row, origin);
+    if (rules::EndDue(rows_, row, origin)) {
       expired.push_back(&row);
     } else {
-      rules::Promote(rows_, row);
       ++result.report.promoted;
     }
   }

@@ -19,6 +19,13 @@ IdPool::IdPool(const Settings& settings, std::string_view sequence)
     : next_(settings, fmt::format("SELECT nextval('$.{}')", sequence)) {}
 
 Result<IdPool::Range> IdPool::Take(Connection& connection, std::int64_t count) {
+  if (count > kRange) {
+    return Fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("the batch, with its actions, would make {} new rows of a sort (at most "
+                    "{} on PostgreSQL)",
+                    count, kRange));
+  }
   {
     base::MutexLock lock(mutex_);
     auto fits = std::ranges::find_if(

@@ -24,7 +24,8 @@ class IdPool {
 
   IdPool(const Settings& settings, std::string_view sequence);
 
-  /// A range, new if there is none with `count` numbers left. Blocks for a round trip then.
+  /// A range, new if there is none with `count` numbers left. Blocks for a round trip then. Errors:
+  /// invalid_argument (more than a range holds).
   Result<Range> Take(Connection& connection, std::int64_t count);
   void GiveBack(Range range);
 

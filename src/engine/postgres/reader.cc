@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include "base/result.h"
-#include "engine/postgres/audit_rows.h"
 #include "engine/postgres/job_rows.h"
 #include "engine/postgres/lock_table.h"
-#include "engine/postgres/record_rows.h"
+#include "engine/sql_rows.h"
 #include "rules/validate.h"
 
 namespace holdfast::engine::postgres {

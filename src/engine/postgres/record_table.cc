@@ -24,11 +24,10 @@ struct KeyColumns {
   }
 };
 
-std::string RecordArrays() {
-  return "unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], "
-         "$7::timestamptz[], $8::timestamptz[], $9::text[], $10::timestamptz[], $11::text[], "
-         "$12::text[], $13::text[], $14::bigint[])";
-}
+constexpr std::string_view kRecordArrays =
+    "unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], "
+    "$7::timestamptz[], $8::timestamptz[], $9::text[], $10::timestamptz[], $11::text[], "
+    "$12::text[], $13::text[], $14::bigint[])";
 
 /// Records as columns, in the order of kRecordColumns.
 class RecordColumns {
@@ -117,7 +116,7 @@ RecordTable::RecordTable(Connection*& connection, const Settings& settings)
                                 "LIMIT $3::bigint",
                                 kRecordColumns)),
       insert_records_(settings, fmt::format("INSERT INTO $.records ({}) SELECT * FROM {}",
-                                            kRecordColumns, RecordArrays())),
+                                            kRecordColumns, kRecordArrays)),
       // The parent, too: a record may be deleted and made anew in one transaction.
       update_records_(
           settings,
@@ -127,7 +126,7 @@ RecordTable::RecordTable(Connection*& connection, const Settings& settings)
                       "updated_by = u.updated_by, expires_at = u.expires_at, "
                       "reserved = u.reserved, children = u.children, data = u.data, "
                       "fence = u.fence FROM {} AS u ({}) WHERE r.kind = u.kind AND r.id = u.id",
-                      RecordArrays(), kRecordColumns)),
+                      kRecordArrays, kRecordColumns)),
       delete_records_(settings,
                       "DELETE FROM $.records r USING unnest($1::text[], $2::text[]) AS u (kind, "
                       "id) WHERE r.kind = u.kind AND r.id = u.id"),
@@ -203,14 +202,14 @@ Result<std::vector<RecordKey>> RecordTable::FindChildren(const RecordKey& parent
                                                          const std::string& kind,
                                                          const std::vector<std::string>& statuses,
                                                          int limit) {
-  Column wanted(Type::kText);
-  for (const std::string& status : statuses) wanted.Add(status);
   const auto most = static_cast<std::int64_t>(limit) + static_cast<std::int64_t>(records_.size());
-  HF_ASSIGN_OR_RETURN(
-      Answer answer,
-      connection_->Query(
-          find_children_,
-          Parameters().Add(parent.kind).Add(parent.id).Add(kind).Add(wanted).Add(most)));
+  HF_ASSIGN_OR_RETURN(Answer answer,
+                      connection_->Query(find_children_, Parameters()
+                                                             .Add(parent.kind)
+                                                             .Add(parent.id)
+                                                             .Add(kind)
+                                                             .Add(Column::Of(statuses))
+                                                             .Add(most)));
   // Of records that are here the table does not know the latest.
   std::set<RecordKey> found;
   for (int i = 0; i < answer.size(); ++i) {
@@ -272,8 +271,7 @@ void RecordTable::QueueLoad(Connection& connection) {
     queued_.push_back(Step::kRecords);
   }
   if (wanted_kinds_.empty()) return;
-  Column names(Type::kText);
-  for (const std::string& name : wanted_kinds_) names.Add(name);
+  const Column names = Column::Of(wanted_kinds_);
   if (changes_kinds) {
     connection.Queue(new_kinds_, Parameters().Add(names));
     queued_.push_back(Step::kNewKinds);

@@ -11,7 +11,7 @@
 
 #include "engine/postgres/answers.h"
 #include "engine/postgres/connection.h"
-#include "engine/postgres/record_rows.h"
+#include "engine/sql_rows.h"
 #include "rules/record_rows.h"
 
 namespace holdfast::engine::postgres {
@@ -40,9 +40,6 @@ class RecordTable final : public rules::RecordLoader {
   void TakeOver(rules::RecordRows& rows);
   void QueueWrite(Connection& connection);
   bool HasWrites() const;
-
-  /// The records and transfers that maintenance is about are wanted as well.
-  void Want(const RecordKey& key) { wanted_.insert(key); }
 
   Result<std::optional<StoredKind>> LoadKind(const std::string& name) override;
   Result<std::optional<rules::StoredRecord>> LoadRecord(const RecordKey& key) override;

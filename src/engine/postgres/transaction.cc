@@ -6,7 +6,6 @@
 
 #include "base/result.h"
 #include "engine/postgres/audit_rows.h"
-#include "engine/postgres/transaction_run.h"
 #include "rules/limits.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
@@ -89,6 +88,27 @@ Result<void> Transaction::Commit(std::span<BatchRequest> requests, bool is_caref
   return result;
 }
 
+Result<bool> Transaction::RunOnce(const Body& body) {
+  HF_ASSIGN_OR_RETURN(bool has_all, Begin());
+  if (!has_all) return false;
+  HF_ASSIGN_OR_RETURN(bool is_done, body());
+  if (!is_done) return false;
+  HF_RETURN_IF_ERROR(WriteAndCommit());
+  return true;
+}
+
+Result<void> Transaction::Run(const Body& body) {
+  constexpr int kTries = 20;  // each with more rows than the one before
+  for (int i = 0; i < kTries; ++i) {
+    Result<bool> is_done = RunOnce(body);
+    if (is_done && *is_done) return {};
+    connection_->RollBack();
+    if (!is_done) return std::unexpected(std::move(is_done).error());
+    Forget();
+  }
+  return Fail(ErrorCode::kUnavailable, "what the batch touches kept changing under it");
+}
+
 /// Notes what the batch names, by looking for it where nothing is.
 Result<void> Transaction::Gather(const Batch& batch) {
   BeginBatch();
@@ -113,9 +133,7 @@ Result<bool> Transaction::Begin() {
   jobs_.QueueLoad(*connection_, true);
   locks_.QueueLoad(*connection_);
   if (!wanted_answers_.empty()) {
-    Column keys(Type::kText);
-    for (const std::string& key : wanted_answers_) keys.Add(key);
-    connection_->Queue(load_answers_, Parameters().Add(keys));
+    connection_->Queue(load_answers_, Parameters().Add(Column::Of(wanted_answers_)));
   }
   // Last: tokens are drawn when every lock is held, so that they rise in the order of the grants.
   connection_->Queue(stamp_);
@@ -127,16 +145,16 @@ Result<bool> Transaction::Begin() {
   HF_RETURN_IF_ERROR(jobs_.TakeLoaded(answers));
   HF_RETURN_IF_ERROR(locks_.TakeLoaded(answers));
   if (!wanted_answers_.empty()) TakeAnswers(answers.Next());
-  HF_RETURN_IF_ERROR(TakeStamp(answers.Next()));
+  TakeStamp(answers.Next());
   return !Lacks();
 }
 
-Result<void> Transaction::TakeStamp(const Answer& answer) {
+void Transaction::TakeStamp(const Answer& answer) {
   Row row(answer, 0);
-  counters_.last_token = counters_.last_ticket = row.Integer(0) * kStampSize;
+  stamp_base_ = row.Integer(0) * kStampSize;
+  counters_.last_token = counters_.last_ticket = stamp_base_;
   now_ = node_.test_clock ? node_.test_clock->Now() : row.TimeAt(1);
   transaction_id_ = row.Integer(2);
-  return {};
 }
 
 void Transaction::TakeAnswers(const Answer& answer) {
@@ -145,14 +163,6 @@ void Transaction::TakeAnswers(const Answer& answer) {
     answers_[row.String(0)] = {
         .fingerprint = row.String(1), .answer = row.String(2), .expires_at = row.TimeAt(3)};
   }
-}
-
-rules::Origin Transaction::OriginOf(const Context& context, SteadyTime called) const {
-  auto waited = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - called);
-  return {.now = now_,
-          .actor = context.actor,
-          .correlation_id = context.correlation_id,
-          .lock_wait = waited};
 }
 
 /// False: the rules have not seen all they need.
@@ -177,7 +187,7 @@ Result<bool> Transaction::Apply(BatchRequest& request) {
       return true;
     }
   }
-  Result<void> applied = LoadAndApply(request, OriginOf(*request.context, request.called));
+  Result<void> applied = LoadAndApply(request, OriginOf(*request.context, request.called, now_));
   if (Lacks()) return false;
   if (!applied) {
     if (!request.answer) {
@@ -208,7 +218,9 @@ Result<void> Transaction::LoadAndApply(BatchRequest& request, const rules::Origi
     return loaded;
   }
   if (Lacks()) return {};
-  HF_RETURN_IF_ERROR(Reserve(job_ids_, keys_.inserts));
+  if (auto reserved = Reserve(job_ids_, keys_.inserts); !reserved) {
+    return ConcernsBatchAlone(reserved.error()) ? refuse(reserved.error()) : reserved;
+  }
   rows_.counters.last_job = counters_.last_job;
   if (auto applied = rules::Apply(rows_, batch, origin); !applied) return refuse(applied.error());
   if (auto unique = rules::CheckUniqueKeys(rows_, records_); !unique) {
@@ -270,17 +282,7 @@ void Transaction::TakeOver(SteadyTime began) {
   if (!rows_.records().IsEmpty()) records_.TakeOver(rows_.records());
   if (!rows_.locks().IsEmpty()) locks_.TakeOver(rows_.locks());
   counters_ = rows_.counters;
-  for (const auto& [queue, count] : rows_.ready()) {
-    auto known = std::ranges::find(change_.ready, queue, &Change::Ready::queue);
-    if (known != change_.ready.end()) {
-      known->count += count;
-    } else {
-      change_.ready.push_back({queue, count});
-    }
-  }
-  std::optional<Time> due = rows_.next_due();
-  if (due && (!change_.next_due || *due < *change_.next_due)) change_.next_due = due;
-  change_.locks.Take(rows_.locks().notes);
+  change_.Take(rows_);
 }
 
 bool Transaction::HasWrites() const {
@@ -293,8 +295,8 @@ Result<void> Transaction::WriteAndCommit() {
     connection_->RollBack();
     return {};
   }
-  const std::int64_t issued = counters_.last_token % kStampSize;
-  if (issued > kStampSize / 2) {
+  const std::int64_t issued = std::max(counters_.last_token, counters_.last_ticket) - stamp_base_;
+  if (issued >= kStampSize) {
     return Fail(ErrorCode::kInternal, fmt::format("one commit would issue {} tokens", issued));
   }
   jobs_.QueueWrite(*connection_);

@@ -2,6 +2,7 @@
 // through the rules. Knows nothing of threads, groups or retries.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 #include "engine/postgres/lock_table.h"
 #include "engine/postgres/node.h"
 #include "engine/postgres/record_table.h"
+#include "engine/work.h"
 #include "rules/apply.h"
 #include "rules/load.h"
 
@@ -78,12 +80,11 @@ class Transaction {
   /// Runs `body` in a transaction in which all that is wanted is locked and loaded, and commits
   /// what it has changed. If it says false, the rules need more than was wanted when the
   /// transaction began: it lets go of everything and begins anew.
-  template <typename Body>
-  Result<void> Run(Body body);
-  template <typename Body>
-  Result<bool> RunOnce(Body body);
+  using Body = std::function<Result<bool>()>;
+  Result<void> Run(const Body& body);
+  Result<bool> RunOnce(const Body& body);
   Result<bool> Begin();
-  Result<void> TakeStamp(const Answer& answer);
+  void TakeStamp(const Answer& answer);
   void TakeAnswers(const Answer& answer);
   void Forget();
   Result<void> WriteAndCommit();
@@ -100,14 +101,11 @@ class Transaction {
   void GiveBackIds();
   bool Lacks() const;
   void TakeOver(SteadyTime began);
-  rules::Origin OriginOf(const Context& context, SteadyTime called) const;
 
-  Result<bool> LoadForClaim(std::span<ClaimOne> requests);
-  Result<void> LoadLimited(std::vector<std::string> names, std::int64_t max);
-  Result<bool> ClaimLoaded(std::span<ClaimOne> requests);
+  Result<void> LoadForClaim(std::span<ClaimOne> requests);
+  Result<void> LoadLimited(const std::vector<std::string>& names, std::int64_t max);
+  Result<void> ClaimLoaded(std::span<ClaimOne> requests);
 
-  Result<void> LoadJobs(const std::vector<JobId>& ids);
-  Result<std::vector<JobId>> LockIds(const Sql& sql, int limit);
   Result<void> HandleDue(int limit, MaintainResult& result);
   Result<void> LapseDue(int limit, MaintainResult& result);
   Result<void> SettleLocks(int limit, MaintainResult& result);
@@ -123,6 +121,7 @@ class Transaction {
   rules::Rows rows_;         // of the batch at hand
   rules::TouchedKeys keys_;  // likewise
   rules::Counters counters_;
+  std::int64_t stamp_base_ = 0;  // what the tokens and tickets of this transaction begin after
   Ids job_ids_, record_ids_, transfer_ids_;
   Time now_;
   std::int64_t transaction_id_ = 0;
@@ -134,7 +133,7 @@ class Transaction {
   Change change_;
 
   const Sql stamp_, load_answers_, delete_answers_, insert_answers_, insert_audit_;
-  const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_, lock_claim_queues_;
+  const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_;
   const Sql due_jobs_, due_records_, due_transfers_, due_locks_, dead_lines_, prune_jobs_,
       prune_answers_, prune_audit_, prune_transfers_, prune_locks_, prune_sessions_, next_due_;
 };

@@ -77,9 +77,6 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
                       "WHERE cardinality($1::text[]) = 0 OR q.name = ANY ($1::text[]) "
                       "GROUP BY q.name",
                       kQueueColumns)),
-      lock_claim_queues_(node.settings,
-                         "SELECT 1::bigint FROM $.queues WHERE name = ANY ($1::text[]) "
-                         "ORDER BY name FOR UPDATE"),
       due_jobs_(node.settings,
                 fmt::format("SELECT {0} FROM $.jobs WHERE id IN ((SELECT id FROM $.jobs WHERE "
                             "due_at <= $1::timestamptz ORDER BY due_at LIMIT $2::bigint) UNION "

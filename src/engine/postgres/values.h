@@ -28,6 +28,13 @@ enum class Type : std::uint32_t {
 class Column {
  public:
   explicit Column(Type type) : type_(type) {}
+  /// Of texts.
+  template <typename Texts>
+  static Column Of(const Texts& texts) {
+    Column column(Type::kText);
+    for (const std::string& text : texts) column.Add(text);
+    return column;
+  }
 
   Column& Add(std::int64_t value);
   Column& Add(std::string_view text);

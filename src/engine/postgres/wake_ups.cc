@@ -96,7 +96,13 @@ bool WakeUps::Await() {
                       {.fd = connection_ != nullptr ? PQsocket(connection_->handle()) : -1,
                        .events = POLLIN,
                        .revents = 0}};
-  (void)::poll(events, 2, connection_ != nullptr ? kIdleMs : kReconnectMs);
+  int timeout = kReconnectMs;
+  if (connection_ != nullptr) {
+    // What was to be told while there was no connection is not announced again.
+    MutexLock lock(mutex_);
+    timeout = has_news_ ? 0 : kIdleMs;
+  }
+  (void)::poll(events, 2, timeout);
   eventfd_t ignored = 0;
   (void)::eventfd_read(wake_, &ignored);
   MutexLock lock(mutex_);

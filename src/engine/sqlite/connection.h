@@ -91,6 +91,7 @@ class Statement {
   void Reset();
 
   std::int64_t Integer(int column) const { return sqlite3_column_int64(statement_, column); }
+  bool Bool(int column) const { return Integer(column) != 0; }
   double Real(int column) const { return sqlite3_column_double(statement_, column); }
   bool IsNull(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
   /// Good until the next step or reset.

@@ -13,12 +13,6 @@
 
 namespace holdfast::engine {
 
-const char* const kJobColumns =
-    "id, queue, kind, state, priority, run_at, attempt, max_attempts, token, worker, "
-    "lease_expires_at, lease_expiries, cancel_requested, created_at, started_at, finished_at, "
-    "unique_key, unique_states, parent, progress, message, tags, metadata, errors, retry, result, "
-    "payload";
-
 const char* const kQueueColumns =
     "name, paused, max_pending, max_running, audit, retain_completed, retain_failed, scheduled, "
     "pending, processing, completed, failed, cancelled";
@@ -49,66 +43,6 @@ Statement& BindIndexColumns(Statement& statement, const Job& job) {
 }
 
 }  // namespace
-
-std::string_view RetainedAs(JobState state) {
-  if (kLiveStates.Has(state)) return {};
-  return NameOf(state == JobState::kFailed ? JobState::kFailed : JobState::kCompleted);
-}
-
-Result<Job> ReadJob(const Statement& row) {
-  Job job;
-  job.id = row.Integer(0);
-  job.queue = row.Text(1);
-  job.kind = row.Text(2);
-  std::optional<JobState> state = ParseJobState(row.Text(3));
-  if (!state) return Fail(ErrorCode::kCorrupt, fmt::format("job {} has no known state", job.id));
-  job.state = *state;
-  job.priority = static_cast<int>(row.Integer(4));
-  job.run_at = row.TimeAt(5);
-  job.attempt = static_cast<int>(row.Integer(6));
-  job.max_attempts = static_cast<int>(row.Integer(7));
-  job.token = row.Integer(8);
-  job.worker = row.Text(9);
-  job.lease_expires_at = row.OptionalTime(10);
-  job.lease_expiries = static_cast<int>(row.Integer(11));
-  job.cancel_requested = row.Integer(12) != 0;
-  job.created_at = row.TimeAt(13);
-  job.started_at = row.OptionalTime(14);
-  job.finished_at = row.OptionalTime(15);
-  job.unique_key = row.Text(16);
-  job.unique_states = JobStates::FromBits(static_cast<std::uint8_t>(row.Integer(17)));
-  job.parent = row.OptionalInteger(18);
-  if (!row.IsNull(19)) job.progress = row.Real(19);
-  job.message = row.Text(20);
-  if (!row.IsNull(21)) {
-    HF_ASSIGN_OR_RETURN(job.tags, wire::DecodeTags(row.Text(21)));
-  }
-  job.metadata = row.IsNull(22) ? std::string_view("{}") : row.Text(22);
-  if (!row.IsNull(23)) {
-    HF_ASSIGN_OR_RETURN(job.errors, wire::DecodeErrors(row.Text(23)));
-  }
-  if (!row.IsNull(24)) {
-    HF_ASSIGN_OR_RETURN(job.retry, wire::DecodeRetry(row.Text(24)));
-  }
-  if (!row.IsNull(25)) job.result = row.Text(25);
-  job.payload = row.Text(26);
-  return job;
-}
-
-Queue ReadQueue(const Statement& row) {
-  Queue queue;
-  queue.name = row.Text(0);
-  queue.paused = row.Integer(1) != 0;
-  queue.max_pending = row.OptionalInteger(2);
-  queue.max_running = row.OptionalInteger(3);
-  queue.audit = row.Integer(4) != 0;
-  queue.retain_completed = Duration(row.Integer(5));
-  queue.retain_failed = Duration(row.Integer(6));
-  for (std::size_t i = 0; i < kJobStateCount; ++i) {
-    queue.counts[i] = row.Integer(7 + static_cast<int>(i));
-  }
-  return queue;
-}
 
 Result<void> JobTable::Prepare(Connection& connection) {
   std::string select = fmt::format("SELECT {} FROM jobs", kJobColumns);

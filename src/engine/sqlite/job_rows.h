@@ -1,24 +1,16 @@
-// Jobs and queues as rows: the columns, how they are read, and the statements that write them.
+// Jobs and queues as rows: the statements that read and write them.
 #pragma once
 
 #include <map>
 #include <string>
 
+#include "engine/sql_rows.h"
 #include "engine/sqlite/connection.h"
 #include "rules/rows.h"
 
 namespace holdfast::engine {
 
-/// The columns of jobs in the order in which ReadJob expects them.
-extern const char* const kJobColumns;
 extern const char* const kQueueColumns;
-
-/// The column retained_as: which retention a finished job has; empty for a live one.
-std::string_view RetainedAs(JobState state);
-
-/// The row that `statement` stands on. Errors: corrupt.
-Result<Job> ReadJob(const Statement& statement);
-Queue ReadQueue(const Statement& statement);
 
 /// Reads and writes rows for the writer. Implements what rules::LoadRows asks of a loader: rows are
 /// copies that `rows` keeps; queues are read once a transaction. Confined to the writer's thread.

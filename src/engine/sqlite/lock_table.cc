@@ -14,23 +14,10 @@ using rules::StoredHolder;
 using rules::StoredLock;
 using rules::StoredWaiter;
 
-const char* const kHolderColumns =
-    "name, slot, token, owner, mode, holder_limit, ttl_us, lock_delay_us, acquired_at, expires_at, "
-    "waited_us, ticket, is_delay, due_at";
-
-const char* const kWaiterColumns =
-    "name, ticket, waiter, session, owner, mode, holder_limit, ttl_us, lock_delay_us, policy, "
-    "has_others, since, deadline, actor, correlation_id";
-
 namespace {
 
 // Free locks are not kept, so that these are held or waited for; beyond so many all are forgotten.
 constexpr std::size_t kLocksKept = 20'000;
-
-Result<LockMode> ModeOf(const Statement& row, int column) {
-  if (auto mode = ParseLockMode(row.Text(column))) return *mode;
-  return Fail(ErrorCode::kCorrupt, fmt::format("lock {} has no known mode", row.Text(0)));
-}
 
 /// Exclusive leases all want the same place, so that the constraint lets only one of them be.
 std::int64_t SlotOf(const StoredHolder& holder) {
@@ -38,43 +25,6 @@ std::int64_t SlotOf(const StoredHolder& holder) {
 }
 
 }  // namespace
-
-Result<StoredHolder> ReadHolder(const Statement& row) {
-  HF_ASSIGN_OR_RETURN(LockMode mode, ModeOf(row, 4));
-  return StoredHolder{.token = row.Integer(2),
-                      .owner = std::string(row.Text(3)),
-                      .mode = mode,
-                      .limit = row.Integer(5),
-                      .ttl = Duration(row.Integer(6)),
-                      .lock_delay = Duration(row.Integer(7)),
-                      .acquired_at = row.TimeAt(8),
-                      .expires_at = row.TimeAt(9),
-                      .waited = Duration(row.Integer(10)),
-                      .ticket = row.Integer(11),
-                      .is_delay = row.Integer(12) != 0};
-}
-
-Result<StoredWaiter> ReadWaiter(const Statement& row) {
-  HF_ASSIGN_OR_RETURN(LockMode mode, ModeOf(row, 5));
-  std::optional<LockPolicy> policy = ParseLockPolicy(row.Text(9));
-  if (!policy) {
-    return Fail(ErrorCode::kCorrupt, fmt::format("lock {} has no known policy", row.Text(0)));
-  }
-  return StoredWaiter{.ticket = row.Integer(1),
-                      .waiter = row.Integer(2),
-                      .session = row.Integer(3),
-                      .owner = std::string(row.Text(4)),
-                      .mode = mode,
-                      .limit = row.Integer(6),
-                      .ttl = Duration(row.Integer(7)),
-                      .lock_delay = Duration(row.Integer(8)),
-                      .policy = *policy,
-                      .has_others = row.Integer(10) != 0,
-                      .since = row.TimeAt(11),
-                      .deadline = row.TimeAt(12),
-                      .actor = std::string(row.Text(13)),
-                      .correlation_id = std::string(row.Text(14))};
-}
 
 Result<void> LockTable::Prepare(Connection& connection, std::int64_t session) {
   connection_ = &connection;
@@ -86,10 +36,9 @@ Result<void> LockTable::Prepare(Connection& connection, std::int64_t session) {
       {select_waiters_,
        fmt::format("SELECT {} FROM lock_waiters WHERE name = ? ORDER BY ticket", kWaiterColumns)},
       {select_sessions_, "SELECT id, expires_at FROM lock_sessions WHERE id <> ?"},
-      {insert_holder_,
-       fmt::format(
-           "INSERT INTO lock_holders ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-           kHolderColumns)},
+      {insert_holder_, fmt::format("INSERT INTO lock_holders ({}, due_at) VALUES (?, ?, ?, ?, ?, "
+                                   "?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                   kHolderColumns)},
       {update_holder_,
        "UPDATE lock_holders SET ttl_us = ?, expires_at = ?, is_delay = ?, due_at = ? "
        "WHERE name = ? AND slot = ?"},

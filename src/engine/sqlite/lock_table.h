@@ -9,18 +9,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/sql_rows.h"
 #include "engine/sqlite/connection.h"
 #include "rules/lock_rows.h"
 
 namespace holdfast::engine {
-
-/// The columns in the order in which the readers below expect them.
-extern const char* const kHolderColumns;
-extern const char* const kWaiterColumns;
-
-/// The row that `statement` stands on, whose first column is the lock's name. Errors: corrupt.
-Result<rules::StoredHolder> ReadHolder(const Statement& statement);
-Result<rules::StoredWaiter> ReadWaiter(const Statement& statement);
 
 /// Reads and writes rows for the writer. Locks that are held or waited for stay in memory from one
 /// transaction to the next, as long as no other connection has written to the file: a line of a

@@ -28,23 +28,7 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
 Result<void> Transaction::LoadAll(const std::vector<JobId>& ids) {
   rows_.Clear(false);
   rows_.counters = counters_;
-  for (JobId id : ids) {
-    HF_ASSIGN_OR_RETURN(Job * job, jobs_.LoadJob(id));
-    rows_.AddJob(job);
-  }
-  keys_.Clear();
-  for (const rules::JobRow& row : rows_.jobs()) {
-    if (keys_.queues.empty() || keys_.queues.back() != row.job->queue) {
-      keys_.queues.push_back(row.job->queue);
-    }
-  }
-  rules::SortUnique(keys_.queues);
-  for (std::string_view name : keys_.queues) {
-    HF_ASSIGN_OR_RETURN(Queue * queue, jobs_.LoadQueue(name));
-    rows_.AddQueue(queue);
-  }
-  rows_.Seal(0);
-  return {};
+  return rules::LoadJobRows(ids, jobs_, keys_, rows_);
 }
 
 /// Leases that ran out, and scheduled jobs that came due.
@@ -61,11 +45,9 @@ Result<void> Transaction::HandleDue(int limit, const rules::Origin& origin,
   HF_RETURN_IF_ERROR(LoadAll(ids));
   std::vector<rules::JobRow*> expired;
   for (rules::JobRow& row : rows_.jobs()) {
-    if (row.job->state == JobState::kProcessing) {
-      rules::ExpireLease(rows_, row, origin);
+    if (rules::EndDue(rows_, row, origin)) {
       expired.push_back(&row);
     } else {
-      rules::Promote(rows_, row);
       ++result.report.promoted;
     }
   }

@@ -89,33 +89,8 @@ std::string AuditListSql(const AuditFilter& filter, bool has_cursor) {
     }
   }
   if (filter.refused) where += *filter.refused ? " AND error <> ''" : " AND error = ''";
-  return fmt::format(
-      "SELECT sequence, at, actor, operation, target, old_status, new_status, token, lock_wait_us, "
-      "commit_us, correlation_id, details, error, count, old_version, new_version FROM audit WHERE "
-      "{} "
-      "ORDER BY sequence DESC LIMIT ?",
-      where);
-}
-
-AuditEntry ReadAudit(const Statement& row) {
-  AuditEntry entry;
-  entry.sequence = row.Integer(0);
-  entry.at = row.TimeAt(1);
-  entry.actor = row.Text(2);
-  entry.operation = row.Text(3);
-  entry.target = row.Text(4);
-  entry.old_status = row.Text(5);
-  entry.new_status = row.Text(6);
-  entry.token = row.Integer(7);
-  entry.lock_wait = Duration(row.Integer(8));
-  entry.commit = Duration(row.Integer(9));
-  entry.correlation_id = row.Text(10);
-  entry.details = row.Text(11);
-  entry.error = row.Text(12);
-  entry.count = row.Integer(13);
-  entry.old_version = row.Integer(14);
-  entry.new_version = row.Integer(15);
-  return entry;
+  return fmt::format("SELECT {} FROM audit WHERE {} ORDER BY sequence DESC LIMIT ?", kAuditColumns,
+                     where);
 }
 
 /// An interrupted scan is the context's doing.

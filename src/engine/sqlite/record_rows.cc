@@ -13,16 +13,6 @@ namespace holdfast::engine {
 
 using rules::StoredRecord;
 
-const char* const kRecordColumns =
-    "kind, id, version, status, parent_kind, parent_id, created_at, updated_at, updated_by, "
-    "expires_at, reserved, children, data, fence";
-
-const char* const kKindColumns = "name, version, rules, updated_at, updated_by";
-
-const char* const kTransferColumns =
-    "id, from_kind, from_id, to_kind, to_id, path, amount, posted, state, created_at, expires_at, "
-    "finished_at, created_by";
-
 namespace {
 
 // What a transaction keeps of records beyond this is written and forgotten.
@@ -51,58 +41,6 @@ std::optional<Time> DueAt(const Transfer& transfer) {
 }
 
 }  // namespace
-
-Result<Record> ReadRecord(const Statement& row) {
-  Record record;
-  record.kind = row.Text(0);
-  record.id = row.Text(1);
-  record.version = row.Integer(2);
-  record.status = row.Text(3);
-  if (!row.IsNull(4)) {
-    record.parent = RecordKey{std::string(row.Text(4)), std::string(row.Text(5))};
-  }
-  record.created_at = row.TimeAt(6);
-  record.updated_at = row.TimeAt(7);
-  record.updated_by = row.Text(8);
-  record.expires_at = row.OptionalTime(9);
-  if (!row.IsNull(10)) {
-    HF_ASSIGN_OR_RETURN(record.reserved, wire::DecodeReservations(row.Text(10)));
-  }
-  if (!row.IsNull(11)) {
-    HF_ASSIGN_OR_RETURN(record.children, wire::DecodeChildren(row.Text(11)));
-  }
-  record.data = row.Text(12);
-  record.fence = row.Integer(13);
-  return record;
-}
-
-Kind ReadKind(const Statement& row) {
-  return {.name = std::string(row.Text(0)),
-          .version = row.Integer(1),
-          .rules = std::string(row.Text(2)),
-          .updated_at = row.TimeAt(3),
-          .updated_by = std::string(row.Text(4))};
-}
-
-Result<Transfer> ReadTransfer(const Statement& row) {
-  Transfer transfer;
-  transfer.id = row.Integer(0);
-  transfer.from = {std::string(row.Text(1)), std::string(row.Text(2))};
-  transfer.to = {std::string(row.Text(3)), std::string(row.Text(4))};
-  transfer.path = row.Text(5);
-  transfer.amount = row.Integer(6);
-  transfer.posted = row.Integer(7);
-  std::optional<TransferState> state = ParseTransferState(row.Text(8));
-  if (!state) {
-    return Fail(ErrorCode::kCorrupt, fmt::format("transfer {} has no known state", transfer.id));
-  }
-  transfer.state = *state;
-  transfer.created_at = row.TimeAt(9);
-  transfer.expires_at = row.OptionalTime(10);
-  transfer.finished_at = row.OptionalTime(11);
-  transfer.created_by = row.Text(12);
-  return transfer;
-}
 
 Result<void> RecordTable::Prepare(Connection& connection) {
   connection_ = &connection;

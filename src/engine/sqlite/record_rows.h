@@ -7,20 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "engine/sql_rows.h"
 #include "engine/sqlite/connection.h"
 #include "rules/record_rows.h"
 
 namespace holdfast::engine {
-
-/// The columns in the order in which the readers below expect them.
-extern const char* const kRecordColumns;
-extern const char* const kKindColumns;
-extern const char* const kTransferColumns;
-
-/// The row that `statement` stands on. Errors: corrupt.
-Result<Record> ReadRecord(const Statement& statement);
-Kind ReadKind(const Statement& statement);
-Result<Transfer> ReadTransfer(const Statement& statement);
 
 /// Reads and writes rows for the writer. A record is read and parsed once a transaction, however
 /// many batches change it, and written once, before the commit: that is what makes a hot record as

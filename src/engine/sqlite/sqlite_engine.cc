@@ -24,10 +24,10 @@ class SqliteEngine final : public Engine {
   const Traits& traits() const override { return traits_; }
 
   void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) override {
-    writer_.Commit(context, std::move(batches), std::move(done));
+    writer_.Submit(Work::Of(context, std::move(batches), std::move(done)));
   }
   void Claim(const Context& context, ClaimRequest request, ClaimDone done) override {
-    writer_.Claim(context, std::move(request), std::move(done));
+    writer_.Submit(Work::Of(context, std::move(request), std::move(done)));
   }
   Result<std::optional<Job>> GetJob(const Context& context, JobId id) override {
     return readers_.GetJob(context, id);
@@ -69,8 +69,9 @@ class SqliteEngine final : public Engine {
 
   Result<MaintainResult> Maintain(const Context& context, MaintainRequest request) override {
     auto answer = std::make_shared<base::Answer<Result<MaintainResult>>>();
-    writer_.Maintain(context, std::move(request),
-                     [answer](Result<MaintainResult> result) { answer->Set(std::move(result)); });
+    writer_.Submit(Work::Of(context, std::move(request), [answer](Result<MaintainResult> result) {
+      answer->Set(std::move(result));
+    }));
     return answer->Take();
   }
 

@@ -190,22 +190,8 @@ Result<void> Transaction::Persist(SteadyTime began, Time now) {
   if (has_records) records_.TakeOver(rows_.records());
   if (has_locks) locks_.Forget(rows_.locks());
   counters_ = rows_.counters;
-  NoteChange();
+  change_.Take(rows_);
   return {};
-}
-
-void Transaction::NoteChange() {
-  for (const auto& [queue, count] : rows_.ready()) {
-    auto known = std::ranges::find(change_.ready, queue, &Change::Ready::queue);
-    if (known != change_.ready.end()) {
-      known->count += count;
-    } else {
-      change_.ready.push_back({queue, count});
-    }
-  }
-  std::optional<Time> due = rows_.next_due();
-  if (due && (!change_.next_due || *due < *change_.next_due)) change_.next_due = due;
-  change_.locks.Take(rows_.locks().notes);
 }
 
 Result<void> Transaction::InsertAudit(const AuditEntry& entry) {

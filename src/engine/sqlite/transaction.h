@@ -48,7 +48,6 @@ class Transaction {
   Result<void> Persist(SteadyTime began, Time now);
   Result<Receipt> RefuseBatch(Error error);
   Result<void> InsertAudit(const AuditEntry& entry);
-  void NoteChange();
 
   Result<void> LoadAll(const std::vector<JobId>& ids);
   Result<void> HandleDue(int limit, const rules::Origin& origin, MaintainResult& result);

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/result.h"
-#include "wire/encode.h"
 
 namespace holdfast::engine {
 namespace {
@@ -39,34 +38,6 @@ Result<void> Writer::Start() {
   return {};
 }
 
-void Writer::Commit(const Context& context, std::vector<Batch> batches, CommitDone done) {
-  CommitWork commit;
-  std::size_t size = 0;
-  for (const Batch& batch : batches) {
-    size += batch.operations.size();
-    // Here, on the caller's thread, rather than where everybody waits for it.
-    commit.fingerprints.push_back(batch.idempotency_key.empty() ? std::string()
-                                                                : wire::FingerprintOf(batch));
-  }
-  commit.batches = std::move(batches);
-  commit.done = std::move(done);
-  Submit({.context = context, .called = {}, .size = size, .what = std::move(commit)});
-}
-
-void Writer::Claim(const Context& context, ClaimRequest request, ClaimDone done) {
-  auto size = static_cast<std::size_t>(request.max);
-  Submit({.context = context,
-          .called = {},
-          .size = size,
-          .what = ClaimWork{std::move(request), std::move(done), {}}});
-}
-
-void Writer::Maintain(const Context& context, MaintainRequest request, MaintainDone done) {
-  Submit({.context = context,
-          .called = {},
-          .what = MaintainWork{std::move(request), std::move(done), {}}});
-}
-
 Result<void> Writer::CheckHealth() const {
   MutexLock lock(mutex_);
   if (fatal_) return std::unexpected(*fatal_);
@@ -74,7 +45,6 @@ Result<void> Writer::CheckHealth() const {
 }
 
 void Writer::Submit(Work work) {
-  work.called = std::chrono::steady_clock::now();
   std::optional<Error> refusal;
   if (Result<void> alive = work.context.Check(); !alive) {
     refusal = std::move(alive).error();
@@ -91,8 +61,8 @@ void Writer::Submit(Work work) {
     }
   }
   if (!refusal) return;
-  Refuse(work, *refusal);
-  Answer(work);
+  work.Refuse(*refusal);
+  work.Answer();
 }
 
 void Writer::Run() {
@@ -101,7 +71,7 @@ void Writer::Run() {
     const SteadyTime began = std::chrono::steady_clock::now();
     RunGroup(group);
     last_took_ = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - began);
-    for (Work& work : group) Answer(work);
+    for (Work& work : group) work.Answer();
     group.clear();
   }
 }
@@ -141,7 +111,7 @@ void Writer::AwaitCompany() {
 
 void Writer::RunGroup(Group& group) {
   if (Result<void> health = CheckHealth(); !health) {
-    for (Work& work : group) Refuse(work, health.error());
+    for (Work& work : group) work.Refuse(health.error());
     return;
   }
   Result<void> result = RunTransaction(group);
@@ -150,7 +120,7 @@ void Writer::RunGroup(Group& group) {
     if (listener_ != nullptr && !change.IsEmpty()) listener_->OnChange(change);
     return;
   }
-  for (Work& work : group) Refuse(work, result.error());
+  for (Work& work : group) work.Refuse(result.error());
 }
 
 /// Errors concern the whole group. Everything before COMMIT had no effect; a COMMIT that failed on
@@ -209,26 +179,18 @@ Result<void> Writer::Begin(Group& group) {
   }
 }
 
-rules::Origin Writer::OriginOf(const Work& work) const {
-  auto waited =
-      std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - work.called);
-  return {.now = now_,
-          .actor = work.context.actor,
-          .correlation_id = work.context.correlation_id,
-          .lock_wait = waited};
-}
-
 Result<void> Writer::RunWork(Work& work) {
   if (auto* commit = std::get_if<CommitWork>(&work.what)) return RunCommit(work, *commit);
   if (auto* claim = std::get_if<ClaimWork>(&work.what)) return RunClaim(work, *claim);
   auto& maintain = std::get<MaintainWork>(work.what);
-  maintain.answer = transaction_.Maintain(maintain.request, OriginOf(work));
+  maintain.answer =
+      transaction_.Maintain(maintain.request, OriginOf(work.context, work.called, now_));
   if (!maintain.answer) return std::unexpected(maintain.answer.error());
   return {};
 }
 
 Result<void> Writer::RunCommit(Work& work, CommitWork& commit) {
-  rules::Origin origin = OriginOf(work);
+  rules::Origin origin = OriginOf(work.context, work.called, now_);
   commit.answers.reserve(commit.batches.size());
   for (std::size_t i = 0; i < commit.batches.size(); ++i) {
     HF_ASSIGN_OR_RETURN(
@@ -240,7 +202,7 @@ Result<void> Writer::RunCommit(Work& work, CommitWork& commit) {
 }
 
 Result<void> Writer::RunClaim(Work& work, ClaimWork& claim) {
-  claim.answer = transaction_.Claim(claim.request, OriginOf(work));
+  claim.answer = transaction_.Claim(claim.request, OriginOf(work.context, work.called, now_));
   if (!claim.answer) return std::unexpected(claim.answer.error());
   return {};
 }
@@ -249,32 +211,8 @@ void Writer::RefuseIfOver(Work& work) {
   if (work.is_answered) return;
   Result<void> alive = work.context.Check();
   if (alive) return;
-  Refuse(work, alive.error());
+  work.Refuse(alive.error());
   work.is_answered = true;
-}
-
-/// Unless the work was already refused for a reason of its own.
-void Writer::Refuse(Work& work, const Error& error) {
-  if (work.is_answered) return;
-  if (auto* commit = std::get_if<CommitWork>(&work.what)) {
-    commit->answers.assign(commit->batches.size(), std::unexpected(error));
-  } else if (auto* claim = std::get_if<ClaimWork>(&work.what)) {
-    claim->answer = std::unexpected(error);
-  } else {
-    std::get<MaintainWork>(work.what).answer = std::unexpected(error);
-  }
-}
-
-void Writer::Answer(Work& work) {
-  std::visit(
-      [](auto& what) {
-        if constexpr (requires { what.answers; }) {
-          what.done(std::move(what.answers));
-        } else {
-          what.done(std::move(what.answer));
-        }
-      },
-      work.what);
 }
 
 void Writer::EndWriting(const Error& error) {

@@ -7,7 +7,6 @@
 #include <memory>
 #include <string>
 #include <thread>
-#include <variant>
 #include <vector>
 
 #include "base/engine_clock.h"
@@ -15,6 +14,7 @@
 #include "engine/engine.h"
 #include "engine/sqlite/connection.h"
 #include "engine/sqlite/transaction.h"
+#include "engine/work.h"
 
 namespace holdfast::engine {
 
@@ -33,10 +33,7 @@ class Writer {
   /// Prepares the statements and starts the thread.
   Result<void> Start();
 
-  void Commit(const Context& context, std::vector<Batch> batches, CommitDone done);
-  void Claim(const Context& context, ClaimRequest request, ClaimDone done);
-  using MaintainDone = std::move_only_function<void(Result<MaintainResult>)>;
-  void Maintain(const Context& context, MaintainRequest request, MaintainDone done);
+  void Submit(Work work);
 
   void Listen(ChangeListener* listener) { listener_ = listener; }
   Time Now() const { return clock_.Now(); }
@@ -46,32 +43,8 @@ class Writer {
   Result<void> CheckHealth() const;
 
  private:
-  struct CommitWork {
-    std::vector<Batch> batches;
-    std::vector<std::string> fingerprints;  // of those with an idempotency key
-    CommitDone done;
-    std::vector<Result<Receipt>> answers;
-  };
-  struct ClaimWork {
-    ClaimRequest request;
-    ClaimDone done;
-    Result<std::vector<Job>> answer;
-  };
-  struct MaintainWork {
-    MaintainRequest request;
-    MaintainDone done;
-    Result<MaintainResult> answer;
-  };
-  struct Work {
-    Context context;
-    SteadyTime called;
-    std::size_t size = 1;      // operations, roughly: groups are bounded by it
-    bool is_answered = false;  // refused before it was tried
-    std::variant<CommitWork, ClaimWork, MaintainWork> what;
-  };
   using Group = std::vector<Work>;
 
-  void Submit(Work work);
   void Run();
   bool TakeGroup(Group& group);
   void AwaitCompany() HF_REQUIRES(mutex_);
@@ -82,10 +55,7 @@ class Writer {
   Result<void> RunCommit(Work& work, CommitWork& commit);
   Result<void> RunClaim(Work& work, ClaimWork& claim);
   void RefuseIfOver(Work& work);
-  static void Refuse(Work& work, const Error& error);
-  static void Answer(Work& work);
   void EndWriting(const Error& error);
-  rules::Origin OriginOf(const Work& work) const;
 
   // Constant after Start, or of the writer's thread alone.
   const std::unique_ptr<Connection> connection_;
