@@ -49,8 +49,7 @@ Result<void> CheckAnswer(Rows& rows) {
 }  // namespace
 
 Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
-  constexpr int kAtGuards = -2;
-  rows.records().current_operation = kAtGuards;
+  rows.records().current_operation = kBeforeOperations;
   const Token last_token = rows.counters.last_token;
   HF_RETURN_IF_ERROR(CheckHeld(rows, batch, origin));
   for (std::size_t i = 0; i < batch.guards.size(); ++i) {

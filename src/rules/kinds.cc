@@ -102,16 +102,21 @@ bool LapseIfDue(Rows& rows, RecordRow& row, const Origin& origin) {
 
 std::int64_t LapseDue(Rows& rows, const Origin& origin) {
   std::int64_t lapsed = 0;
+  // Each is a change of its own: it touches its parent although another one did so before.
+  int& operation = rows.records().current_operation;
+  operation = kBeforeOperations;
   for (auto& [id, row] : rows.records().transfers()) {
     const Transfer& transfer = row.transfer;
     if (transfer.state != TransferState::kPending || !transfer.expires_at) continue;
     if (*transfer.expires_at > origin.now) continue;
     Origin nobody = origin;
     nobody.actor = kNobody;
+    --operation;
     EndTransfer(rows, row, TransferState::kExpired, nobody);
     ++lapsed;
   }
   for (auto& [key, row] : rows.records().records()) {
+    --operation;
     if (row.exists && LapseIfDue(rows, row, origin)) ++lapsed;
   }
   return lapsed;

@@ -93,7 +93,7 @@ void RecordRows::Clear() {
   records_.clear();
   kinds_.clear();
   transfers_.clear();
-  current_operation = -1;
+  current_operation = kNoOperation;
 }
 
 void RecordRows::AddKind(const std::string& name, std::optional<RecordLoader::StoredKind> kind) {

@@ -45,13 +45,17 @@ using UniqueKeys = std::set<std::pair<std::string, std::string>>;
 /// The unique keys that the record holds under these rules.
 UniqueKeys UniqueKeysOf(const KindRules& rules, const StoredRecord& record);
 
+/// Numbers of operations from 0 up are those of the batch; what is not one has a number below.
+constexpr int kNoOperation = -1;
+constexpr int kBeforeOperations = -2;  // and down: guards, and what maintenance does
+
 struct RecordRow {
   StoredRecord record;   // its key is always set
   bool existed = false;  // before the batch
   bool exists = false;
   bool is_changed = false;
-  bool is_written = false;  // its version is another, or it is gone
-  int operation = -1;       // the latest that changed it
+  bool is_written = false;       // its version is another, or it is gone
+  int operation = kNoOperation;  // the latest that changed it
   UniqueKeys keys_before;
 };
 
@@ -146,7 +150,7 @@ class RecordRows {
   std::map<std::size_t, Json> arguments;
   std::map<std::size_t, std::string> new_ids;  // of records that are created without one
   std::map<std::size_t, Proposal> proposals;
-  int current_operation = -1;
+  int current_operation = kNoOperation;
 
  private:
   std::map<RecordKey, RecordRow> records_;

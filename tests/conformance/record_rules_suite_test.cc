@@ -506,6 +506,22 @@ TEST_P(RecordRules, REC_4_NobodyGetsWhatIsOverAlthoughNothingHasSweptItYet) {
   EXPECT_EQ(held.expires_at, Now() + minutes(10));
 }
 
+TEST_P(RecordRules, REC_6_WhatEndsByItselfStampsItsParentEachTime) {
+  Declare("room", "{}");
+  Declare("seat",
+          R"({"parent":{"kind":"room","touch":true},"states":{"initial":"free",
+      "transitions":{"free":["held"],"held":["free"]},
+      "expire":{"held":{"after":"10m","to":"free"}}}})");
+  Make("room", "r");
+  for (const char* id : {"1", "2"}) {
+    Must(store().Create({}, {.kind = "seat", .id = id, .parent = RecordKey{"room", "r"}}));
+    Must(MoveTo("seat", id, "held"));
+  }
+  const std::int64_t version = Read("room", "r").version;
+  EXPECT_EQ(Pass(minutes(10)).lapsed, 2);
+  EXPECT_EQ(Read("room", "r").version, version + 2);
+}
+
 HOLDFAST_FOR_ALL_VARIANTS(RecordRules);
 HOLDFAST_FOR_ALL_VARIANTS(Capacity);
 
