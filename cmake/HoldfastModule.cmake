@@ -23,6 +23,21 @@ function(holdfast_compiled_alone)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
+# The headers that nearly every file of the library includes, compiled once where files are compiled
+# as one. The release build goes without, so that a file that lacks an include does not build.
+if(CMAKE_UNITY_BUILD)
+  set(library_headers ${CMAKE_CURRENT_BINARY_DIR}/library_headers.cc)
+  file(CONFIGURE OUTPUT ${library_headers} CONTENT "")
+  add_library(holdfast_headers OBJECT ${library_headers})
+  target_link_libraries(holdfast_headers PRIVATE
+    fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json)
+  target_include_directories(holdfast_headers PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/include)
+  target_precompile_headers(holdfast_headers PRIVATE
+    <algorithm> <atomic> <deque> <functional> <map> <memory> <optional> <set> <span> <string>
+    <thread> <tuple> <unordered_map> <vector> <fmt/format.h> <nlohmann/json.hpp>
+    <holdfast/holdfast.h>)
+endif()
+
 function(holdfast_module path)
   cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})
   string(REPLACE "/" "_" name "holdfast_${path}")
@@ -34,5 +49,8 @@ function(holdfast_module path)
   target_include_directories(${name}
     PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src)
   target_link_libraries(${name} PUBLIC ${arg_DEPS} PRIVATE holdfast_warnings)
+  if(TARGET holdfast_headers)
+    target_precompile_headers(${name} REUSE_FROM holdfast_headers)
+  endif()
   set_property(GLOBAL APPEND PROPERTY HOLDFAST_MODULES ${name})
 endfunction()

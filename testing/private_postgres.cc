@@ -19,6 +19,7 @@
 #include <iterator>
 #include <memory>
 #include <random>
+#include <regex>
 #include <sstream>
 #include <stdexcept>
 #include <system_error>
@@ -360,6 +361,47 @@ PostgresSchema::~PostgresSchema() {
   } catch (const std::runtime_error&) {
     // The test stopped the server, which takes the schema with it when it goes.
   }
+}
+
+namespace {
+
+base::Mutex idle_schemas_mutex{base::LockRank::kWait};
+std::vector<std::string> idle_schemas HF_GUARDED_BY(idle_schemas_mutex);
+
+std::string TakeSchema() {
+  base::MutexLock lock(idle_schemas_mutex);
+  if (idle_schemas.empty()) return FreshName();
+  std::string name = std::move(idle_schemas.back());
+  idle_schemas.pop_back();
+  return name;
+}
+
+}  // namespace
+
+ReusedPostgresSchema::ReusedPostgresSchema() : name_(TakeSchema()) {}
+
+ReusedPostgresSchema::~ReusedPostgresSchema() {
+  const std::string empty = R"(
+SET lock_timeout = '5s';
+DO $$
+DECLARE
+  item record;
+BEGIN
+  FOR item IN SELECT tablename AS name FROM pg_tables WHERE schemaname = '$schema' LOOP
+    EXECUTE format('DELETE FROM $schema.%I', item.name)
+      || CASE item.name WHEN 'holdfast_meta' THEN format(' WHERE name <> %L', 'schema') ELSE '' END;
+  END LOOP;
+  FOR item IN SELECT sequencename AS name FROM pg_sequences WHERE schemaname = '$schema' LOOP
+    EXECUTE format('ALTER SEQUENCE $schema.%I RESTART', item.name);
+  END LOOP;
+END $$)";
+  try {
+    PrivatePostgres::Shared().Execute(std::regex_replace(empty, std::regex("[$]schema"), name_));
+  } catch (const std::runtime_error&) {
+    return;  // a connection that somebody left open holds a lock: nobody shall use it again
+  }
+  base::MutexLock lock(idle_schemas_mutex);
+  idle_schemas.push_back(name_);
 }
 
 }  // namespace holdfast::testing

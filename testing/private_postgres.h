@@ -118,4 +118,19 @@ class PostgresSchema {
   const std::string name_;
 };
 
+/// A schema of the shared server for a test that only needs a store. It may have been used before
+/// and then has its tables, empty as at first: to make and drop them costs more than most tests.
+class ReusedPostgresSchema {
+ public:
+  ReusedPostgresSchema();
+  ~ReusedPostgresSchema();
+  ReusedPostgresSchema(const ReusedPostgresSchema&) = delete;
+  ReusedPostgresSchema& operator=(const ReusedPostgresSchema&) = delete;
+
+  std::string url() const { return PrivatePostgres::Shared().Url(name_); }
+
+ private:
+  const std::string name_;
+};
+
 }  // namespace holdfast::testing

@@ -22,7 +22,7 @@ class InFile final : private Folder, public StorePlace {
 };
 
 struct Schema {
-  PostgresSchema schema;
+  ReusedPostgresSchema schema;
 };
 
 class InPostgres final : private Schema, public StorePlace {
