@@ -15,7 +15,54 @@ bool Asks(const ClaimRequest& request, const std::string& queue) {
   return request.queues.empty() || std::ranges::find(request.queues, queue) != request.queues.end();
 }
 
+bool Has(const std::vector<std::string>& names, const std::string& name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+auto ClaimOrder(const Job& job) {
+  return std::tuple(job.priority, job.run_at, job.id);
+}
+
 }  // namespace
+
+/// What a group of claims asks for.
+struct Transaction::Asked {
+  Asked() = default;
+  explicit Asked(std::span<ClaimOne> requests) {
+    for (const ClaimOne& one : requests) {
+      for (const std::string& queue : one.request->queues) of_queue[queue] += one.request->max;
+      any |= one.request->queues.empty();
+      most += one.request->max;
+    }
+  }
+
+  std::vector<std::string> Queues() const {
+    std::vector<std::string> names;
+    for (const auto& [queue, count] : of_queue) names.push_back(queue);
+    return names;
+  }
+  /// Of the queues that are asked for; none: all.
+  Column Names() const { return any ? Column(Type::kText) : Column::Of(Queues()); }
+
+  /// For claim_any_ or claim_jobs_, which then has a view for each queue, in their order.
+  Parameters ToParameters(const std::vector<LowWatermarks::View>& views) const {
+    Column queues(Type::kText), counts(Type::kInteger), run_ats(Type::kTime), ids(Type::kInteger);
+    for (const LowWatermarks::View& view : views) {
+      queues.Add(view.queue);
+      for (const std::optional<LowWatermarks::Mark>& mark : view.marks) {
+        run_ats.Add(mark ? std::optional(mark->run_at) : std::nullopt);
+        ids.Add(mark ? mark->id : 0);
+      }
+    }
+    for (const auto& [queue, count] : of_queue) counts.Add(count);
+    if (any) return Parameters().Add(most).Add(queues).Add(run_ats).Add(ids);
+    return Parameters().Add(queues).Add(counts).Add(run_ats).Add(ids);
+  }
+
+  std::map<std::string, std::int64_t> of_queue;
+  bool any = false;  // somebody takes jobs of whatever queue
+  std::int64_t most = 0;
+};
 
 Result<void> Transaction::Claim(std::span<ClaimOne> requests) {
   Clear();
@@ -29,36 +76,67 @@ Result<void> Transaction::Claim(std::span<ClaimOne> requests) {
 
 /// Locks what may be claimed: of every queue as many as all who ask for it want together.
 Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests) {
-  std::map<std::string, std::int64_t> asked;
-  std::int64_t from_any = 0;
-  std::int64_t most = 0;
-  for (const ClaimOne& one : requests) {
-    for (const std::string& queue : one.request->queues) asked[queue] += one.request->max;
-    if (one.request->queues.empty()) from_any += one.request->max;
-    most += one.request->max;
-  }
-  Column queues(Type::kText);
-  Column counts(Type::kInteger);
-  Column names(Type::kText);  // empty: all
-  for (const auto& [queue, count] : asked) {
-    queues.Add(queue);
-    counts.Add(count);
-    if (from_any == 0) names.Add(queue);
+  const Asked asked(requests);
+  const SteadyTime began = std::chrono::steady_clock::now();
+  std::vector<LowWatermarks::View> views;
+  if (asked.any) views = node_.low_watermarks.LookAtAll(began);
+  for (const auto& [queue, count] : asked.of_queue) {
+    if (!asked.any) views.push_back(node_.low_watermarks.Look(queue, began));
   }
   connection_->QueueText("BEGIN");
-  if (!asked.empty()) connection_->Queue(claim_jobs_, Parameters().Add(queues).Add(counts));
-  if (from_any > 0) connection_->Queue(claim_any_, Parameters().Add(from_any));
-  connection_->Queue(load_claim_queues_, Parameters().Add(names));
+  connection_->Queue(asked.any ? claim_any_ : claim_jobs_, asked.ToParameters(views));
+  connection_->Queue(load_claim_queues_, Parameters().Add(asked.Names()));
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> all, connection_->Run());
   Answers answers(std::move(all));
   answers.Next();
-  if (!asked.empty()) HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
-  if (from_any > 0) HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
-  std::vector<std::string> limited = jobs_.AddQueues(answers.Next());
+  HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
+  const std::vector<std::string> limited = jobs_.AddQueues(answers.Next());
   TakeStamp(answers.Next());
-  if (!limited.empty()) HF_RETURN_IF_ERROR(LoadLimited(limited, most));
+  std::erase_if(views, [&](const LowWatermarks::View& view) { return Has(limited, view.queue); });
+  RaiseMarks(views, began);
+  HF_RETURN_IF_ERROR(SweepShort(asked, limited));
+  if (!limited.empty()) HF_RETURN_IF_ERROR(LoadLimited(limited, asked.most));
   rules::SortUnique(candidates_);
+  return {};
+}
+
+/// What was found under the views says where the next claims shall begin.
+void Transaction::RaiseMarks(const std::vector<LowWatermarks::View>& views, SteadyTime began) {
+  const SteadyTime ended = std::chrono::steady_clock::now();
+  std::map<std::string_view, const Job*> first;
+  for (JobId id : candidates_) {
+    const Job& job = jobs_.LoadedJob(id);
+    const Job*& known = first[job.queue];
+    if (known == nullptr || ClaimOrder(job) < ClaimOrder(*known)) known = &job;
+  }
+  for (const LowWatermarks::View& view : views) {
+    auto found = first.find(view.queue);
+    const Job* of_queue = found == first.end() ? nullptr : found->second;
+    node_.low_watermarks.Raise(view, of_queue, now_, began, ended);
+  }
+}
+
+/// Queues that have more than was found: another node may have made jobs ready below the marks.
+Result<void> Transaction::SweepShort(const Asked& asked, const std::vector<std::string>& limited) {
+  std::map<std::string_view, std::int64_t> found;
+  for (JobId id : candidates_) ++found[jobs_.LoadedJob(id).queue];
+  Asked again;
+  std::vector<LowWatermarks::View> sweeps;
+  const SteadyTime began = std::chrono::steady_clock::now();
+  for (const std::string& queue : asked.any ? jobs_.LoadedQueues() : asked.Queues()) {
+    const std::int64_t wanted = asked.any ? asked.most : asked.of_queue.at(queue);
+    const std::int64_t enough = std::min(wanted, jobs_.ClaimableOf(queue));
+    if (found[queue] >= enough || Has(limited, queue)) continue;
+    std::optional<LowWatermarks::View> sweep = node_.low_watermarks.Sweep(queue, began);
+    if (!sweep) continue;
+    sweeps.push_back(*std::move(sweep));
+    again.of_queue[queue] = wanted;
+  }
+  if (sweeps.empty()) return {};
+  HF_ASSIGN_OR_RETURN(Answer swept, connection_->Query(claim_jobs_, again.ToParameters(sweeps)));
+  HF_RETURN_IF_ERROR(jobs_.AddLoaded(swept, candidates_));
+  RaiseMarks(sweeps, began);
   return {};
 }
 
@@ -82,8 +160,7 @@ Result<void> Transaction::LoadLimited(const std::vector<std::string>& names, std
 Result<void> Transaction::ClaimLoaded(std::span<ClaimOne> requests) {
   std::vector<const Job*> in_order;
   for (JobId id : candidates_) in_order.push_back(&jobs_.LoadedJob(id));
-  std::ranges::sort(in_order, {},
-                    [](const Job* job) { return std::tuple(job->priority, job->run_at, job->id); });
+  std::ranges::sort(in_order, {}, [](const Job* job) { return ClaimOrder(*job); });
   for (ClaimOne& one : requests) {
     if (Result<void> alive = one.context->Check(); !alive) {
       one.answer = std::unexpected(std::move(alive).error());

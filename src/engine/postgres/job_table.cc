@@ -202,6 +202,21 @@ std::int64_t JobTable::ClaimableOf(const std::string& queue) const {
   return cached == queues_.end() ? 0 : rules::ClaimableOf(cached->second.queue);
 }
 
+std::vector<std::string> JobTable::LoadedQueues() const {
+  std::vector<std::string> names;
+  for (const auto& [name, cached] : queues_) names.push_back(name);
+  return names;
+}
+
+std::vector<const Job*> JobTable::MadeReady() const {
+  std::vector<const Job*> ready;
+  for (const auto& [id, cached] : jobs_) {
+    const bool has_changed = cached.change != rules::Change::kNone;
+    if (has_changed && cached.job.state == JobState::kPending) ready.push_back(&cached.job);
+  }
+  return ready;
+}
+
 void JobTable::WantLocked(const std::vector<std::string>& queues) {
   wanted_queues_.insert(queues.begin(), queues.end());
   locked_queues_.insert(queues.begin(), queues.end());

@@ -60,7 +60,11 @@ class JobTable {
   /// From now on these are loaded under a lock, because they have limits.
   void WantLocked(const std::vector<std::string>& queues);
 
+  /// Their names.
+  std::vector<std::string> LoadedQueues() const;
   bool HasWrites() const;
+  /// Jobs that are ready now and were not as they are, before.
+  std::vector<const Job*> MadeReady() const;
   std::int64_t slot() const { return slot_; }
 
  private:

@@ -9,6 +9,7 @@
 #include "base/engine_clock.h"
 #include "base/mutex.h"
 #include "engine/postgres/connection.h"
+#include "engine/postgres/low_watermarks.h"
 
 namespace holdfast::engine::postgres {
 
@@ -45,6 +46,7 @@ struct Node {
   IdPool job_ids;
   IdPool record_ids;
   IdPool transfer_ids;
+  LowWatermarks low_watermarks;
 };
 
 }  // namespace holdfast::engine::postgres

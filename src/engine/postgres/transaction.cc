@@ -153,6 +153,7 @@ void Transaction::TakeStamp(const Answer& answer) {
   Row row(answer, 0);
   stamp_base_ = row.Integer(0) * kStampSize;
   counters_.last_token = counters_.last_ticket = stamp_base_;
+  stamped_at_ = std::chrono::steady_clock::now();
   now_ = node_.test_clock ? node_.test_clock->Now() : row.TimeAt(1);
   transaction_id_ = row.Integer(2);
 }
@@ -307,7 +308,12 @@ Result<void> Transaction::WriteAndCommit() {
   connection_->QueueText("COMMIT");
   commit_was_sent_ = true;
   Result<std::vector<Answer>> written = connection_->Run();
-  if (written) return {};
+  if (written) {
+    const auto since = std::chrono::steady_clock::now() - stamped_at_;
+    node_.low_watermarks.Lower(jobs_.MadeReady(),
+                               now_ + std::chrono::duration_cast<Duration>(since));
+    return {};
+  }
   if (connection_->failure() != Failure::kLost) commit_was_sent_ = false;
   return std::unexpected(std::move(written).error());
 }

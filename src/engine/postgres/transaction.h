@@ -102,7 +102,10 @@ class Transaction {
   bool Lacks() const;
   void TakeOver(SteadyTime began);
 
+  struct Asked;
   Result<void> LoadForClaim(std::span<ClaimOne> requests);
+  void RaiseMarks(const std::vector<LowWatermarks::View>& views, SteadyTime began);
+  Result<void> SweepShort(const Asked& asked, const std::vector<std::string>& limited);
   Result<void> LoadLimited(const std::vector<std::string>& names, std::int64_t max);
   Result<void> ClaimLoaded(std::span<ClaimOne> requests);
 
@@ -124,6 +127,7 @@ class Transaction {
   std::int64_t stamp_base_ = 0;  // what the tokens and tickets of this transaction begin after
   Ids job_ids_, record_ids_, transfer_ids_;
   Time now_;
+  SteadyTime stamped_at_;  // when it was that time
   std::int64_t transaction_id_ = 0;
   bool commit_was_sent_ = false;
   std::vector<AuditEntry> audit_;

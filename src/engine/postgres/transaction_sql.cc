@@ -16,6 +16,18 @@ std::string ReadyOf(std::string_view from, std::string_view limit) {
       from, limit);
 }
 
+/// The same, where each priority is looked at from its low-watermark on: in the arrays $3 and $4,
+/// where `place` says the how manieth queue this is.
+std::string ReadyAbove(std::string_view from, std::string_view limit, std::string_view place) {
+  const std::string at = fmt::format("({} - 1) * 10 + p.priority + 1", place);
+  return fmt::format(
+      "SELECT i.* FROM generate_series(0::bigint, 9::bigint) AS p (priority) CROSS JOIN LATERAL "
+      "(SELECT * FROM $.jobs WHERE ready_in = {0} AND priority = p.priority AND (run_at, id) >= "
+      "(coalesce(($3::timestamptz[])[{2}], '-infinity'), coalesce(($4::bigint[])[{2}], 0)) "
+      "ORDER BY run_at, id LIMIT {1} FOR NO KEY UPDATE SKIP LOCKED) i LIMIT {1}",
+      from, limit, at);
+}
+
 /// "a, b" as "j.a, j.b".
 std::string Of(std::string_view table, std::string_view columns) {
   std::string all = fmt::format("{}.", table);
@@ -61,14 +73,17 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
       insert_audit_(node.settings, kInsertAudit),
       claim_jobs_(
           node.settings,
-          fmt::format("SELECT {} FROM unnest($1::text[], $2::bigint[]) AS asked (of_queue, most) "
-                      "JOIN $.queues q ON q.name = asked.of_queue AND NOT q.paused AND "
-                      "q.max_running IS NULL CROSS JOIN LATERAL ({}) j",
-                      Of("j", kJobColumns), ReadyOf("asked.of_queue", "asked.most"))),
-      claim_any_(node.settings,
-                 fmt::format("SELECT {} FROM $.queues q CROSS JOIN LATERAL ({}) j WHERE "
-                             "NOT q.paused AND q.max_running IS NULL",
-                             Of("j", kJobColumns), ReadyOf("q.name", "$1::bigint"))),
+          fmt::format("SELECT {} FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS asked "
+                      "(of_queue, most, place) JOIN $.queues q ON q.name = asked.of_queue AND "
+                      "NOT q.paused AND q.max_running IS NULL CROSS JOIN LATERAL ({}) j",
+                      Of("j", kJobColumns),
+                      ReadyAbove("asked.of_queue", "asked.most", "asked.place"))),
+      claim_any_(
+          node.settings,
+          fmt::format("SELECT {} FROM $.queues q LEFT JOIN unnest($2::text[]) WITH ORDINALITY AS "
+                      "known (of_queue, place) ON known.of_queue = q.name CROSS JOIN LATERAL ({}) "
+                      "j WHERE NOT q.paused AND q.max_running IS NULL",
+                      Of("j", kJobColumns), ReadyAbove("q.name", "$1::bigint", "known.place"))),
       claim_limited_(node.settings, fmt::format("SELECT {} FROM ({}) j", kJobColumns,
                                                 ReadyOf("$1", "$2::bigint"))),
       load_claim_queues_(

@@ -1,0 +1,86 @@
+#include "engine/postgres/low_watermarks.h"
+
+#include <algorithm>
+
+namespace holdfast::engine::postgres {
+namespace {
+
+using std::chrono::milliseconds;
+
+// A job is due for claims from its run_at, and seen when its transaction has ended: for so long it
+// may be on its way.
+constexpr milliseconds kOnItsWay{100};
+constexpr milliseconds kSweepInterval{1000};
+// What sweeps may take of the time: a twentieth, and a tenth for claims that found too little.
+constexpr int kSweepShare = 20;
+constexpr int kSweepAgainShare = 10;
+constexpr milliseconds kQuick{5};  // as quick as any claim
+
+}  // namespace
+
+LowWatermarks::View LowWatermarks::ViewOf(const std::string& queue, const OfQueue& known,
+                                          SteadyTime now) {
+  if (now >= known.sweep_at) {
+    return {.queue = queue, .marks = {}, .is_sweep = true, .generation = known.generation};
+  }
+  return {.queue = queue, .marks = known.marks, .generation = known.generation};
+}
+
+LowWatermarks::View LowWatermarks::Look(const std::string& queue, SteadyTime now) {
+  base::MutexLock lock(mutex_);
+  return ViewOf(queue, queues_[queue], now);
+}
+
+std::vector<LowWatermarks::View> LowWatermarks::LookAtAll(SteadyTime now) {
+  base::MutexLock lock(mutex_);
+  std::vector<View> views;
+  views.reserve(queues_.size());
+  for (const auto& [name, known] : queues_) views.push_back(ViewOf(name, known, now));
+  return views;
+}
+
+std::optional<LowWatermarks::View> LowWatermarks::Sweep(const std::string& queue, SteadyTime now) {
+  base::MutexLock lock(mutex_);
+  OfQueue& known = queues_[queue];
+  if (now < known.sweep_again_at) return std::nullopt;
+  return View{.queue = queue, .marks = {}, .is_sweep = true, .generation = known.generation};
+}
+
+void LowWatermarks::Raise(const View& view, const Job* first, Time now, SteadyTime began,
+                          SteadyTime ended) {
+  base::MutexLock lock(mutex_);
+  OfQueue& known = queues_[view.queue];
+  if (view.is_sweep) {
+    const auto took = ended - began;
+    known.sweep_at = ended + std::max<SteadyTime::duration>(kSweepInterval, took * kSweepShare);
+    known.sweep_again_at = took <= kQuick ? ended : ended + took * kSweepAgainShare;
+  }
+  // A job that was made ready while the claim looked may be one that it did not see.
+  if (view.generation != known.generation) return;
+  const Mark recent{.run_at = now - kOnItsWay};
+  for (int priority = 0; priority <= rules::kLowestPriority; ++priority) {
+    std::optional<Mark>& mark = known.marks[static_cast<std::size_t>(priority)];
+    Mark found = recent;
+    if (first != nullptr) {
+      if (priority > first->priority) break;  // the claim may not have got that far
+      if (priority == first->priority) found = std::min(found, Mark{first->run_at, first->id});
+    }
+    if (!mark || *mark < found) mark = found;
+  }
+}
+
+void LowWatermarks::Lower(const std::vector<const Job*>& ready, Time now) {
+  if (ready.empty()) return;
+  base::MutexLock lock(mutex_);
+  for (const Job* job : ready) {
+    auto known = queues_.find(job->queue);
+    if (known == queues_.end()) continue;
+    std::optional<Mark>& mark = known->second.marks[static_cast<std::size_t>(job->priority)];
+    const Mark of_job{job->run_at, job->id};
+    if (mark && of_job < *mark) mark = of_job;
+    // A claim that began before this one was there to be seen raises no mark beyond that time.
+    if (job->run_at <= now - kOnItsWay) ++known->second.generation;
+  }
+}
+
+}  // namespace holdfast::engine::postgres

@@ -1,0 +1,177 @@
+// Where claims begin to look: what a snapshot that is held open costs, and that nothing is missed.
+#include "engine/postgres/low_watermarks.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "holdfast/holdfast.h"
+#include "testing/matchers.h"
+#include "testing/private_postgres.h"
+#include "testing/store_checks.h"
+
+namespace holdfast::testing {
+namespace {
+
+using engine::postgres::LowWatermarks;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+void Enqueue(Store& store, int count) {
+  Batch batch;
+  for (int i = 0; i < count; ++i) batch.operations.emplace_back(EnqueueJob{{.kind = "k"}});
+  Must(store.Commit({}, batch));
+}
+
+class Marks : public ::testing::Test {
+ protected:
+  static constexpr Time kNow{seconds(1'000'000)};
+
+  Marks() {
+    // The first claim of a queue sweeps, and finds nothing.
+    Raise(marks_.Look("q", at_), nullptr);
+    at_ += milliseconds(10);
+  }
+  static Job Ready(Duration run_at, JobId id, int priority = 4) {
+    return {.id = id, .queue = "q", .priority = priority, .run_at = kNow + run_at};
+  }
+  void Raise(const LowWatermarks::View& view, const Job* first) {
+    marks_.Raise(view, first, kNow, at_, at_ + milliseconds(1));
+  }
+  std::optional<LowWatermarks::Mark> MarkOf(int priority) {
+    return marks_.Look("q", at_).marks.at(static_cast<std::size_t>(priority));
+  }
+
+  LowWatermarks marks_;
+  SteadyTime at_{seconds(10)};
+};
+
+TEST_F(Marks, RiseToWhatMayBeOnItsWayIfNothingIsReady) {
+  for (int priority = 0; priority <= 9; ++priority) {
+    EXPECT_EQ(MarkOf(priority)->run_at, kNow - milliseconds(100));
+  }
+}
+
+TEST_F(Marks, RiseNoFurtherThanTheFirstThatIsReady) {
+  LowWatermarks::View sweep = *marks_.Sweep("q", at_);
+  LowWatermarks fresh;
+  const Job first = Ready(seconds(-5), 7);
+  fresh.Raise(sweep, &first, kNow, at_, at_);
+  const LowWatermarks::Marks marks = fresh.Look("q", at_).marks;
+  EXPECT_EQ(marks[3]->run_at, kNow - milliseconds(100));
+  EXPECT_EQ(*marks[4], (LowWatermarks::Mark{kNow - seconds(5), 7}));
+  EXPECT_EQ(marks[5], std::nullopt);
+}
+
+TEST_F(Marks, AreLoweredByWhatIsMadeReadyBelowThem) {
+  const Job job = Ready(seconds(-60), 3);
+  marks_.Lower({&job}, kNow);
+  EXPECT_EQ(*MarkOf(4), (LowWatermarks::Mark{kNow - seconds(60), 3}));
+  EXPECT_EQ(MarkOf(5)->run_at, kNow - milliseconds(100));
+}
+
+TEST_F(Marks, DoNotRiseByAClaimThatMayHaveMissedAJob) {
+  const LowWatermarks::View before = marks_.Look("q", at_);
+  const Job job = Ready(seconds(-60), 3);
+  marks_.Lower({&job}, kNow);
+  Raise(before, nullptr);
+  EXPECT_EQ(*MarkOf(4), (LowWatermarks::Mark{kNow - seconds(60), 3}));
+  Raise(marks_.Look("q", at_), nullptr);
+  EXPECT_EQ(MarkOf(4)->run_at, kNow - milliseconds(100));
+}
+
+TEST_F(Marks, AreSweptOnceASecondAndLessOftenIfThatTakesLong) {
+  EXPECT_FALSE(marks_.Look("q", at_).is_sweep);
+  at_ += seconds(1);
+  const LowWatermarks::View sweep = marks_.Look("q", at_);
+  EXPECT_TRUE(sweep.is_sweep);
+  EXPECT_EQ(sweep.marks[4], std::nullopt);
+  marks_.Raise(sweep, nullptr, kNow, at_, at_ + milliseconds(200));
+  at_ += milliseconds(200);
+  EXPECT_FALSE(marks_.Sweep("q", at_ + milliseconds(1999)));
+  EXPECT_TRUE(marks_.Sweep("q", at_ + milliseconds(2000)));
+  EXPECT_FALSE(marks_.Look("q", at_ + milliseconds(3999)).is_sweep);
+  EXPECT_TRUE(marks_.Look("q", at_ + milliseconds(4000)).is_sweep);
+}
+
+/// A server that counts the pages that each statement looks at.
+class CountingServer : public ::testing::Test {
+ protected:
+  CountingServer()
+      : server_({.settings = {"shared_preload_libraries = 'pg_stat_statements'"}}),
+        schema_(server_) {
+    server_.Execute("CREATE EXTENSION pg_stat_statements");
+  }
+
+  std::int64_t PagesOfClaims() {
+    return std::stoll(server_
+                          .Execute("SELECT sum(shared_blks_hit + shared_blks_read)::bigint FROM "
+                                   "pg_stat_statements WHERE query LIKE '%SKIP LOCKED%' AND "
+                                   "query LIKE '%ready_in%'")
+                          .at(0)
+                          .at(0));
+  }
+
+  PrivatePostgres server_;
+  PostgresSchema schema_;
+};
+
+TEST_F(CountingServer, ASnapshotThatIsHeldOpenDoesNotMakeClaimsWalkOverWhatIsDone) {
+  constexpr int kJobs = 4000;
+  constexpr int kClaims = 20;
+  auto store = Must(OpenStore(schema_.url(), {.maintain = false}));
+  std::thread holder([&] {
+    try {
+      server_.Execute(
+          "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class; "
+          "SELECT pg_sleep(600)");
+    } catch (const std::runtime_error&) {  // cancelled
+    }
+  });
+  const char* holders =
+      "FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()";
+  while (server_.Execute(std::string("SELECT 1 ") + holders).empty()) std::this_thread::yield();
+  for (int i = 0; i < kJobs / 1000; ++i) {
+    Enqueue(*store, 1000);
+    EXPECT_EQ(Must(store->Claim({}, {.worker = "w", .max = 1000})).size(), 1000U);
+  }
+  Enqueue(*store, kClaims);
+  const std::int64_t before = PagesOfClaims();
+  for (int i = 0; i < kClaims; ++i) {
+    EXPECT_EQ(Must(store->Claim({}, {.worker = "w", .queues = {"default"}})).size(), 1U);
+  }
+  // Each would look at a page for every job that was claimed before; one sweep may be among them.
+  EXPECT_LT(PagesOfClaims() - before, kJobs * kClaims / 4);
+  server_.Execute(std::string("SELECT pg_cancel_backend(pid) ") + holders);
+  holder.join();
+}
+
+/// Two nodes: what one makes ready, the other one has not marked.
+class TwoNodes : public ::testing::Test {
+ protected:
+  std::unique_ptr<Store> Open() { return Must(OpenStore(schema_.url(), {.maintain = false})); }
+  std::vector<Job> ClaimOne(Store& store) {
+    return Must(store.Claim({}, {.worker = "w", .queues = {"default"}}));
+  }
+
+  PostgresSchema schema_;
+  std::unique_ptr<Store> here_ = Open(), there_ = Open();
+};
+
+TEST_F(TwoNodes, JOB_3_AJobThatAnotherNodeGivesBackIsClaimedAtOnceIfItIsTheOnlyOne) {
+  for (int i = 0; i < 50; ++i) {
+    Enqueue(*here_, 3);
+    std::vector<Job> held = ClaimOne(*here_);
+    ASSERT_EQ(held.size(), 1U);
+    ASSERT_EQ(ClaimOne(*there_).size(), 1U);
+    ASSERT_EQ(ClaimOne(*there_).size(), 1U);
+    ASSERT_TRUE(ClaimOne(*there_).empty());  // the marks there are beyond it now
+    Must(here_->Release({}, held[0].id, held[0].token));
+    std::vector<Job> again = ClaimOne(*there_);
+    ASSERT_EQ(again.size(), 1U);
+    EXPECT_EQ(again[0].id, held[0].id);
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::testing
