@@ -30,6 +30,9 @@ bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
 void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimRequest& request,
               const Origin& origin);
 
+/// Whether the queue lets one more job run.
+bool MayRunMore(const Queue& queue);
+
 /// Whether the queue lets anything be claimed, and how many more jobs may run (JOB-11).
 std::int64_t ClaimableOf(const Queue& queue);
 

@@ -149,6 +149,11 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const EnqueueJob& op, const 
   return OperationOutcome{.job = &row};
 }
 
+bool MayRunMore(const Queue& queue) {
+  if (queue.paused) return false;
+  return !queue.max_running || queue.CountOf(JobState::kProcessing) < *queue.max_running;
+}
+
 std::int64_t ClaimableOf(const Queue& queue) {
   if (queue.paused) return 0;
   std::int64_t pending = queue.CountOf(JobState::kPending);
@@ -159,7 +164,7 @@ std::int64_t ClaimableOf(const Queue& queue) {
 bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
               const Origin& origin) {
   if (row == nullptr || row->job->state != JobState::kPending) return false;
-  if (ClaimableOf(*rows.QueueNamed(row->job->queue).queue) <= 0) return false;
+  if (!MayRunMore(*rows.QueueNamed(row->job->queue).queue)) return false;
   const bool was_untouched = row->change == Change::kNone;
   Job& job = rows.Edit(*row);
   ++job.attempt;

@@ -225,5 +225,31 @@ TEST_F(Nodes, JOB_6_EveryNodeMayDoTheMaintenanceAndNothingIsDoneTwice) {
   EXPECT_EQ(Must(one->GetQueue({}, "default"))->CountOf(JobState::kPending), 200);
 }
 
+TEST_F(Nodes, ASchemaOfAnEarlierVersionIsMigratedWithWhatIsInIt) {
+  Must(Open()->Enqueue({}, {.kind = "k"}));
+  Sql("DROP INDEX $.jobs_running; CREATE INDEX jobs_running ON $.jobs (id) WHERE is_running; "
+      "UPDATE $.holdfast_meta SET value = '1' WHERE name = 'schema'");
+  auto store = Open();
+  EXPECT_EQ(Must(store->Claim({}, {.worker = "w"})).size(), 1U);
+  EXPECT_THAT(Sql("SELECT indexdef FROM pg_indexes WHERE schemaname = '" + schema_.name() +
+                  "' AND indexname = 'jobs_running'")
+                  .at(0)
+                  .at(0),
+              HasSubstr("(token)"));
+}
+
+TEST_F(Nodes, JOB_11_CountsStayExactWhenTheirSlotsAreFolded) {
+  constexpr int kJobs = 3300;  // a connection counts in a new slot after 200 commits
+  auto store = Open("&lanes=1");
+  for (int i = 0; i < kJobs; ++i) Must(store->Enqueue({}, {.kind = "k"}));
+  const std::string slots_left = "SELECT count(*) FROM $.queue_counts WHERE slot >= 128";
+  EXPECT_GE(std::stoi(Sql(slots_left).at(0).at(0)), 15);
+  Must(store->Maintain({}));
+  EXPECT_EQ(Sql(slots_left).at(0).at(0), "0");
+  EXPECT_EQ(Must(store->GetQueue({}, "default"))->CountOf(JobState::kPending), kJobs);
+  Must(store->Enqueue({}, {.kind = "k"}));
+  EXPECT_EQ(Must(store->GetQueue({}, "default"))->CountOf(JobState::kPending), kJobs + 1);
+}
+
 }  // namespace
 }  // namespace holdfast::testing

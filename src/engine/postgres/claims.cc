@@ -95,7 +95,7 @@ Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests) {
   TakeStamp(answers.Next());
   std::erase_if(views, [&](const LowWatermarks::View& view) { return Has(limited, view.queue); });
   RaiseMarks(views, began);
-  HF_RETURN_IF_ERROR(SweepShort(asked, limited));
+  HF_RETURN_IF_ERROR(SweepIfEmpty(asked, limited));
   if (!limited.empty()) HF_RETURN_IF_ERROR(LoadLimited(limited, asked.most));
   rules::SortUnique(candidates_);
   return {};
@@ -117,21 +117,20 @@ void Transaction::RaiseMarks(const std::vector<LowWatermarks::View>& views, Stea
   }
 }
 
-/// Queues that have more than was found: another node may have made jobs ready below the marks.
-Result<void> Transaction::SweepShort(const Asked& asked, const std::vector<std::string>& limited) {
-  std::map<std::string_view, std::int64_t> found;
-  for (JobId id : candidates_) ++found[jobs_.LoadedJob(id).queue];
+/// Nothing is ready as far as this node knows: another one may have made jobs ready below the
+/// marks.
+Result<void> Transaction::SweepIfEmpty(const Asked& asked,
+                                       const std::vector<std::string>& limited) {
+  if (!candidates_.empty()) return {};
   Asked again;
   std::vector<LowWatermarks::View> sweeps;
   const SteadyTime began = std::chrono::steady_clock::now();
   for (const std::string& queue : asked.any ? jobs_.LoadedQueues() : asked.Queues()) {
-    const std::int64_t wanted = asked.any ? asked.most : asked.of_queue.at(queue);
-    const std::int64_t enough = std::min(wanted, jobs_.ClaimableOf(queue));
-    if (found[queue] >= enough || Has(limited, queue)) continue;
+    if (Has(limited, queue)) continue;
     std::optional<LowWatermarks::View> sweep = node_.low_watermarks.Sweep(queue, began);
     if (!sweep) continue;
     sweeps.push_back(*std::move(sweep));
-    again.of_queue[queue] = wanted;
+    again.of_queue[queue] = asked.any ? asked.most : asked.of_queue.at(queue);
   }
   if (sweeps.empty()) return {};
   HF_ASSIGN_OR_RETURN(Answer swept, connection_->Query(claim_jobs_, again.ToParameters(sweeps)));

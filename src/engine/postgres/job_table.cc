@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/result.h"
 #include "rules/apply.h"
@@ -27,7 +28,7 @@ bool HasLimits(const Queue& queue) {
 }  // namespace
 
 JobTable::JobTable(const Settings& settings, std::int64_t slot)
-    : slot_(slot),
+    : base_slot_(slot),
       load_jobs_(settings,
                  fmt::format("WITH wanted AS MATERIALIZED (SELECT unnest($1::bigint[]) AS id UNION "
                              "SELECT j.id FROM unnest($2::text[], $3::text[]) AS k (kind, key) "
@@ -40,7 +41,11 @@ JobTable::JobTable(const Settings& settings, std::int64_t slot)
                    "FOR UPDATE"),
       load_queues_(
           settings,
-          fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = q.name "
+          // Counts decide nothing where there are no limits, and a snapshot makes them slow to
+          // read.
+          fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = CASE WHEN "
+                      "$3::bigint = 1 "
+                      "OR q.max_pending IS NOT NULL OR q.max_running IS NOT NULL THEN q.name END "
                       "WHERE q.name = ANY ($1::text[]) OR q.name IN (SELECT queue FROM $.jobs "
                       "WHERE id = ANY ($2::bigint[])) GROUP BY q.name",
                       kQueueColumns)),
@@ -143,7 +148,9 @@ void JobTable::QueueLoad(Connection& connection, bool jobs) {
   if (!wanted_queues_.empty() || !wanted_jobs_.empty()) {
     Column ids(Type::kInteger);
     for (JobId id : wanted_jobs_) ids.Add(id);
-    connection.Queue(load_queues_, Parameters().Add(Column::Of(wanted_queues_)).Add(ids));
+    connection.Queue(
+        load_queues_,
+        Parameters().Add(Column::Of(wanted_queues_)).Add(ids).Add(std::int64_t{loads_counts}));
     queued_.push_back(Step::kQueues);
   }
 }
@@ -199,7 +206,10 @@ std::vector<std::string> JobTable::AddQueues(const Answer& answer) {
 
 std::int64_t JobTable::ClaimableOf(const std::string& queue) const {
   auto cached = queues_.find(queue);
-  return cached == queues_.end() ? 0 : rules::ClaimableOf(cached->second.queue);
+  if (cached == queues_.end()) return 0;
+  const Queue& known = cached->second.queue;
+  if (known.paused || known.max_running) return rules::ClaimableOf(known);
+  return std::numeric_limits<std::int64_t>::max();
 }
 
 std::vector<std::string> JobTable::LoadedQueues() const {
@@ -350,7 +360,7 @@ void JobTable::QueueQueueWrites(Connection& connection) {
     }
     if (cached.delta == Counts{}) continue;
     names.Add(name);
-    slots.Add(slot_);
+    slots.Add(slot());
     for (std::size_t i = 0; i < kJobStateCount; ++i) deltas[i].Add(cached.delta[i]);
   }
   if (new_names.size() > 0) {

@@ -42,6 +42,9 @@ class JobTable {
   /// Queues statements that load and lock what is wanted; takes their answers. With `jobs`, the
   /// jobs as well, all of them.
   void QueueLoad(Connection& connection, bool jobs);
+  /// Whether queues are loaded with their counts although they have no limits.
+  bool loads_counts = false;
+
   Result<void> TakeLoaded(Answers& answers);
 
   /// The batch at hand is accepted: what it changed is what the next one sees.
@@ -65,7 +68,14 @@ class JobTable {
   bool HasWrites() const;
   /// Jobs that are ready now and were not as they are, before.
   std::vector<const Job*> MadeReady() const;
-  std::int64_t slot() const { return slot_; }
+  /// Of queue_counts, for what is written next.
+  std::int64_t slot() const { return base_slot_ + kSlotsOfSet * (commits_ / kCommitsOfSlot); }
+  std::int64_t base_slot() const { return base_slot_; }
+  /// A commit has counted. Whether the next one does so in another slot.
+  bool NextSlot() { return ++commits_ % kCommitsOfSlot == 0; }
+
+  /// Slots from this number up are left when they have served: maintenance folds them.
+  static constexpr std::int64_t kSlotsOfSet = 128;
 
  private:
   using Counts = std::array<std::int64_t, kJobStateCount>;
@@ -91,7 +101,11 @@ class JobTable {
   void QueueJobWrites(Connection& connection);
   void QueueQueueWrites(Connection& connection);
 
-  const std::int64_t slot_;  // of queue_counts
+  // As many versions of a row as are still found quickly.
+  static constexpr std::int64_t kCommitsOfSlot = 200;
+
+  const std::int64_t base_slot_;
+  std::int64_t commits_ = 0;
   rules::Rows* rows_ = nullptr;
   std::set<JobId> wanted_jobs_;
   std::set<UniqueKey> wanted_keys_;

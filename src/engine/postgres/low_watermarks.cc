@@ -11,7 +11,9 @@ using std::chrono::milliseconds;
 // may be on its way.
 constexpr milliseconds kOnItsWay{100};
 constexpr milliseconds kSweepInterval{1000};
-// What sweeps may take of the time: a twentieth, and a tenth for claims that found too little.
+// A transaction that draws its token and commits after all that began with it is rare.
+constexpr milliseconds kRunningSweep{10'000};
+// What sweeps may take of the time: a twentieth, and a tenth for claims that found nothing.
 constexpr int kSweepShare = 20;
 constexpr int kSweepAgainShare = 10;
 constexpr milliseconds kQuick{5};  // as quick as any claim
@@ -81,6 +83,21 @@ void LowWatermarks::Lower(const std::vector<const Job*>& ready, Time now) {
     // A claim that began before this one was there to be seen raises no mark beyond that time.
     if (job->run_at <= now - kOnItsWay) ++known->second.generation;
   }
+}
+
+Token RunningMark::Look(SteadyTime now) {
+  base::MutexLock lock(mutex_);
+  return now >= sweep_at_ ? 0 : mark_;
+}
+
+void RunningMark::Raise(Token from, std::optional<Token> least, SteadyTime began,
+                        SteadyTime ended) {
+  base::MutexLock lock(mutex_);
+  if (from == 0) {
+    const auto took = ended - began;
+    sweep_at_ = ended + std::max<SteadyTime::duration>(kRunningSweep, took * kSweepShare);
+  }
+  if (least) mark_ = *least;
 }
 
 }  // namespace holdfast::engine::postgres

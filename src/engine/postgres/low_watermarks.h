@@ -19,9 +19,9 @@ namespace holdfast::engine::postgres {
 
 /// Below a mark this node knows of nothing that is ready. It lowers the mark when it makes such a
 /// job ready itself. What another node makes ready below it is found by a sweep, a claim that looks
-/// from the beginning: once a second, and whenever a claim finds less than the queue has, unless
-/// sweeps have become slow. A claim may therefore pass such a job over for a while, in favour of
-/// later ones, but a queue is not taken to be empty. Threads: any.
+/// from the beginning: once a second, and whenever a claim finds nothing, unless sweeps have become
+/// slow. A claim may therefore pass such a job over for a while in favour of later ones, but it
+/// does not take a queue for empty. Threads: any.
 class LowWatermarks {
  public:
   /// The least key that may be ready, in the order of claims within a priority.
@@ -44,7 +44,7 @@ class LowWatermarks {
   View Look(const std::string& queue, SteadyTime now);
   /// Those of all queues that were ever looked at.
   std::vector<View> LookAtAll(SteadyTime now);
-  /// A view from the beginning, if a claim that found too little may look again.
+  /// A view from the beginning, if a claim that found nothing may look again.
   std::optional<View> Sweep(const std::string& queue, SteadyTime now);
 
   /// A claim under the view found `first` before all others of the queue, or nothing; `now` is the
@@ -58,13 +58,29 @@ class LowWatermarks {
     Marks marks;
     std::int64_t generation = 0;  // counts when a claim under way may have missed a job
     SteadyTime sweep_at;          // the next one
-    SteadyTime sweep_again_at;    // not before, for a claim that found too little
+    SteadyTime sweep_again_at;    // not before, for a claim that found nothing
   };
 
   static View ViewOf(const std::string& queue, const OfQueue& known, SteadyTime now);
 
   base::Mutex mutex_{base::LockRank::kEngineLeaf};
   std::map<std::string, OfQueue> queues_ HF_GUARDED_BY(mutex_);
+};
+
+/// The same for leases that may run out: the least token of a job that runs, as far as this node
+/// knows. A transaction that drew its stamp before others may commit after them, so every so often
+/// maintenance looks at all that run. Threads: any.
+class RunningMark {
+ public:
+  /// The token from which on to look.
+  Token Look(SteadyTime now);
+  /// `least` is the least token of the jobs that run from `from` on, or nothing.
+  void Raise(Token from, std::optional<Token> least, SteadyTime began, SteadyTime ended);
+
+ private:
+  base::Mutex mutex_{base::LockRank::kEngineLeaf};
+  Token mark_ HF_GUARDED_BY(mutex_) = 0;
+  SteadyTime sweep_at_ HF_GUARDED_BY(mutex_);
 };
 
 }  // namespace holdfast::engine::postgres

@@ -23,6 +23,7 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
     return done;
   };
   HF_RETURN_IF_ERROR(context.Check());
+  running_from_ = node_.running_mark.Look(std::chrono::steady_clock::now());
   HF_RETURN_IF_ERROR(step(HandleDue(request.limit, result)));
   HF_RETURN_IF_ERROR(step(LapseDue(request.limit, result)));
   HF_RETURN_IF_ERROR(step(SettleLocks(request.limit, result)));
@@ -34,6 +35,7 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
     HF_ASSIGN_OR_RETURN(Answer written,
                         connection_->Query(insert_audit_, AuditParameters(refusals)));
   }
+  HF_RETURN_IF_ERROR(FoldCounts());
   HF_RETURN_IF_ERROR(FindNextDue(result));
   change_ = std::move(all);
   return result;
@@ -45,7 +47,7 @@ Result<void> Transaction::HandleDue(int limit, MaintainResult& result) {
   HF_ASSIGN_OR_RETURN(Answer stamp, connection_->Query(stamp_));  // for the time
   TakeStamp(stamp);
   connection_->QueueText("BEGIN");
-  connection_->Queue(due_jobs_, Parameters().Add(now_).Add(std::int64_t{limit}));
+  connection_->Queue(due_jobs_, Parameters().Add(now_).Add(std::int64_t{limit}).Add(running_from_));
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> answers, connection_->Run());
   std::vector<JobId> ids;
@@ -167,9 +169,26 @@ Result<void> Transaction::PruneOthers(int limit, MaintainReport& report) {
   return {};
 }
 
+/// Slots of counts that connections have left become one: there are never many rows to sum up.
+Result<void> Transaction::FoldCounts() {
+  constexpr int kFew = 16;
+  if (node_.slots_left < kFew) return {};
+  node_.slots_left = 0;
+  HF_ASSIGN_OR_RETURN(
+      Answer folded,
+      connection_->Query(fold_counts_,
+                         Parameters().Add(jobs_.base_slot()).Add(JobTable::kSlotsOfSet)));
+  return {};
+}
+
 Result<void> Transaction::FindNextDue(MaintainResult& result) {
-  HF_ASSIGN_OR_RETURN(Answer next, connection_->Query(next_due_, Parameters().Add(node_.session)));
+  const SteadyTime began = std::chrono::steady_clock::now();
+  HF_ASSIGN_OR_RETURN(
+      Answer next,
+      connection_->Query(next_due_, Parameters().Add(node_.session).Add(running_from_)));
   result.next_due = Row(next, 0).OptionalTime(0);
+  node_.running_mark.Raise(running_from_, Row(next, 0).OptionalInteger(1), began,
+                           std::chrono::steady_clock::now());
   return {};
 }
 

@@ -2,6 +2,7 @@
 // numbers it gives out.
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,8 @@ struct Node {
   IdPool record_ids;
   IdPool transfer_ids;
   LowWatermarks low_watermarks;
+  RunningMark running_mark;
+  std::atomic<int> slots_left = 0;  // of queue_counts, since maintenance last folded them
 };
 
 }  // namespace holdfast::engine::postgres

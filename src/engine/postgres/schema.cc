@@ -32,8 +32,8 @@ CREATE TABLE $.queues (
 );
 
 -- How many jobs of a queue are in each state: the sum over its slots. Every connection that writes
--- counts in a slot of its own, so that they do not wait for one another; a single slot may be
--- negative.
+-- counts in a slot of its own, so that they do not wait for one another, and in a new one every so
+-- often, because a snapshot may keep all versions of a row; a single slot may be negative.
 CREATE TABLE $.queue_counts (
   queue      text COLLATE "C" NOT NULL,
   slot       bigint NOT NULL,
@@ -300,7 +300,13 @@ END
 $body$;
 )sql";
 
-constexpr std::string_view kMigrations[] = {kVersion1};
+// In the order of claims, so that what is over is at one end: a scan can leave it out.
+constexpr std::string_view kVersion2 = R"sql(
+DROP INDEX $.jobs_running;
+CREATE INDEX jobs_running ON $.jobs (token) WHERE is_running;
+)sql";
+
+constexpr std::string_view kMigrations[] = {kVersion1, kVersion2};
 static_assert(std::size(kMigrations) == kPostgresSchema);
 
 // Its name says whose schema this is.

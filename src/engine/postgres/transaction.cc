@@ -44,7 +44,7 @@ void Transaction::Clear() {
   jobs_.Clear();
   records_.Clear();
   locks_.Clear();
-  records_.looks_up_keys = records_.changes_kinds = false;
+  records_.looks_up_keys = records_.changes_kinds = jobs_.loads_counts = false;
   wanted_answers_.clear();
   commit_was_sent_ = false;
   transaction_id_ = 0;
@@ -72,6 +72,7 @@ Result<void> Transaction::Commit(std::span<BatchRequest> requests, bool is_caref
   records_.looks_up_keys = is_careful;
   for (const BatchRequest& request : requests) {
     if (CountOf<ApplyKind>(*request.batch) > 0) records_.changes_kinds = true;
+    if (CountOf<SetQueue>(*request.batch) > 0) jobs_.loads_counts = true;
     if (!request.batch->idempotency_key.empty()) {
       wanted_answers_.push_back(request.batch->idempotency_key);
     }
@@ -312,6 +313,7 @@ Result<void> Transaction::WriteAndCommit() {
     const auto since = std::chrono::steady_clock::now() - stamped_at_;
     node_.low_watermarks.Lower(jobs_.MadeReady(),
                                now_ + std::chrono::duration_cast<Duration>(since));
+    if (jobs_.NextSlot()) ++node_.slots_left;
     return {};
   }
   if (connection_->failure() != Failure::kLost) commit_was_sent_ = false;

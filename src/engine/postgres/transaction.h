@@ -105,7 +105,7 @@ class Transaction {
   struct Asked;
   Result<void> LoadForClaim(std::span<ClaimOne> requests);
   void RaiseMarks(const std::vector<LowWatermarks::View>& views, SteadyTime began);
-  Result<void> SweepShort(const Asked& asked, const std::vector<std::string>& limited);
+  Result<void> SweepIfEmpty(const Asked& asked, const std::vector<std::string>& limited);
   Result<void> LoadLimited(const std::vector<std::string>& names, std::int64_t max);
   Result<void> ClaimLoaded(std::span<ClaimOne> requests);
 
@@ -114,6 +114,7 @@ class Transaction {
   Result<void> SettleLocks(int limit, MaintainResult& result);
   Result<void> PruneJobs(int limit, MaintainReport& report);
   Result<void> PruneOthers(int limit, MaintainReport& report);
+  Result<void> FoldCounts();
   Result<void> FindNextDue(MaintainResult& result);
 
   Connection*& connection_;
@@ -127,7 +128,8 @@ class Transaction {
   std::int64_t stamp_base_ = 0;  // what the tokens and tickets of this transaction begin after
   Ids job_ids_, record_ids_, transfer_ids_;
   Time now_;
-  SteadyTime stamped_at_;  // when it was that time
+  std::int64_t running_from_ = 0;  // the token from which on maintenance looks for leases
+  SteadyTime stamped_at_;          // when it was that time
   std::int64_t transaction_id_ = 0;
   bool commit_was_sent_ = false;
   std::vector<AuditEntry> audit_;
@@ -139,7 +141,8 @@ class Transaction {
   const Sql stamp_, load_answers_, delete_answers_, insert_answers_, insert_audit_;
   const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_;
   const Sql due_jobs_, due_records_, due_transfers_, due_locks_, dead_lines_, prune_jobs_,
-      prune_answers_, prune_audit_, prune_transfers_, prune_locks_, prune_sessions_, next_due_;
+      prune_answers_, prune_audit_, prune_transfers_, prune_locks_, prune_sessions_, next_due_,
+      fold_counts_;
 };
 
 }  // namespace holdfast::engine::postgres

@@ -88,15 +88,19 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
                                                 ReadyOf("$1", "$2::bigint"))),
       load_claim_queues_(
           node.settings,
-          fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = q.name "
+          fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = "
+                      "CASE WHEN q.max_running IS NOT NULL THEN q.name END "
                       "WHERE cardinality($1::text[]) = 0 OR q.name = ANY ($1::text[]) "
                       "GROUP BY q.name",
                       kQueueColumns)),
       due_jobs_(node.settings,
-                fmt::format("SELECT {0} FROM $.jobs WHERE id IN ((SELECT id FROM $.jobs WHERE "
-                            "due_at <= $1::timestamptz ORDER BY due_at LIMIT $2::bigint) UNION "
-                            "(SELECT id FROM $.jobs WHERE is_running AND lease_expires_at <= "
-                            "$1::timestamptz LIMIT $2::bigint)) AND (due_at <= $1::timestamptz OR "
+                // As an array: a join would be planned for as many rows as LIMIT might let through.
+                fmt::format("SELECT {0} FROM $.jobs WHERE id = ANY (ARRAY("
+                            "(SELECT id FROM $.jobs WHERE "
+                            "due_at <= $1::timestamptz ORDER BY due_at LIMIT $2::bigint) UNION ALL "
+                            "(SELECT id FROM $.jobs WHERE is_running AND token >= $3::bigint "
+                            "AND lease_expires_at <= $1::timestamptz LIMIT $2::bigint))) AND "
+                            "(due_at <= $1::timestamptz OR "
                             "lease_expires_at <= $1::timestamptz) ORDER BY id LIMIT $2::bigint "
                             "FOR NO KEY UPDATE SKIP LOCKED",
                             kJobColumns)),
@@ -152,12 +156,25 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
       next_due_(
           node.settings,
           "SELECT least((SELECT min(due_at) FROM $.jobs WHERE due_at IS NOT NULL), "
-          "(SELECT min(lease_expires_at) FROM $.jobs WHERE is_running), "
+          "(SELECT min(lease_expires_at) FROM $.jobs WHERE is_running AND token >= $2::bigint), "
           "(SELECT min(expires_at) FROM $.records WHERE expires_at IS NOT NULL), "
           "(SELECT min(expires_at) FROM $.transfers WHERE state = 'pending' AND expires_at IS NOT "
           "NULL), (SELECT min(CASE WHEN is_delay THEN expires_at + lock_delay_us * interval '1 "
           "microsecond' ELSE expires_at END) FROM $.lock_holders), "
           "(SELECT min(expires_at) FROM $.lock_sessions s WHERE id <> $1::bigint AND EXISTS "
-          "(SELECT 1 FROM $.lock_waiters w WHERE w.session = s.id)))") {}
+          "(SELECT 1 FROM $.lock_waiters w WHERE w.session = s.id))), "
+          "(SELECT min(token) FROM $.jobs WHERE is_running AND token >= $2::bigint)"),
+      fold_counts_(
+          node.settings,
+          "WITH old AS MATERIALIZED (SELECT queue, slot FROM $.queue_counts WHERE slot >= "
+          "$2::bigint LIMIT 1000 FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM $.queue_counts c "
+          "USING old WHERE c.queue = old.queue AND c.slot = old.slot RETURNING c.*) "
+          "INSERT INTO $.queue_counts AS c SELECT queue, $1::bigint, sum(scheduled)::bigint, "
+          "sum(pending)::bigint, sum(processing)::bigint, sum(completed)::bigint, "
+          "sum(failed)::bigint, sum(cancelled)::bigint FROM gone GROUP BY queue ORDER BY queue "
+          "ON CONFLICT (queue, slot) DO UPDATE SET scheduled = c.scheduled + excluded.scheduled, "
+          "pending = c.pending + excluded.pending, processing = c.processing + "
+          "excluded.processing, completed = c.completed + excluded.completed, "
+          "failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled") {}
 
 }  // namespace holdfast::engine::postgres
