@@ -34,6 +34,8 @@ Failure FailureOf(std::string_view state) {
   if (state.starts_with("08") || state.starts_with("57P") || state == "25P03") {
     return Failure::kLost;
   }
+  // It takes no writes any more: another does, which a new connection finds.
+  if (state == "25006") return Failure::kLost;
   return Failure::kOther;
 }
 
@@ -74,10 +76,20 @@ Sql::Sql(const Settings& settings, std::string_view text)
       }()) {}
 
 Result<std::unique_ptr<Connection>> Connection::Open(const Settings& settings) {
-  // The URL comes last, so that what stands in it counts.
-  const char* keywords[] = {"application_name", "connect_timeout", "keepalives_idle",
-                            "tcp_user_timeout", "dbname",          nullptr};
-  const char* values[] = {"holdfast", "10", "10", "15000", settings.connection.c_str(), nullptr};
+  // Of several hosts libpq asks one after the other, each for as long as that: one that does not
+  // answer must not keep it from the one that has taken over. The URL comes last, so that what
+  // stands in it counts.
+  const bool is_one = settings.hosts == 1;
+  const char* keywords[] = {"application_name",
+                            "connect_timeout",
+                            "keepalives_idle",
+                            "tcp_user_timeout",
+                            "target_session_attrs",
+                            "dbname",
+                            nullptr};
+  const char* values[] = {"holdfast", is_one ? "10" : "3", "10", "15000",
+                          // Of one host alone, what is wrong with it is said better by CheckServer.
+                          is_one ? "any" : "read-write", settings.connection.c_str(), nullptr};
   PGconn* handle = PQconnectdbParams(keywords, values, 1);
   // A library does not write to its program's stderr: what matters comes as an error.
   PQsetNoticeProcessor(
@@ -109,11 +121,19 @@ Result<void> Connection::CheckServer(const Settings& settings) {
                          "current_setting('fsync'), current_setting('full_page_writes'), "
                          "current_setting('synchronous_commit'), "
                          "(SELECT system_identifier FROM pg_control_system()), "
-                         "(SELECT timeline_id FROM pg_control_checkpoint())");
+                         // pg_control_checkpoint names the old timeline until the first checkpoint
+                         // after a promotion is done, minutes later.
+                         "CASE WHEN NOT pg_is_in_recovery() THEN "
+                         "left(pg_walfile_name(pg_current_wal_lsn()), 8) END, "
+                         // A crash loses what was not on the disk yet, numbers of transactions and
+                         // of sequences included, which are given out once more. After one that
+                         // leaves the server process alive, statistics start anew.
+                         "pg_postmaster_start_time(), "
+                         "(SELECT stats_reset FROM pg_stat_bgwriter)");
   Answer answer(raw);
   if (PQresultStatus(raw) != PGRES_TUPLES_OK) return std::unexpected(ErrorOf(raw));
   auto value = [&](int column) { return std::string_view(PQgetvalue(raw, 0, column)); };
-  server_ = fmt::format("{}/{}", value(6), value(7));
+  server_ = fmt::format("{}/{}/{}/{}", value(6), value(7), value(8), value(9));
   if (PQserverVersion(connection_) < 150'000) {
     return Fail(ErrorCode::kUnavailable,
                 fmt::format("{} is PostgreSQL {}; Holdfast needs 15 or later", settings.shown,
