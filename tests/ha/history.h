@@ -40,6 +40,8 @@ class History {
     Counts& counts = counts_[static_cast<std::size_t>(sort)];
     ++counts.acknowledged;
     counts.replayed += was_replayed ? 1 : 0;
+    // What had been done is only looked up: it does not show that commits go on.
+    if (was_replayed) return;
     successes_[static_cast<std::size_t>(sort)].push_back(std::chrono::steady_clock::now());
   }
   void Refuse(Sort sort, const Error& error) {

@@ -4,6 +4,8 @@
 #include <poll.h>
 
 #include <array>
+#include <tuple>
+#include <utility>
 
 #include "base/check.h"
 #include "base/result.h"
@@ -76,21 +78,27 @@ Sql::Sql(const Settings& settings, std::string_view text)
       }()) {}
 
 Result<std::unique_ptr<Connection>> Connection::Open(const Settings& settings) {
-  // Of several hosts libpq asks one after the other, each for as long as that: one that does not
-  // answer must not keep it from the one that has taken over. The URL comes last, so that what
-  // stands in it counts.
+  // Of several hosts libpq asks one after the other, each for as long as connect_timeout: one that
+  // does not answer must not keep it from the one that has taken over. A machine that vanished
+  // while it had a request in hand is noticed by keepalives alone, the second of them; the system's
+  // interval would be over a minute. The URL comes last, so that what stands in it counts.
   const bool is_one = settings.hosts == 1;
-  const char* keywords[] = {"application_name",
-                            "connect_timeout",
-                            "keepalives_idle",
-                            "tcp_user_timeout",
-                            "target_session_attrs",
-                            "dbname",
-                            nullptr};
-  const char* values[] = {"holdfast", is_one ? "10" : "3", "10", "15000",
-                          // Of one host alone, what is wrong with it is said better by CheckServer.
-                          is_one ? "any" : "read-write", settings.connection.c_str(), nullptr};
-  PGconn* handle = PQconnectdbParams(keywords, values, 1);
+  const std::pair<const char*, const char*> parameters[] = {
+      {"application_name", "holdfast"},
+      {"connect_timeout", is_one ? "10" : "3"},
+      {"keepalives_idle", "10"},
+      {"keepalives_interval", "5"},
+      {"tcp_user_timeout", "15000"},
+      // Of one host alone, what is wrong with it is said better by CheckServer.
+      {"target_session_attrs", is_one ? "any" : "read-write"},
+      {"dbname", settings.connection.c_str()},
+      {nullptr, nullptr}};
+  std::array<const char*, std::size(parameters)> keywords;
+  std::array<const char*, std::size(parameters)> values;
+  for (std::size_t i = 0; i < keywords.size(); ++i) {
+    std::tie(keywords[i], values[i]) = parameters[i];
+  }
+  PGconn* handle = PQconnectdbParams(keywords.data(), values.data(), 1);
   // A library does not write to its program's stderr: what matters comes as an error.
   PQsetNoticeProcessor(
       handle, [](void*, const char*) {}, nullptr);
