@@ -183,11 +183,13 @@ PrivatePostgres& PrivatePostgres::Shared() {
 }
 
 PrivatePostgres::PrivatePostgres(const Options& options)
-    : dir_(std::in_place, WhereThereIsSpace(options.where)), path_(dir_->path()) {
+    : standby_of_(options.standby_of),
+      dir_(std::in_place, WhereThereIsSpace(options.where)),
+      path_(dir_->path()) {
   Create(options);
   Guard("read -r _");  // returns when the pipe closes
   Start();
-  Execute(kGrants);
+  if (standby_of_ == nullptr) Execute(kGrants);
 }
 
 PrivatePostgres::PrivatePostgres(OfParent) {
@@ -223,8 +225,15 @@ void PrivatePostgres::Create(const Options& options) {
   if (const passwd* user = Unprivileged()) {
     HF_CHECK(::chown(path_.c_str(), user->pw_uid, user->pw_gid) == 0);
   }
-  RunTool({"initdb", "--pgdata=" + data(), "--username=" + std::string(kSuperuser), "--auth=trust",
-           "--no-sync", "--encoding=UTF8", "--locale=C"});
+  const std::string user = "--username=" + std::string(kSuperuser);
+  if (const PrivatePostgres* other = options.standby_of) {
+    RunTool({"pg_basebackup", "--pgdata=" + data(), user, "--host=" + other->socket_directory(),
+             "--port=" + std::to_string(other->port()), "--write-recovery-conf",
+             "--checkpoint=fast", "--no-sync"});
+  } else {
+    RunTool({"initdb", "--pgdata=" + data(), user, "--auth=trust", "--no-sync", "--encoding=UTF8",
+             "--locale=C"});
+  }
   std::ofstream file(fs::path(data()) / "postgresql.conf", std::ios::app);
   file << kSettings << "unix_socket_directories = '" << socket_directory() << "'\n";
   for (const std::string& setting : options.settings) file << setting << "\n";
@@ -284,6 +293,14 @@ void PrivatePostgres::Start() {
 void PrivatePostgres::Restart(StopMode mode) {
   Stop(mode);
   Start();
+}
+
+void PrivatePostgres::Promote() {
+  HF_CHECK(standby_of_ != nullptr);
+  const std::string end = standby_of_->Execute("SELECT pg_current_wal_lsn()").at(0).at(0);
+  while (Execute("SELECT pg_last_wal_replay_lsn() >= '" + end + "'").at(0).at(0) != "t") {
+  }
+  Execute("SELECT pg_promote()");
 }
 
 std::string PrivatePostgres::Url(const std::string& schema, std::uint16_t port) const {

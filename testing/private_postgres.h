@@ -33,6 +33,8 @@ class PrivatePostgres {
     /// "name = value" lines of postgresql.conf that come after, and so override, those that every
     /// server here has.
     std::vector<std::string> settings;
+    /// Begins as a standby of that one, with all it has, and follows it until it is promoted.
+    const PrivatePostgres* standby_of = nullptr;
   };
 
   /// The server of all tests that only need one; started on first use. With
@@ -61,6 +63,9 @@ class PrivatePostgres {
   void Stop(StopMode mode = StopMode::kFast);
   void Start();
   void Restart(StopMode mode = StopMode::kFast);
+
+  /// A standby: waits until it has all that the other has, and makes it a server of its own.
+  void Promote();
 
   /// Breaks off all connections of clients; returns how many there were.
   int KillBackends();
@@ -91,6 +96,7 @@ class PrivatePostgres {
   std::string data() const { return (path_ / "data").string(); }
   std::string log_file() const { return (path_ / "server.log").string(); }
 
+  const PrivatePostgres* standby_of_ = nullptr;
   std::optional<TempDir> dir_;
   std::filesystem::path path_;
   std::uint16_t port_ = 0;

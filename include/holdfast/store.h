@@ -260,7 +260,7 @@ class Store {
 ///   http://HOST:PORT      a Holdfast server
 ///
 /// Creates and migrates the tables of a file or database. Blocks until that is done, on the network
-/// for 10 s at most unless the URL says otherwise. Threads: any.
+/// for 10 s at most (3 s for each of several hosts) unless the URL says otherwise. Threads: any.
 ///
 /// Errors: invalid_argument (not such a URL), unavailable (cannot be opened or reached, or might
 /// lose what it acknowledges; the message says why), corrupt (not a Holdfast database, or of a

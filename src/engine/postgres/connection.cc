@@ -4,6 +4,8 @@
 #include <poll.h>
 
 #include <array>
+#include <tuple>
+#include <utility>
 
 #include "base/check.h"
 #include "base/result.h"
@@ -36,6 +38,8 @@ Failure FailureOf(std::string_view state) {
   if (state.starts_with("08") || state.starts_with("57P") || state == "25P03") {
     return Failure::kLost;
   }
+  // It takes no writes any more: another does, which a new connection finds.
+  if (state == "25006") return Failure::kLost;
   return Failure::kOther;
 }
 
@@ -76,11 +80,27 @@ Sql::Sql(const Settings& settings, std::string_view text)
       }()) {}
 
 Result<std::unique_ptr<Connection>> Connection::Open(const Settings& settings) {
-  // The URL comes last, so that what stands in it counts.
-  const char* keywords[] = {"application_name", "connect_timeout", "keepalives_idle",
-                            "tcp_user_timeout", "dbname",          nullptr};
-  const char* values[] = {"holdfast", "10", "10", "15000", settings.connection.c_str(), nullptr};
-  PGconn* handle = PQconnectdbParams(keywords, values, 1);
+  // Of several hosts libpq asks one after the other, each for as long as connect_timeout: one that
+  // does not answer must not keep it from the one that has taken over. A machine that vanished
+  // while it had a request in hand is noticed by keepalives alone, the second of them; the system's
+  // interval would be over a minute. The URL comes last, so that what stands in it counts.
+  const bool is_one = settings.hosts == 1;
+  const std::pair<const char*, const char*> parameters[] = {
+      {"application_name", "holdfast"},
+      {"connect_timeout", is_one ? "10" : "3"},
+      {"keepalives_idle", "10"},
+      {"keepalives_interval", "5"},
+      {"tcp_user_timeout", "15000"},
+      // Of one host alone, what is wrong with it is said better by CheckServer.
+      {"target_session_attrs", is_one ? "any" : "read-write"},
+      {"dbname", settings.connection.c_str()},
+      {nullptr, nullptr}};
+  std::array<const char*, std::size(parameters)> keywords;
+  std::array<const char*, std::size(parameters)> values;
+  for (std::size_t i = 0; i < keywords.size(); ++i) {
+    std::tie(keywords[i], values[i]) = parameters[i];
+  }
+  PGconn* handle = PQconnectdbParams(keywords.data(), values.data(), 1);
   // A library does not write to its program's stderr: what matters comes as an error.
   PQsetNoticeProcessor(
       handle, [](void*, const char*) {}, nullptr);
@@ -111,11 +131,19 @@ Result<void> Connection::CheckServer(const Settings& settings) {
                          "current_setting('fsync'), current_setting('full_page_writes'), "
                          "current_setting('synchronous_commit'), "
                          "(SELECT system_identifier FROM pg_control_system()), "
-                         "(SELECT timeline_id FROM pg_control_checkpoint())");
+                         // pg_control_checkpoint names the old timeline until the first checkpoint
+                         // after a promotion is done, minutes later.
+                         "CASE WHEN NOT pg_is_in_recovery() THEN "
+                         "left(pg_walfile_name(pg_current_wal_lsn()), 8) END, "
+                         // A crash loses what was not on the disk yet, numbers of transactions and
+                         // of sequences included, which are given out once more. After one that
+                         // leaves the server process alive, statistics start anew.
+                         "pg_postmaster_start_time(), "
+                         "(SELECT stats_reset FROM pg_stat_bgwriter)");
   Answer answer(raw);
   if (PQresultStatus(raw) != PGRES_TUPLES_OK) return std::unexpected(ErrorOf(raw));
   auto value = [&](int column) { return std::string_view(PQgetvalue(raw, 0, column)); };
-  server_ = fmt::format("{}/{}", value(6), value(7));
+  server_ = fmt::format("{}/{}/{}/{}", value(6), value(7), value(8), value(9));
   if (PQserverVersion(connection_) < 150'000) {
     return Fail(ErrorCode::kUnavailable,
                 fmt::format("{} is PostgreSQL {}; Holdfast needs 15 or later", settings.shown,

@@ -42,7 +42,7 @@ enum class Failure : std::uint8_t {
 class Connection {
  public:
   /// Connects, and sees that the server is one that can be trusted with a commit. Blocks for 10 s
-  /// at most, unless the URL has a connect_timeout.
+  /// at most, or 3 s for each of several hosts, unless the URL has a connect_timeout.
   /// Errors: unavailable (no server, a standby, lossy settings that were not asked for; the message
   /// says which).
   static Result<std::unique_ptr<Connection>> Open(const Settings& settings);
@@ -70,7 +70,8 @@ class Connection {
 
   /// Of the latest error.
   Failure failure() const { return failure_; }
-  /// Which server this is, and in which of its lives: another after a fail-over.
+  /// Which server this is, and in which of its lives: another after a fail-over, a restart, a
+  /// crash. Numbers that were drawn in one life and not committed may come again in the next.
   const std::string& server() const { return server_; }
   /// Whether it is of no use any more: broken off, or about to be, as the server has said.
   bool IsLost() const { return is_lost_ || PQstatus(connection_) != CONNECTION_OK; }

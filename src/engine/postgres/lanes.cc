@@ -296,7 +296,7 @@ Result<void> Lanes::Resolve(Lane& lane, const Error& lost) {
         Parameters().Add(lane.transaction.transaction_id()));
     if (!status) return unknown("the server could not say what became of it");
     const std::string_view text = Row(*status, 0).Text(0);
-    if (text == "committed") return {};
+    if (text == "committed") return AwaitReplicas(lane, lost);
     if (text == "aborted") {
       return Fail(ErrorCode::kUnavailable,
                   lost.message + " during the commit, which had no effect");
@@ -305,6 +305,17 @@ Result<void> Lanes::Resolve(Lane& lane, const Error& lost) {
     if (!Pause(std::chrono::milliseconds(50))) break;
   }
   return unknown("the server does not know what became of it");
+}
+
+/// A commit counts when those standbys have it that the server waits for, which nobody has said of
+/// this one: who breaks the connection off while it waits (an administrator, a shutdown) makes it
+/// visible here at once. One that comes after it, and is acknowledged, has it before itself.
+Result<void> Lanes::AwaitReplicas(Lane& lane, const Error& lost) {
+  if (lane.connection->QueryText("SELECT pg_logical_emit_message(true, 'holdfast', '')")) return {};
+  return Fail(ErrorCode::kOutcomeUnknown,
+              lost.message +
+                  " during the commit, and the server could not say whether its "
+                  "standbys have it");
 }
 
 void Lanes::Tell(Lane& lane) {

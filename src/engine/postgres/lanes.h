@@ -51,6 +51,7 @@ class Lanes {
   bool Pause(Duration time);
   Result<void> Connect(Lane& lane);
   Result<void> Resolve(Lane& lane, const Error& lost);
+  Result<void> AwaitReplicas(Lane& lane, const Error& lost);
   void Tell(Lane& lane);
   void NoteHealth(const Result<void>& health);
 

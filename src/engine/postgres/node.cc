@@ -28,17 +28,18 @@ Result<IdPool::Range> IdPool::Take(Connection& connection, std::int64_t count) {
   }
   {
     base::MutexLock lock(mutex_);
-    auto fits = std::ranges::find_if(
-        ranges_, [&](const Range& range) { return range.end - range.last >= count; });
+    auto fits = std::ranges::find_if(ranges_, [&](const Range& range) {
+      return range.end - range.last >= count && range.server == connection.server();
+    });
     if (fits != ranges_.end()) {
-      const Range range = *fits;
+      Range range = std::move(*fits);
       ranges_.erase(fits);
       return range;
     }
   }
   HF_ASSIGN_OR_RETURN(Answer answer, connection.Query(next_));
   const std::int64_t first = Row(answer, 0).Integer(0);
-  return Range{.last = first - 1, .end = first + kRange - 1};
+  return Range{.last = first - 1, .end = first + kRange - 1, .server = connection.server()};
 }
 
 void IdPool::GiveBack(Range range) {
@@ -46,7 +47,7 @@ void IdPool::GiveBack(Range range) {
   base::MutexLock lock(mutex_);
   // The smallest first: in the order in which they would have been given out.
   auto place = std::ranges::upper_bound(ranges_, range.last, {}, &Range::last);
-  ranges_.insert(place, range);
+  ranges_.insert(place, std::move(range));
 }
 
 Node::Node(const Settings& settings_of_url, std::optional<base::EngineClock> clock)

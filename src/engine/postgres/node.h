@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -22,12 +23,15 @@ class IdPool {
   struct Range {
     std::int64_t last = 0;  // the last number that is used up
     std::int64_t end = 0;   // the last that may be used
+    std::string server;     // Connection::server of where it was drawn
   };
 
   IdPool(const Settings& settings, std::string_view sequence);
 
-  /// A range, new if there is none with `count` numbers left. Blocks for a round trip then. Errors:
-  /// invalid_argument (more than a range holds).
+  /// A range, new if there is none with `count` numbers left. Blocks for a round trip then. What
+  /// was drawn from another server, or in an earlier life of this one, is left alone: if no commit
+  /// made it durable, the sequence gives it to somebody else. Errors: invalid_argument (more than a
+  /// range holds).
   Result<Range> Take(Connection& connection, std::int64_t count);
   void GiveBack(Range range);
 

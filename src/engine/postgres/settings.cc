@@ -12,6 +12,10 @@ namespace {
 
 constexpr int kLanesMost = 64;
 
+int CountList(std::string_view list) {
+  return 1 + static_cast<int>(std::ranges::count(list, ','));
+}
+
 Result<bool> SwitchOf(std::string_view name, std::string_view value, std::string_view on,
                       std::string_view off) {
   if (value == on) return true;
@@ -72,6 +76,10 @@ Result<Settings> ParsePostgresUrl(std::string_view url) {
     const std::string_view value = equals == pair.size() ? "" : pair.substr(equals + 1);
     HF_ASSIGN_OR_RETURN(bool is_ours, TakeParameter(pair.substr(0, equals), value, settings));
     if (is_ours || pair.empty()) continue;
+    // Where else libpq takes hosts from.
+    if (pair.starts_with("host=") || pair.starts_with("hostaddr=")) {
+      settings.hosts = std::max(settings.hosts, CountList(value));
+    }
     settings.connection += separator;
     settings.connection += pair;
     separator = '&';
@@ -80,7 +88,9 @@ Result<Settings> ParsePostgresUrl(std::string_view url) {
   std::string_view shown = url.substr(0, mark);
   const std::size_t at = shown.rfind('@');
   const std::size_t begin = at == std::string_view::npos ? shown.find("//") + 2 : at + 1;
-  settings.shown = "postgres://" + std::string(shown.substr(std::min(begin, shown.size())));
+  shown = shown.substr(std::min(begin, shown.size()));
+  settings.shown = "postgres://" + std::string(shown);
+  settings.hosts = std::max(settings.hosts, CountList(shown.substr(0, shown.find('/'))));
   return settings;
 }
 

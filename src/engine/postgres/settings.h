@@ -21,10 +21,12 @@ struct Settings {
   /// Whether nodes tell one another of changes, or find out by polling alone.
   bool notifies = true;
   int lanes = 4;  ///< connections that write
+  int hosts = 1;  ///< of which one is the primary
 };
 
-/// Reads postgres://USER@HOST:PORT/DATABASE?schema=NAME&prepare=off&notify=off&lossy=allow&lanes=N;
-/// whatever else is in the URL is for libpq. Errors: invalid_argument.
+/// Reads postgres://USER@HOST:PORT/DATABASE?schema=NAME&prepare=off&notify=off&lossy=allow&lanes=N,
+/// with HOST:PORT,HOST:PORT for several; whatever else is in the URL is for libpq. Errors:
+/// invalid_argument.
 Result<Settings> ParsePostgresUrl(std::string_view url);
 
 }  // namespace holdfast::engine::postgres

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/result.h"
 #include "engine/postgres/audit_rows.h"
@@ -256,8 +257,8 @@ Result<void> Transaction::Reserve(Ids& ids, std::size_t count) {
   std::int64_t& last = counters_.*ids.last;
   const auto wanted = static_cast<std::int64_t>(count);
   if (ids.range.end - last >= wanted) return {};
-  ids.pool.GiveBack({.last = last, .end = ids.range.end});
-  ids.range = {};
+  ids.range.last = last;
+  ids.pool.GiveBack(std::exchange(ids.range, {}));
   HF_ASSIGN_OR_RETURN(ids.range, ids.pool.Take(*connection_, wanted));
   last = ids.range.last;
   return {};
@@ -268,8 +269,7 @@ Result<void> Transaction::Reserve(Ids& ids, std::size_t count) {
 void Transaction::GiveBackIds() {
   for (Ids* ids : {&job_ids_, &record_ids_, &transfer_ids_}) {
     if (commit_was_sent_) ids->range.last = counters_.*ids->last;
-    ids->pool.GiveBack(ids->range);
-    ids->range = {};
+    ids->pool.GiveBack(std::exchange(ids->range, {}));
   }
 }
 
