@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/check.h"
@@ -74,6 +75,25 @@ Sql::Sql(const Settings& settings, std::string_view text)
       }()) {}
 
 Result<std::unique_ptr<Connection>> Connection::Open(const Settings& settings) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Connect(settings));
+  HF_RETURN_IF_ERROR(connection->CheckServer(settings));
+  HF_RETURN_IF_ERROR(connection->BeginPipelines());
+  return connection;
+}
+
+Result<std::unique_ptr<Connection>> Connection::OpenToLook(const Settings& settings,
+                                                           Duration limit) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Connect(settings));
+  // Who only looks waits for nobody's lock.
+  HF_RETURN_IF_ERROR(connection->Execute(fmt::format(
+      "SET statement_timeout = {}; SET lock_timeout = '1s'; SET client_encoding = 'UTF8'; "
+      "SET default_transaction_read_only = on; SET IntervalStyle = 'postgres'",
+      std::max<std::int64_t>(std::chrono::ceil<std::chrono::milliseconds>(limit).count(), 1))));
+  HF_RETURN_IF_ERROR(connection->BeginPipelines());
+  return connection;
+}
+
+Result<std::unique_ptr<Connection>> Connection::Connect(const Settings& settings) {
   // The URL comes last, so that what stands in it counts.
   const char* keywords[] = {"application_name", "connect_timeout", "keepalives_idle",
                             "tcp_user_timeout", "dbname",          nullptr};
@@ -88,11 +108,14 @@ Result<std::unique_ptr<Connection>> Connection::Open(const Settings& settings) {
                                                      FirstLine(PQerrorMessage(handle))));
   }
   PQsetErrorVerbosity(handle, PQERRORS_TERSE);
-  HF_RETURN_IF_ERROR(connection->CheckServer(settings));
-  if (PQsetnonblocking(handle, 1) != 0 || PQenterPipelineMode(handle) != 1) {
-    return std::unexpected(connection->Lost("preparing the connection"));
-  }
   return connection;
+}
+
+Result<void> Connection::BeginPipelines() {
+  if (PQsetnonblocking(connection_, 1) != 0 || PQenterPipelineMode(connection_) != 1) {
+    return std::unexpected(Lost("preparing the connection"));
+  }
+  return {};
 }
 
 Connection::~Connection() {
@@ -114,7 +137,7 @@ Result<void> Connection::CheckServer(const Settings& settings) {
   if (PQresultStatus(raw) != PGRES_TUPLES_OK) return std::unexpected(ErrorOf(raw));
   auto value = [&](int column) { return std::string_view(PQgetvalue(raw, 0, column)); };
   server_ = fmt::format("{}/{}", value(6), value(7));
-  if (PQserverVersion(connection_) < 150'000) {
+  if (PQserverVersion(connection_) < kOldestServer) {
     return Fail(ErrorCode::kUnavailable,
                 fmt::format("{} is PostgreSQL {}; Holdfast needs 15 or later", settings.shown,
                             PQserverVersion(connection_) / 10'000));

@@ -17,6 +17,9 @@
 
 namespace holdfast::engine::postgres {
 
+/// As PQserverVersion counts.
+inline constexpr int kOldestServer = 150'000;
+
 /// The text of a statement. Lives as long as every connection that has run it: its address is its
 /// name there.
 class Sql {
@@ -46,6 +49,9 @@ class Connection {
   /// Errors: unavailable (no server, a standby, lossy settings that were not asked for; the message
   /// says which).
   static Result<std::unique_ptr<Connection>> Open(const Settings& settings);
+  /// As Open, for whoever only wants to know how a server is: it may be a standby, too old, or
+  /// lossy. Every statement only reads, and ends after `limit`.
+  static Result<std::unique_ptr<Connection>> OpenToLook(const Settings& settings, Duration limit);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -83,7 +89,9 @@ class Connection {
     const Sql* prepares = nullptr;  // it is the preparation of this, not an execution
   };
 
+  static Result<std::unique_ptr<Connection>> Connect(const Settings& settings);
   Result<void> CheckServer(const Settings& settings);
+  Result<void> BeginPipelines();
   /// `name`: of a prepared statement, or nothing.
   void Send(const std::string& name, const std::string& text, const Parameters& parameters);
   Result<void> Push();
