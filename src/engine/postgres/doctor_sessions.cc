@@ -130,7 +130,7 @@ Result<Finding> CheckOldestSnapshot(const Examined& examined) {
   });
   const double most = Seconds(examined.options.long_transaction);
   auto is_old = [&](const Holder& holder) {
-    return holder.transactions >= kManyTransactions || holder.seconds.value_or(0) >= most;
+    return holder.transactions >= kManyTransactions || (holder.seconds && *holder.seconds >= most);
   };
   auto describe = [](const Holder& holder) {
     return fmt::format("{}, keeps vacuum from {} transactions", holder.who, holder.transactions);

@@ -179,10 +179,11 @@ Result<Finding> CheckAutovacuum(const Examined& examined) {
         fmt::format("{} is off: dead rows pile up, and every claim reads past them", name),
         fmt::format("switch {} on in the server's settings", name));
   }
-  if (!row.Text(2).empty()) {
-    return Suspect(
-        fmt::format("off for {}: dead rows pile up there", row.Text(2)),
-        fmt::format("ALTER TABLE {}.NAME RESET (autovacuum_enabled)", examined.settings.schema));
+  const std::string_view tables = row.Text(2);
+  if (!tables.empty()) {
+    return Suspect(fmt::format("off for {}: dead rows pile up there", tables),
+                   fmt::format("ALTER TABLE {}.{} RESET (autovacuum_enabled)",
+                               examined.settings.schema, tables.substr(0, tables.find(','))));
   }
   return Healthy("on, for every table");
 }

@@ -86,7 +86,6 @@ Result<Finding> CheckDisk(const ExaminedFile& file) {
 }
 
 Result<Finding> CheckVersion(const ExaminedFile& file) {
-  HF_RETURN_IF_ERROR(CheckOwner(file.connection, file.path));
   HF_ASSIGN_OR_RETURN(std::int64_t version, file.connection.QueryInteger("PRAGMA user_version"));
   if (version == kSchemaVersion) return Healthy(fmt::format("{}, that of this program", version));
   if (version < kSchemaVersion) {
@@ -224,8 +223,8 @@ void RunFileChecks(const ExaminedFile& file, const ExamineOptions& options,
   }
 }
 
-/// For reading alone. Closing the last connection carries the log over into the file, which is the
-/// business of a store; only an empty one, made by opening, goes again.
+/// For reading alone, and only what is a store. Closing the last connection carries the log over
+/// into the file, which is the business of a store; only an empty one, made by opening, goes again.
 Result<std::unique_ptr<Connection>> OpenToLook(const std::string& path,
                                                const ExamineOptions& options) {
   HF_ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kReadOnly));
@@ -235,6 +234,7 @@ Result<std::unique_ptr<Connection>> OpenToLook(const std::string& path,
   const auto limit = std::chrono::ceil<std::chrono::milliseconds>(options.statement_limit);
   sqlite3_busy_timeout(connection->handle(), static_cast<int>(limit.count()));
   HF_RETURN_IF_ERROR(connection->Execute("PRAGMA query_only=1"));
+  HF_RETURN_IF_ERROR(CheckOwner(*connection, path));
   return connection;
 }
 
