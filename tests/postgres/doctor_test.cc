@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <memory>
 #include <thread>
 
@@ -15,6 +16,7 @@
 #include "testing/fake_clock.h"
 #include "testing/matchers.h"
 #include "testing/private_postgres.h"
+#include "testing/tcp_gate.h"
 
 namespace holdfast::testing {
 namespace {
@@ -279,6 +281,31 @@ TEST_F(Doctor, ACheckThatCannotBeMadeIsAFindingAndTheOthersAreMade) {
   EXPECT_EQ(examination.findings.size(), 22U);
   ExpectFinding(FindingOf(examination, "index_size"), Health::kWarn, "could not be looked at",
                 "--timeout");
+}
+
+TEST_F(Doctor, AServerThatStopsAnsweringIsNotWaitedForForEver) {
+  MakeStore();
+  TcpGate gate(DoctorsServer().port());
+  OtherSession owner(DoctorsServer(), "holdfast", "");
+  owner.Run("BEGIN");
+  owner.Run("LOCK TABLE " + schema_.name() + ".jobs IN ACCESS EXCLUSIVE MODE");
+  auto examining = std::async(std::launch::async, [&] {
+    return engine::ExaminePostgres(DoctorsServer().Url(schema_.name(), gate.port()),
+                                   {.statement_limit = seconds(2)});
+  });
+  // It waits a second for the table.
+  while (examining.wait_for(seconds(0)) == std::future_status::timeout &&
+         DoctorsServer().Execute("SELECT FROM pg_locks WHERE NOT granted").empty()) {
+    std::this_thread::yield();
+  }
+  gate.Freeze();
+  const Examination examination = Must(examining.get());
+  const Finding& last = examination.findings.back();
+  EXPECT_EQ(last.check, "connection");
+  ExpectFinding(last, Health::kFail, "was lost", "look again");
+  EXPECT_EQ(last.code, ErrorCode::kUnavailable);
+  const Finding& before = examination.findings[examination.findings.size() - 2];
+  ExpectFinding(before, Health::kWarn, "stopped answering", "--timeout");
 }
 
 TEST_F(Doctor, NamesAServerThatCannotBeReachedAndNoPassword) {

@@ -90,6 +90,7 @@ Result<std::unique_ptr<Connection>> Connection::OpenToLook(const Settings& setti
       "SET default_transaction_read_only = on; SET IntervalStyle = 'postgres'",
       std::max<std::int64_t>(std::chrono::ceil<std::chrono::milliseconds>(limit).count(), 1))));
   HF_RETURN_IF_ERROR(connection->BeginPipelines());
+  connection->patience_ = limit + std::chrono::seconds(1);
   return connection;
 }
 
@@ -204,6 +205,7 @@ Result<std::vector<Answer>> Connection::Run() {
   failure_ = Failure::kNone;
   if (PQpipelineSync(connection_) != 1) return std::unexpected(Lost("sending"));
   HF_RETURN_IF_ERROR(Push());
+  if (patience_) HF_RETURN_IF_ERROR(AwaitAnswer(*patience_));
   std::vector<Answer> answers;
   answers.reserve(sent.size());
   std::optional<Error> error;
@@ -231,6 +233,24 @@ Result<void> Connection::Push() {
       return std::unexpected(Lost("sending"));
     }
   }
+}
+
+Result<void> Connection::AwaitAnswer(Duration limit) {
+  const SteadyTime end = std::chrono::steady_clock::now() + limit;
+  while (PQisBusy(connection_) != 0) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    pollfd wait{.fd = PQsocket(connection_), .events = POLLIN, .revents = 0};
+    if (left.count() <= 0 || ::poll(&wait, 1, static_cast<int>(left.count())) == 0) {
+      failure_ = Failure::kLost;
+      is_lost_ = true;
+      return Fail(ErrorCode::kUnavailable, "PostgreSQL has stopped answering");
+    }
+    if (PQconsumeInput(connection_) == 0) {
+      return std::unexpected(Lost("waiting for the answer"));
+    }
+  }
+  return {};
 }
 
 /// The answer to one statement, and the mark behind it.

@@ -50,7 +50,8 @@ class Connection {
   /// says which).
   static Result<std::unique_ptr<Connection>> Open(const Settings& settings);
   /// As Open, for whoever only wants to know how a server is: it may be a standby, too old, or
-  /// lossy. Every statement only reads, and ends after `limit`.
+  /// lossy. Every statement only reads, and ends after `limit`; a server that then says
+  /// nothing for another second counts as lost.
   static Result<std::unique_ptr<Connection>> OpenToLook(const Settings& settings, Duration limit);
   ~Connection();
   Connection(const Connection&) = delete;
@@ -95,6 +96,8 @@ class Connection {
   /// `name`: of a prepared statement, or nothing.
   void Send(const std::string& name, const std::string& text, const Parameters& parameters);
   Result<void> Push();
+  /// Until the server has begun to answer.
+  Result<void> AwaitAnswer(Duration limit);
   std::optional<Error> Receive(const Sent& sent, std::vector<Answer>& answers);
   Error Lost(std::string_view doing);
   Error ErrorOf(const PGresult* result);
@@ -104,6 +107,7 @@ class Connection {
   std::string server_;
   std::unordered_set<const Sql*> prepared_;  // or about to be, by what is queued
   std::vector<Sent> sent_;                   // since the last Run
+  std::optional<Duration> patience_;         // for an answer, where it is limited
   Failure failure_ = Failure::kNone;
   bool is_lost_ = false;
 };
