@@ -143,6 +143,7 @@ void AddLockCommands(Cli& cli);
 void AddCommitCommand(Cli& cli);
 void AddAuditCommands(Cli& cli);
 void AddStoreCommands(Cli& cli);
+void AddDoctorCommand(Cli& cli);
 void AddBenchCommands(Cli& cli);
 void AddCompletionCommand(Cli& cli);
 

@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   AddCommitCommand(cli);
   AddAuditCommands(cli);
   AddStoreCommands(cli);
+  AddDoctorCommand(cli);
   AddBenchCommands(cli);
   AddCompletionCommand(cli);
   return cli.Run(argc, argv);

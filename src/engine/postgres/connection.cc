@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <tuple>
 #include <utility>
@@ -80,6 +81,26 @@ Sql::Sql(const Settings& settings, std::string_view text)
       }()) {}
 
 Result<std::unique_ptr<Connection>> Connection::Open(const Settings& settings) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Connect(settings));
+  HF_RETURN_IF_ERROR(connection->CheckServer(settings));
+  HF_RETURN_IF_ERROR(connection->BeginPipelines());
+  return connection;
+}
+
+Result<std::unique_ptr<Connection>> Connection::OpenToLook(const Settings& settings,
+                                                           Duration limit) {
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Connect(settings));
+  // Who only looks waits for nobody's lock.
+  HF_RETURN_IF_ERROR(connection->Execute(fmt::format(
+      "SET statement_timeout = {}; SET lock_timeout = '1s'; SET client_encoding = 'UTF8'; "
+      "SET default_transaction_read_only = on; SET IntervalStyle = 'postgres'",
+      std::max<std::int64_t>(std::chrono::ceil<std::chrono::milliseconds>(limit).count(), 1))));
+  HF_RETURN_IF_ERROR(connection->BeginPipelines());
+  connection->patience_ = limit + std::chrono::seconds(1);
+  return connection;
+}
+
+Result<std::unique_ptr<Connection>> Connection::Connect(const Settings& settings) {
   // Of several hosts libpq asks one after the other, each for as long as connect_timeout: one that
   // does not answer must not keep it from the one that has taken over. A machine that vanished
   // while it had a request in hand is noticed by keepalives alone, the second of them; the system's
@@ -110,11 +131,14 @@ Result<std::unique_ptr<Connection>> Connection::Open(const Settings& settings) {
                                                      FirstLine(PQerrorMessage(handle))));
   }
   PQsetErrorVerbosity(handle, PQERRORS_TERSE);
-  HF_RETURN_IF_ERROR(connection->CheckServer(settings));
-  if (PQsetnonblocking(handle, 1) != 0 || PQenterPipelineMode(handle) != 1) {
-    return std::unexpected(connection->Lost("preparing the connection"));
-  }
   return connection;
+}
+
+Result<void> Connection::BeginPipelines() {
+  if (PQsetnonblocking(connection_, 1) != 0 || PQenterPipelineMode(connection_) != 1) {
+    return std::unexpected(Lost("preparing the connection"));
+  }
+  return {};
 }
 
 Connection::~Connection() {
@@ -144,7 +168,7 @@ Result<void> Connection::CheckServer(const Settings& settings) {
   if (PQresultStatus(raw) != PGRES_TUPLES_OK) return std::unexpected(ErrorOf(raw));
   auto value = [&](int column) { return std::string_view(PQgetvalue(raw, 0, column)); };
   server_ = fmt::format("{}/{}/{}/{}", value(6), value(7), value(8), value(9));
-  if (PQserverVersion(connection_) < 150'000) {
+  if (PQserverVersion(connection_) < kOldestServer) {
     return Fail(ErrorCode::kUnavailable,
                 fmt::format("{} is PostgreSQL {}; Holdfast needs 15 or later", settings.shown,
                             PQserverVersion(connection_) / 10'000));
@@ -211,6 +235,7 @@ Result<std::vector<Answer>> Connection::Run() {
   failure_ = Failure::kNone;
   if (PQpipelineSync(connection_) != 1) return std::unexpected(Lost("sending"));
   HF_RETURN_IF_ERROR(Push());
+  if (patience_) HF_RETURN_IF_ERROR(AwaitAnswer(*patience_));
   std::vector<Answer> answers;
   answers.reserve(sent.size());
   std::optional<Error> error;
@@ -238,6 +263,24 @@ Result<void> Connection::Push() {
       return std::unexpected(Lost("sending"));
     }
   }
+}
+
+Result<void> Connection::AwaitAnswer(Duration limit) {
+  const SteadyTime end = std::chrono::steady_clock::now() + limit;
+  while (PQisBusy(connection_) != 0) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    pollfd wait{.fd = PQsocket(connection_), .events = POLLIN, .revents = 0};
+    if (left.count() <= 0 || ::poll(&wait, 1, static_cast<int>(left.count())) == 0) {
+      failure_ = Failure::kLost;
+      is_lost_ = true;
+      return Fail(ErrorCode::kUnavailable, "PostgreSQL has stopped answering");
+    }
+    if (PQconsumeInput(connection_) == 0) {
+      return std::unexpected(Lost("waiting for the answer"));
+    }
+  }
+  return {};
 }
 
 /// The answer to one statement, and the mark behind it.

@@ -17,6 +17,9 @@
 
 namespace holdfast::engine::postgres {
 
+/// As PQserverVersion counts.
+inline constexpr int kOldestServer = 150'000;
+
 /// The text of a statement. Lives as long as every connection that has run it: its address is its
 /// name there.
 class Sql {
@@ -46,6 +49,10 @@ class Connection {
   /// Errors: unavailable (no server, a standby, lossy settings that were not asked for; the message
   /// says which).
   static Result<std::unique_ptr<Connection>> Open(const Settings& settings);
+  /// As Open, for whoever only wants to know how a server is: it may be a standby, too old, or
+  /// lossy. Every statement only reads, and ends after `limit`; a server that then says
+  /// nothing for another second counts as lost.
+  static Result<std::unique_ptr<Connection>> OpenToLook(const Settings& settings, Duration limit);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -84,10 +91,14 @@ class Connection {
     const Sql* prepares = nullptr;  // it is the preparation of this, not an execution
   };
 
+  static Result<std::unique_ptr<Connection>> Connect(const Settings& settings);
   Result<void> CheckServer(const Settings& settings);
+  Result<void> BeginPipelines();
   /// `name`: of a prepared statement, or nothing.
   void Send(const std::string& name, const std::string& text, const Parameters& parameters);
   Result<void> Push();
+  /// Until the server has begun to answer.
+  Result<void> AwaitAnswer(Duration limit);
   std::optional<Error> Receive(const Sent& sent, std::vector<Answer>& answers);
   Error Lost(std::string_view doing);
   Error ErrorOf(const PGresult* result);
@@ -97,6 +108,7 @@ class Connection {
   std::string server_;
   std::unordered_set<const Sql*> prepared_;  // or about to be, by what is queued
   std::vector<Sent> sent_;                   // since the last Run
+  std::optional<Duration> patience_;         // for an answer, where it is limited
   Failure failure_ = Failure::kNone;
   bool is_lost_ = false;
 };

@@ -13,7 +13,6 @@ namespace {
 
 using base::MutexLock;
 
-constexpr std::size_t kReaders = 8;
 constexpr auto kWaitSlice = std::chrono::milliseconds(50);
 
 /// Conditions joined with AND, and the parameters they name.

@@ -11,6 +11,9 @@
 
 namespace holdfast::engine::postgres {
 
+/// Connections of one process that read.
+inline constexpr std::size_t kReaders = 8;
+
 /// A bounded pool of connections, opened when first needed. Threads: any; a call beyond the bound
 /// waits for a connection.
 class Readers {

@@ -319,18 +319,23 @@ CREATE TABLE IF NOT EXISTS {0}.holdfast_meta (
 LOCK TABLE {0}.holdfast_meta IN ACCESS EXCLUSIVE MODE;
 )sql";
 
-/// What is there already: nothing if there is no such schema, or no table of ours in it.
-Result<std::optional<std::int64_t>> FindVersion(Connection& connection, const Settings& settings) {
-  HF_ASSIGN_OR_RETURN(Answer found,
-                      connection.QueryText(fmt::format(
-                          "SELECT to_regclass('{0}.holdfast_meta') IS NOT NULL", settings.schema)));
-  if (!Row(found, 0).Bool(0)) return std::nullopt;
-  HF_ASSIGN_OR_RETURN(
-      Answer version,
-      connection.QueryText(fmt::format(
-          "SELECT value::bigint FROM {0}.holdfast_meta WHERE name = 'schema'", settings.schema)));
-  if (version.size() == 0) return std::nullopt;
-  return Row(version, 0).Integer(0);
+/// The statements of a migration, each on one line, without comments.
+std::vector<std::string> StatementsOf(std::string_view migration) {
+  std::vector<std::string> statements(1);
+  for (std::size_t i = 0; i < migration.size(); ++i) {
+    if (migration.substr(i, 2) == "--") i = migration.find('\n', i);
+    const char c = migration[i];
+    std::string& statement = statements.back();
+    if (c == ';') {
+      statements.emplace_back();
+    } else if (c != '\n' && c != ' ') {
+      statement += c;
+    } else if (!statement.empty() && statement.back() != ' ') {
+      statement += ' ';
+    }
+  }
+  statements.pop_back();  // what stands behind the last semicolon
+  return statements;
 }
 
 Result<std::int64_t> MigrateOnce(Connection& connection, const Settings& settings) {
@@ -338,7 +343,7 @@ Result<std::int64_t> MigrateOnce(Connection& connection, const Settings& setting
   sql += fmt::format(kCreateMeta, settings.schema);
   HF_RETURN_IF_ERROR(connection.Execute(sql));
   // Only now, that nobody else is about it.
-  HF_ASSIGN_OR_RETURN(std::optional<std::int64_t> found, FindVersion(connection, settings));
+  HF_ASSIGN_OR_RETURN(std::optional<std::int64_t> found, FindSchemaVersion(connection, settings));
   const std::int64_t version = found.value_or(0);
   if (version > kPostgresSchema) {
     return Fail(ErrorCode::kCorrupt,
@@ -361,8 +366,42 @@ Result<std::int64_t> MigrateOnce(Connection& connection, const Settings& setting
 
 }  // namespace
 
+Result<std::optional<std::int64_t>> FindSchemaVersion(Connection& connection,
+                                                      const Settings& settings) {
+  HF_ASSIGN_OR_RETURN(Answer found,
+                      connection.QueryText(fmt::format(
+                          "SELECT to_regclass('{0}.holdfast_meta') IS NOT NULL", settings.schema)));
+  if (!Row(found, 0).Bool(0)) return std::nullopt;
+  HF_ASSIGN_OR_RETURN(
+      Answer version,
+      connection.QueryText(fmt::format(
+          "SELECT value::bigint FROM {0}.holdfast_meta WHERE name = 'schema'", settings.schema)));
+  if (version.size() == 0) return std::nullopt;
+  return Row(version, 0).Integer(0);
+}
+
+std::vector<SchemaObject> SchemaObjects(const Settings& settings) {
+  std::vector<SchemaObject> objects = {{.kind = "table", .name = "holdfast_meta", .statement = {}},
+                                       {.kind = "function", .name = "enqueue", .statement = {}}};
+  const std::string schema = settings.schema + ".";
+  for (std::string_view migration : kMigrations) {
+    for (const std::string& statement : StatementsOf(Sql(settings, migration).text())) {
+      for (auto [head, kind] : {std::pair("CREATE TABLE ", "table"),
+                                {"CREATE INDEX ", "index"},
+                                {"CREATE UNIQUE INDEX ", "index"},
+                                {"CREATE SEQUENCE ", "sequence"}}) {
+        if (!statement.starts_with(head)) continue;
+        std::string_view name = std::string_view(statement).substr(std::string_view(head).size());
+        if (name.starts_with(schema)) name.remove_prefix(schema.size());
+        objects.push_back({kind, std::string(name.substr(0, name.find(' '))), statement});
+      }
+    }
+  }
+  return objects;
+}
+
 Result<std::int64_t> MigrateSchema(Connection& connection, const Settings& settings) {
-  HF_ASSIGN_OR_RETURN(std::optional<std::int64_t> found, FindVersion(connection, settings));
+  HF_ASSIGN_OR_RETURN(std::optional<std::int64_t> found, FindSchemaVersion(connection, settings));
   if (found == kPostgresSchema) return *found;
   // Two that create a schema at once get in each other's way before either holds a lock.
   constexpr int kTries = 20;

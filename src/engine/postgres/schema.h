@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "engine/postgres/connection.h"
 
@@ -14,5 +17,17 @@ inline constexpr int kPostgresSchema = 2;
 /// Errors: corrupt (a newer schema, or one of somebody else's), unavailable, internal (no right to
 /// create a schema).
 Result<std::int64_t> MigrateSchema(Connection& connection, const Settings& settings);
+
+/// The version that is there: nothing if there is no such schema, or no table of ours in it.
+Result<std::optional<std::int64_t>> FindSchemaVersion(Connection& connection,
+                                                      const Settings& settings);
+
+/// Something that the migrations make.
+struct SchemaObject {
+  std::string kind;  // "table", "index", "sequence", "function"
+  std::string name;
+  std::string statement;  // that makes it, on one line; of a function nothing
+};
+std::vector<SchemaObject> SchemaObjects(const Settings& settings);
 
 }  // namespace holdfast::engine::postgres

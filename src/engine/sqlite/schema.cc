@@ -250,15 +250,6 @@ CREATE TABLE lock_sessions (
 constexpr std::string_view kMigrations[] = {kVersion1, kVersion2, kVersion3};
 static_assert(std::size(kMigrations) == kSchemaVersion);
 
-Result<void> CheckOwner(Connection& connection, std::string_view path) {
-  HF_ASSIGN_OR_RETURN(std::int64_t id, connection.QueryInteger("PRAGMA application_id"));
-  if (id == kApplicationId) return {};
-  HF_ASSIGN_OR_RETURN(std::int64_t tables,
-                      connection.QueryInteger("SELECT count(*) FROM sqlite_schema"));
-  if (id == 0 && tables == 0) return {};  // new
-  return Fail(ErrorCode::kCorrupt, fmt::format("{} is not a Holdfast database", path));
-}
-
 Result<std::int64_t> MigrateInTransaction(Connection& connection, std::string_view path) {
   HF_RETURN_IF_ERROR(CheckOwner(connection, path));
   HF_ASSIGN_OR_RETURN(std::int64_t version, connection.QueryInteger("PRAGMA user_version"));
@@ -329,6 +320,15 @@ Result<std::optional<std::string>> SwitchToWal(Connection& connection) {
 }
 
 }  // namespace
+
+Result<void> CheckOwner(Connection& connection, std::string_view path) {
+  HF_ASSIGN_OR_RETURN(std::int64_t id, connection.QueryInteger("PRAGMA application_id"));
+  if (id == kApplicationId) return {};
+  HF_ASSIGN_OR_RETURN(std::int64_t tables,
+                      connection.QueryInteger("SELECT count(*) FROM sqlite_schema"));
+  if (id == 0 && tables == 0) return {};  // new
+  return Fail(ErrorCode::kCorrupt, fmt::format("{} is not a Holdfast database", path));
+}
 
 std::string SchemaSql(int from, int to) {
   std::string sql;

@@ -16,6 +16,9 @@ inline constexpr int kSchemaVersion = 3;
 /// that is not ours must stay as it is.
 Result<void> Configure(Connection& connection, Connection::Mode mode);
 
+/// Errors: corrupt (not a Holdfast database).
+Result<void> CheckOwner(Connection& connection, std::string_view path);
+
 /// Brings the database to kSchemaVersion, in one transaction a step, safely from several processes
 /// at once. The answer is the schema it had before.
 /// Errors: corrupt (not a Holdfast database, or of a newer schema), unavailable.
