@@ -53,7 +53,7 @@ TEST_F(Marks, RiseToWhatMayBeOnItsWayIfNothingIsReady) {
 }
 
 TEST_F(Marks, RiseNoFurtherThanTheFirstThatIsReady) {
-  LowWatermarks::View sweep = *marks_.Sweep("q", at_);
+  LowWatermarks::View sweep = marks_.Sweep("q");
   LowWatermarks fresh;
   const Job first = Ready(seconds(-5), 7);
   fresh.Raise(sweep, &first, kNow, at_, at_);
@@ -88,8 +88,8 @@ TEST_F(Marks, AreSweptOnceASecondAndLessOftenIfThatTakesLong) {
   EXPECT_EQ(sweep.marks[4], std::nullopt);
   marks_.Raise(sweep, nullptr, kNow, at_, at_ + milliseconds(200));
   at_ += milliseconds(200);
-  EXPECT_FALSE(marks_.Sweep("q", at_ + milliseconds(1999)));
-  EXPECT_TRUE(marks_.Sweep("q", at_ + milliseconds(2000)));
+  EXPECT_FALSE(marks_.IsSweepCheap("q", at_ + milliseconds(1999)));
+  EXPECT_TRUE(marks_.IsSweepCheap("q", at_ + milliseconds(2000)));
   EXPECT_FALSE(marks_.Look("q", at_ + milliseconds(3999)).is_sweep);
   EXPECT_TRUE(marks_.Look("q", at_ + milliseconds(4000)).is_sweep);
 }
@@ -171,6 +171,16 @@ TEST_F(TwoNodes, JOB_3_AJobThatAnotherNodeGivesBackIsClaimedAtOnceIfItIsTheOnlyO
     ASSERT_EQ(again.size(), 1U);
     EXPECT_EQ(again[0].id, held[0].id);
   }
+}
+
+TEST_F(TwoNodes, JOB_12_WhatWaitsInAPausedQueueIsClaimedInItsOrderWhenItGoesOn) {
+  const Job first = Must(here_->Enqueue({}, {.kind = "k", .run_at = Time()}));
+  Must(here_->Set({}, {.name = "default", .paused = true}));
+  EXPECT_TRUE(ClaimOne(*here_).empty());
+  EXPECT_TRUE(ClaimOne(*here_).empty());
+  Must(here_->Set({}, {.name = "default", .paused = false}));
+  Enqueue(*here_, 1);
+  EXPECT_EQ(ClaimOne(*here_).at(0).id, first.id);
 }
 
 }  // namespace

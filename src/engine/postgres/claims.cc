@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "base/result.h"
@@ -93,7 +94,10 @@ Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests) {
   HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
   const std::vector<std::string> limited = jobs_.AddQueues(answers.Next());
   TakeStamp(answers.Next());
-  std::erase_if(views, [&](const LowWatermarks::View& view) { return Has(limited, view.queue); });
+  // Of queues that are paused, or limited, the statement has not looked at the jobs.
+  std::erase_if(views, [&](const LowWatermarks::View& view) {
+    return Has(limited, view.queue) || jobs_.ClaimableOf(view.queue) == 0;
+  });
   RaiseMarks(views, began);
   HF_RETURN_IF_ERROR(SweepIfEmpty(asked, limited));
   if (!limited.empty()) HF_RETURN_IF_ERROR(LoadLimited(limited, asked.most));
@@ -122,20 +126,32 @@ void Transaction::RaiseMarks(const std::vector<LowWatermarks::View>& views, Stea
 Result<void> Transaction::SweepIfEmpty(const Asked& asked,
                                        const std::vector<std::string>& limited) {
   if (!candidates_.empty()) return {};
-  Asked again;
-  std::vector<LowWatermarks::View> sweeps;
   const SteadyTime began = std::chrono::steady_clock::now();
+  std::set<std::string> sweeps;
+  Column in_doubt(Type::kText);
   for (const std::string& queue : asked.any ? jobs_.LoadedQueues() : asked.Queues()) {
-    if (Has(limited, queue)) continue;
-    std::optional<LowWatermarks::View> sweep = node_.low_watermarks.Sweep(queue, began);
-    if (!sweep) continue;
-    sweeps.push_back(*std::move(sweep));
-    again.of_queue[queue] = asked.any ? asked.most : asked.of_queue.at(queue);
+    if (Has(limited, queue) || jobs_.ClaimableOf(queue) == 0) continue;
+    if (node_.low_watermarks.IsSweepCheap(queue, began)) {
+      sweeps.insert(queue);
+    } else {
+      in_doubt.Add(queue);
+    }
+  }
+  if (in_doubt.size() > 0) {
+    HF_ASSIGN_OR_RETURN(Answer pending,
+                        connection_->Query(pending_queues_, Parameters().Add(in_doubt)));
+    for (int i = 0; i < pending.size(); ++i) sweeps.insert(Row(pending, i).String(0));
   }
   if (sweeps.empty()) return {};
-  HF_ASSIGN_OR_RETURN(Answer swept, connection_->Query(claim_jobs_, again.ToParameters(sweeps)));
+  Asked again;
+  std::vector<LowWatermarks::View> views;
+  for (const std::string& queue : sweeps) {
+    again.of_queue[queue] = asked.any ? asked.most : asked.of_queue.at(queue);
+    views.push_back(node_.low_watermarks.Sweep(queue));
+  }
+  HF_ASSIGN_OR_RETURN(Answer swept, connection_->Query(claim_jobs_, again.ToParameters(views)));
   HF_RETURN_IF_ERROR(jobs_.AddLoaded(swept, candidates_));
-  RaiseMarks(sweeps, began);
+  RaiseMarks(views, began);
   return {};
 }
 

@@ -41,11 +41,14 @@ std::vector<LowWatermarks::View> LowWatermarks::LookAtAll(SteadyTime now) {
   return views;
 }
 
-std::optional<LowWatermarks::View> LowWatermarks::Sweep(const std::string& queue, SteadyTime now) {
+LowWatermarks::View LowWatermarks::Sweep(const std::string& queue) {
   base::MutexLock lock(mutex_);
-  OfQueue& known = queues_[queue];
-  if (now < known.sweep_again_at) return std::nullopt;
-  return View{.queue = queue, .marks = {}, .is_sweep = true, .generation = known.generation};
+  return {.queue = queue, .marks = {}, .is_sweep = true, .generation = queues_[queue].generation};
+}
+
+bool LowWatermarks::IsSweepCheap(const std::string& queue, SteadyTime now) {
+  base::MutexLock lock(mutex_);
+  return now >= queues_[queue].sweep_again_at;
 }
 
 void LowWatermarks::Raise(const View& view, const Job* first, Time now, SteadyTime began,

@@ -19,9 +19,9 @@ namespace holdfast::engine::postgres {
 
 /// Below a mark this node knows of nothing that is ready. It lowers the mark when it makes such a
 /// job ready itself. What another node makes ready below it is found by a sweep, a claim that looks
-/// from the beginning: once a second, and whenever a claim finds nothing, unless sweeps have become
-/// slow. A claim may therefore pass such a job over for a while in favour of later ones, but it
-/// does not take a queue for empty. Threads: any.
+/// from the beginning: once a second, and whenever a claim finds nothing; if sweeps have become
+/// slow, only if the counts say that there is something. A claim may therefore pass such a job over
+/// for a while in favour of later ones, but it does not take a queue for empty. Threads: any.
 class LowWatermarks {
  public:
   /// The least key that may be ready, in the order of claims within a priority.
@@ -44,8 +44,10 @@ class LowWatermarks {
   View Look(const std::string& queue, SteadyTime now);
   /// Those of all queues that were ever looked at.
   std::vector<View> LookAtAll(SteadyTime now);
-  /// A view from the beginning, if a claim that found nothing may look again.
-  std::optional<View> Sweep(const std::string& queue, SteadyTime now);
+  /// A view from the beginning.
+  View Sweep(const std::string& queue);
+  /// Whether a claim that found nothing may sweep without a reason.
+  bool IsSweepCheap(const std::string& queue, SteadyTime now);
 
   /// A claim under the view found `first` before all others of the queue, or nothing; `now` is the
   /// time of the database. Marks rise to it, unless a job was made ready since.

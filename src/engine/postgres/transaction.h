@@ -142,7 +142,7 @@ class Transaction {
   const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_;
   const Sql due_jobs_, due_records_, due_transfers_, due_locks_, dead_lines_, prune_jobs_,
       prune_answers_, prune_audit_, prune_transfers_, prune_locks_, prune_sessions_, next_due_,
-      fold_counts_;
+      fold_counts_, pending_queues_;
 };
 
 }  // namespace holdfast::engine::postgres

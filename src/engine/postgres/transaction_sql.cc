@@ -175,6 +175,9 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
           "ON CONFLICT (queue, slot) DO UPDATE SET scheduled = c.scheduled + excluded.scheduled, "
           "pending = c.pending + excluded.pending, processing = c.processing + "
           "excluded.processing, completed = c.completed + excluded.completed, "
-          "failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled") {}
+          "failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled"),
+      pending_queues_(node.settings,
+                      "SELECT queue FROM $.queue_counts WHERE queue = ANY ($1::text[]) "
+                      "GROUP BY queue HAVING sum(pending) > 0") {}
 
 }  // namespace holdfast::engine::postgres
