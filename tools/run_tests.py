@@ -5,8 +5,9 @@ tidy      who may use whom, sizes, banned constructs, documents
 release   the release build with warnings as errors, and every test there is
 asan      unit, conformance, contention and PostgreSQL tests under the address and UB sanitizers
 fuzz      what strangers can send (batches, patches, rules), mutated for a while, in the same build
-tsan      the tests of asan under the thread sanitizer, after clang's thread-safety analysis of the
-          whole library, binary and tests, which fails the build
+tsan      the tests of asan, but for conformance on PostgreSQL, under the thread sanitizer, after
+          clang's thread-safety analysis of the whole library, binary and tests, which fails the
+          build
 
 The last line is "N passed, N failed" over all stages. A stage that does not build is one failure;
 the others run all the same.

@@ -30,10 +30,10 @@ bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
 void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimRequest& request,
               const Origin& origin);
 
-/// Whether the queue lets one more job run.
-bool MayRunMore(const Queue& queue);
+/// How many more jobs the queue lets run, were they there (JOB-11).
+std::int64_t RoomOf(const Queue& queue);
 
-/// Whether the queue lets anything be claimed, and how many more jobs may run (JOB-11).
+/// How many of its jobs may be claimed.
 std::int64_t ClaimableOf(const Queue& queue);
 
 /// The job is due: its lease ran out without a report (JOB-6), and then it is true; or it was

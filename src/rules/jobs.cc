@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "rules/limits.h"
@@ -149,22 +150,20 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const EnqueueJob& op, const 
   return OperationOutcome{.job = &row};
 }
 
-bool MayRunMore(const Queue& queue) {
-  if (queue.paused) return false;
-  return !queue.max_running || queue.CountOf(JobState::kProcessing) < *queue.max_running;
+std::int64_t RoomOf(const Queue& queue) {
+  if (queue.paused) return 0;
+  if (!queue.max_running) return std::numeric_limits<std::int64_t>::max();
+  return *queue.max_running - queue.CountOf(JobState::kProcessing);
 }
 
 std::int64_t ClaimableOf(const Queue& queue) {
-  if (queue.paused) return 0;
-  std::int64_t pending = queue.CountOf(JobState::kPending);
-  if (!queue.max_running) return pending;
-  return std::min(pending, *queue.max_running - queue.CountOf(JobState::kProcessing));
+  return std::min(queue.CountOf(JobState::kPending), RoomOf(queue));
 }
 
 bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
               const Origin& origin) {
   if (row == nullptr || row->job->state != JobState::kPending) return false;
-  if (!MayRunMore(*rows.QueueNamed(row->job->queue).queue)) return false;
+  if (RoomOf(*rows.QueueNamed(row->job->queue).queue) <= 0) return false;
   const bool was_untouched = row->change == Change::kNone;
   Job& job = rows.Edit(*row);
   ++job.attempt;

@@ -223,6 +223,14 @@ TEST_F(Doctor, NamesAnIndexThatIsMissingAndTheStatementThatMakesIt) {
   EXPECT_EQ(Look("schema_objects").health, Health::kOk);
 }
 
+TEST_F(Doctor, NamesTheStatementOfTheLatestMigrationThatMakesAnIndex) {
+  MakeStore();
+  Sql("DROP INDEX $.jobs_running");
+  ExpectFinding(
+      Look("schema_objects"), Health::kFail, "index jobs_running is missing",
+      "CREATE INDEX jobs_running ON " + schema_.name() + ".jobs (token) WHERE is_running");
+}
+
 TEST_F(Doctor, NamesWhateverElseOfTheSchemaIsNotAsItWasMade) {
   MakeStore();
   Sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = '$.jobs_unique'::regclass");

@@ -16,10 +16,6 @@ bool Asks(const ClaimRequest& request, const std::string& queue) {
   return request.queues.empty() || std::ranges::find(request.queues, queue) != request.queues.end();
 }
 
-bool Has(const std::vector<std::string>& names, const std::string& name) {
-  return std::ranges::find(names, name) != names.end();
-}
-
 auto ClaimOrder(const Job& job) {
   return std::tuple(job.priority, job.run_at, job.id);
 }
@@ -94,15 +90,20 @@ Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests) {
   HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
   const std::vector<std::string> limited = jobs_.AddQueues(answers.Next());
   TakeStamp(answers.Next());
-  // Of queues that are paused, or limited, the statement has not looked at the jobs.
   std::erase_if(views, [&](const LowWatermarks::View& view) {
-    return Has(limited, view.queue) || jobs_.ClaimableOf(view.queue) == 0;
+    return !IsClaimedFreely(view.queue, limited);
   });
   RaiseMarks(views, began);
   HF_RETURN_IF_ERROR(SweepIfEmpty(asked, limited));
   if (!limited.empty()) HF_RETURN_IF_ERROR(LoadLimited(limited, asked.most));
   rules::SortUnique(candidates_);
   return {};
+}
+
+/// Of queues that are paused, or limited, claim_jobs_ and claim_any_ do not look at the jobs.
+bool Transaction::IsClaimedFreely(const std::string& queue,
+                                  const std::vector<std::string>& limited) const {
+  return jobs_.RoomOf(queue) > 0 && std::ranges::find(limited, queue) == limited.end();
 }
 
 /// What was found under the views says where the next claims shall begin.
@@ -130,7 +131,7 @@ Result<void> Transaction::SweepIfEmpty(const Asked& asked,
   std::set<std::string> sweeps;
   Column in_doubt(Type::kText);
   for (const std::string& queue : asked.any ? jobs_.LoadedQueues() : asked.Queues()) {
-    if (Has(limited, queue) || jobs_.ClaimableOf(queue) == 0) continue;
+    if (!IsClaimedFreely(queue, limited)) continue;
     if (node_.low_watermarks.IsSweepCheap(queue, began)) {
       sweeps.insert(queue);
     } else {
@@ -186,8 +187,8 @@ Result<void> Transaction::ClaimLoaded(std::span<ClaimOne> requests) {
     for (const Job* job : in_order) {
       if (job->state != JobState::kPending || !Asks(*one.request, job->queue)) continue;
       if (ids.size() == static_cast<std::size_t>(one.request->max)) break;
-      auto claimable = left.try_emplace(job->queue, jobs_.ClaimableOf(job->queue)).first;
-      if (claimable->second-- > 0) ids.push_back(job->id);
+      auto room = left.try_emplace(job->queue, jobs_.RoomOf(job->queue)).first;
+      if (room->second-- > 0) ids.push_back(job->id);
     }
     if (ids.empty()) continue;
     const SteadyTime began = std::chrono::steady_clock::now();

@@ -182,7 +182,7 @@ Result<void> Connection::CheckServer(const Settings& settings) {
   if (settings.allows_lossy) return {};
   for (auto [column, name] :
        {std::pair(3, "fsync"), {4, "full_page_writes"}, {5, "synchronous_commit"}}) {
-    if (value(column) != "off" && value(column) != "local") continue;
+    if (!LosesCommits(value(column))) continue;
     return Fail(ErrorCode::kUnavailable,
                 fmt::format("{} has {} = {}, and would lose acknowledged commits: switch it on, or "
                             "add lossy=allow to the URL",

@@ -20,6 +20,12 @@ namespace holdfast::engine::postgres {
 /// As PQserverVersion counts.
 inline constexpr int kOldestServer = 150'000;
 
+/// Whether a server with this for fsync, full_page_writes or synchronous_commit may lose what it
+/// has acknowledged.
+inline bool LosesCommits(std::string_view value) {
+  return value == "off" || value == "local";
+}
+
 /// The text of a statement. Lives as long as every connection that has run it: its address is its
 /// name there.
 class Sql {

@@ -11,12 +11,11 @@
 namespace holdfast::engine::postgres {
 namespace {
 
-/// The same judgement as that of Connection::Open, on one setting.
 Result<Finding> CheckLossySetting(const Examined& examined, std::string_view name) {
   HF_ASSIGN_OR_RETURN(Answer answer, examined.connection.QueryText(
                                          fmt::format("SELECT current_setting('{}')", name)));
   const std::string_view value = Row(answer, 0).Text(0);
-  if (value != "off" && value != "local") return Healthy(std::string(value));
+  if (!LosesCommits(value)) return Healthy(std::string(value));
   std::string found = fmt::format("{}: acknowledged commits may be lost", value);
   if (examined.settings.allows_lossy) {
     return Suspect(found + ", which lossy=allow in the URL accepts",

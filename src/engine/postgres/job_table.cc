@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "base/result.h"
 #include "rules/apply.h"
@@ -69,12 +68,11 @@ JobTable::JobTable(const Settings& settings, std::int64_t slot)
                  "retain_failed = excluded.retain_failed"),
       add_counts_(
           settings,
-          "INSERT INTO $.queue_counts AS c SELECT * FROM unnest($1::text[], $2::bigint[], "
-          "$3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[]) "
-          "ON CONFLICT (queue, slot) DO UPDATE SET scheduled = c.scheduled + excluded.scheduled, "
-          "pending = c.pending + excluded.pending, processing = c.processing + "
-          "excluded.processing, completed = c.completed + excluded.completed, "
-          "failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled") {}
+          fmt::format(
+              "INSERT INTO $.queue_counts AS c SELECT * FROM unnest($1::text[], $2::bigint[], "
+              "$3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], "
+              "$8::bigint[]) {}",
+              kAddToCounts)) {}
 
 void JobTable::Clear() {
   Forget();
@@ -204,12 +202,9 @@ std::vector<std::string> JobTable::AddQueues(const Answer& answer) {
   return limited;
 }
 
-std::int64_t JobTable::ClaimableOf(const std::string& queue) const {
+std::int64_t JobTable::RoomOf(const std::string& queue) const {
   auto cached = queues_.find(queue);
-  if (cached == queues_.end()) return 0;
-  const Queue& known = cached->second.queue;
-  if (known.paused || known.max_running) return rules::ClaimableOf(known);
-  return std::numeric_limits<std::int64_t>::max();
+  return cached == queues_.end() ? 0 : rules::RoomOf(cached->second.queue);
 }
 
 std::vector<std::string> JobTable::LoadedQueues() const {

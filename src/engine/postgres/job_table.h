@@ -16,6 +16,13 @@
 
 namespace holdfast::engine::postgres {
 
+/// How what is inserted into queue_counts, as `c`, is added to what stands there.
+inline constexpr std::string_view kAddToCounts =
+    "ON CONFLICT (queue, slot) DO UPDATE SET scheduled = c.scheduled + excluded.scheduled, "
+    "pending = c.pending + excluded.pending, processing = c.processing + excluded.processing, "
+    "completed = c.completed + excluded.completed, failed = c.failed + excluded.failed, "
+    "cancelled = c.cancelled + excluded.cancelled";
+
 /// Implements what rules::LoadRows asks of a loader. What it was asked for and has not loaded it
 /// notes, and answers that there is no such row: whoever asked is to ask again after the next load.
 /// Confined to one thread.
@@ -58,8 +65,8 @@ class JobTable {
   std::vector<std::string> AddQueues(const Answer& queues);
   /// A job that is loaded, as it is now.
   const Job& LoadedJob(JobId id) const { return jobs_.at(id).job; }
-  /// How many more the queue lets be claimed.
-  std::int64_t ClaimableOf(const std::string& queue) const;
+  /// How many more jobs the queue lets run; of one that is not there none.
+  std::int64_t RoomOf(const std::string& queue) const;
   /// From now on these are loaded under a lock, because they have limits.
   void WantLocked(const std::vector<std::string>& queues);
 

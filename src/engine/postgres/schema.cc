@@ -393,7 +393,12 @@ std::vector<SchemaObject> SchemaObjects(const Settings& settings) {
         if (!statement.starts_with(head)) continue;
         std::string_view name = std::string_view(statement).substr(std::string_view(head).size());
         if (name.starts_with(schema)) name.remove_prefix(schema.size());
-        objects.push_back({kind, std::string(name.substr(0, name.find(' '))), statement});
+        SchemaObject made{kind, std::string(name.substr(0, name.find(' '))), statement};
+        // One that an earlier migration made is made anew, in another way.
+        std::erase_if(objects, [&](const SchemaObject& known) {
+          return known.kind == made.kind && known.name == made.name;
+        });
+        objects.push_back(std::move(made));
       }
     }
   }

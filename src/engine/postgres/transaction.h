@@ -104,6 +104,7 @@ class Transaction {
 
   struct Asked;
   Result<void> LoadForClaim(std::span<ClaimOne> requests);
+  bool IsClaimedFreely(const std::string& queue, const std::vector<std::string>& limited) const;
   void RaiseMarks(const std::vector<LowWatermarks::View>& views, SteadyTime began);
   Result<void> SweepIfEmpty(const Asked& asked, const std::vector<std::string>& limited);
   Result<void> LoadLimited(const std::vector<std::string>& names, std::int64_t max);

@@ -130,9 +130,8 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
               "counted AS (INSERT INTO $.queue_counts AS c SELECT queue, $3::bigint, 0, 0, 0, "
               "-count(*) FILTER (WHERE state = 'completed'), -count(*) FILTER (WHERE state = "
               "'failed'), -count(*) FILTER (WHERE state = 'cancelled') FROM gone GROUP BY queue "
-              "ORDER BY queue ON CONFLICT (queue, slot) DO UPDATE SET "
-              "completed = c.completed + excluded.completed, failed = c.failed + excluded.failed, "
-              "cancelled = c.cancelled + excluded.cancelled) SELECT count(*) FROM gone"),
+              "ORDER BY queue " +
+              std::string(kAddToCounts) + ") SELECT count(*) FROM gone"),
       prune_answers_(node.settings,
                      "DELETE FROM $.idempotency WHERE key = ANY (ARRAY(SELECT key FROM "
                      "$.idempotency WHERE expires_at <= $1::timestamptz LIMIT $2::bigint "
@@ -166,16 +165,15 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
           "(SELECT min(token) FROM $.jobs WHERE is_running AND token >= $2::bigint)"),
       fold_counts_(
           node.settings,
-          "WITH old AS MATERIALIZED (SELECT queue, slot FROM $.queue_counts WHERE slot >= "
-          "$2::bigint LIMIT 1000 FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM $.queue_counts c "
-          "USING old WHERE c.queue = old.queue AND c.slot = old.slot RETURNING c.*) "
-          "INSERT INTO $.queue_counts AS c SELECT queue, $1::bigint, sum(scheduled)::bigint, "
-          "sum(pending)::bigint, sum(processing)::bigint, sum(completed)::bigint, "
-          "sum(failed)::bigint, sum(cancelled)::bigint FROM gone GROUP BY queue ORDER BY queue "
-          "ON CONFLICT (queue, slot) DO UPDATE SET scheduled = c.scheduled + excluded.scheduled, "
-          "pending = c.pending + excluded.pending, processing = c.processing + "
-          "excluded.processing, completed = c.completed + excluded.completed, "
-          "failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled"),
+          fmt::format(
+              "WITH old AS MATERIALIZED (SELECT queue, slot FROM $.queue_counts WHERE slot >= "
+              "$2::bigint LIMIT 1000 FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM $.queue_counts "
+              "c USING old WHERE c.queue = old.queue AND c.slot = old.slot RETURNING c.*) "
+              "INSERT INTO $.queue_counts AS c SELECT queue, $1::bigint, sum(scheduled)::bigint, "
+              "sum(pending)::bigint, sum(processing)::bigint, sum(completed)::bigint, "
+              "sum(failed)::bigint, sum(cancelled)::bigint FROM gone GROUP BY queue ORDER BY "
+              "queue {}",
+              kAddToCounts)),
       pending_queues_(node.settings,
                       "SELECT queue FROM $.queue_counts WHERE queue = ANY ($1::text[]) "
                       "GROUP BY queue HAVING sum(pending) > 0") {}
