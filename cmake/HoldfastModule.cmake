@@ -1,4 +1,6 @@
-# holdfast_module(PATH DEPS target...): the folder src/PATH as the object library holdfast_PATH.
+# holdfast_module(PATH [APART] DEPS target...): the folder src/PATH as the object library
+# holdfast_PATH. With APART it is no part of the library that is installed: the binary and the tests
+# link it beside.
 # Every .cc file in the folder belongs to it, so that none can be in the tree and not in the build.
 
 add_library(holdfast_warnings INTERFACE)
@@ -39,18 +41,22 @@ if(CMAKE_UNITY_BUILD)
 endif()
 
 function(holdfast_module path)
-  cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})
+  cmake_parse_arguments(arg "APART" "" "DEPS" ${ARGN})
   string(REPLACE "/" "_" name "holdfast_${path}")
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/${path}/*.cc)
   if(NOT sources)
     return()
   endif()
-  add_library(${name} OBJECT ${sources})
+  if(arg_APART)
+    add_library(${name} STATIC ${sources})
+  else()
+    add_library(${name} OBJECT ${sources})
+    set_property(GLOBAL APPEND PROPERTY HOLDFAST_MODULES ${name})
+  endif()
   target_include_directories(${name}
     PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src)
   target_link_libraries(${name} PUBLIC ${arg_DEPS} PRIVATE holdfast_warnings)
   if(TARGET holdfast_headers)
     target_precompile_headers(${name} REUSE_FROM holdfast_headers)
   endif()
-  set_property(GLOBAL APPEND PROPERTY HOLDFAST_MODULES ${name})
 endfunction()

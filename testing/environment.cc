@@ -18,6 +18,11 @@ int Scaled(int count, int least) {
   return std::max(least, static_cast<int>(count * scale));
 }
 
+int Rounds(int ordinary, int long_run) {
+  const char* text = std::getenv("HOLDFAST_LONG");
+  return text != nullptr && std::string(text) == "1" ? long_run : ordinary;
+}
+
 std::uint64_t PrintedSeed() {
   const char* text = std::getenv("HOLDFAST_SEED");
   std::random_device device;

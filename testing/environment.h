@@ -10,6 +10,10 @@ namespace holdfast::testing {
 /// `count` times HOLDFAST_TEST_SCALE (1), but at least `least`: sanitizers run smaller loads.
 int Scaled(int count, int least = 1);
 
+/// `ordinary`, or `long_run` if HOLDFAST_LONG is 1 (tools/run_tests.py --long): how often a test of
+/// chance tries.
+int Rounds(int ordinary, int long_run);
+
 /// HOLDFAST_SEED, or a fresh seed. Prints how to replay the run.
 std::uint64_t PrintedSeed();
 

@@ -43,14 +43,16 @@ FOLDERS = {
         {"include", "base", "api", "engine/memory", "engine/postgres", "engine/sqlite", "seam",
          "store", "open"},
         {"fmt"}),
+    "src/history": ({"include", "base", "rules", "wire", "history"}, {"fmt", "simdjson", "posix"}),
+    "src/lab": ({"include", "base", "rules", "wire", "history", "lab"}, {"fmt", "posix"}),
     "src/cli": (
         {"include", "base", "rules", "wire", "store", "net", "api", "open", "cli", "seam",
-         "engine/memory", "engine/postgres", "engine/sqlite"},
+         "engine/memory", "engine/postgres", "engine/sqlite", "history", "lab"},
         {"fmt", "simdjson", "spdlog", "prometheus", "boost", "sqlite3", "cli11", "posix"}),
     # For tests only. Its fixtures open every engine, http over a real server included.
     "testing": (
         {"include", "base", "rules", "seam", "engine/memory", "engine/sqlite", "store", "net",
-         "api", "testing"},
+         "api", "history", "testing"},
         {"fmt", "gtest", "libpq", "nlohmann", "sqlite3", "posix"}),
     "tests": ("anything", "anything"),
     "bench": ("anything", "anything"),

@@ -5,11 +5,21 @@
 #include <random>
 #include <thread>
 
-#include "testing/lock_model.h"
+#include "history/lock_model.h"
 #include "testing/store_suite.h"
 
 namespace holdfast::testing {
 namespace {
+
+using history::CallEnd;
+using history::CheckLinearizable;
+using history::Describe;
+using history::FindLockViolation;
+using history::Linearizable;
+using history::LockCall;
+using history::LockHistory;
+using history::LockModel;
+using history::Verdict;
 
 using Op = LockModel::Operation;
 

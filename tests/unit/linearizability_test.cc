@@ -1,17 +1,28 @@
 // The checker of histories is checked itself: it lets through what is right, refuses what is wrong,
 // and says so when it does not know.
-#include "testing/linearizability.h"
+#include "history/linearizability.h"
 
 #include <gtest/gtest.h>
 
 #include <numeric>
 #include <random>
 
+#include "history/lock_model.h"
 #include "testing/environment.h"
-#include "testing/lock_model.h"
 
 namespace holdfast::testing {
 namespace {
+
+using history::Call;
+using history::CallEnd;
+using history::CheckLinearizable;
+using history::Describe;
+using history::FindLockViolation;
+using history::Linearizable;
+using history::LockCall;
+using history::LockHistory;
+using history::LockModel;
+using history::Verdict;
 
 using Op = LockModel::Operation;
 

@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-namespace holdfast::testing {
+namespace holdfast::history {
 
 enum class CallEnd : std::uint8_t {
   kAnswered,  ///< it was done, and this was its answer (which may be a refusal)
@@ -215,4 +215,4 @@ Verdict CheckLinearizable(const Model& model, const std::vector<Call<Model>>& hi
   return StorySearch<Model>(model, history, most_steps).Run();
 }
 
-}  // namespace holdfast::testing
+}  // namespace holdfast::history

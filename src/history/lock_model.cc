@@ -1,4 +1,4 @@
-#include "testing/lock_model.h"
+#include "history/lock_model.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -8,7 +8,7 @@
 #include <map>
 #include <utility>
 
-namespace holdfast::testing {
+namespace holdfast::history {
 namespace {
 
 bool Fits(const LockModel::State& state, const LockModel::Input& input) {
@@ -201,4 +201,4 @@ std::optional<std::string> FindLockViolation(const LockHistory& history) {
   return FindTooMany(by_answer);
 }
 
-}  // namespace holdfast::testing
+}  // namespace holdfast::history

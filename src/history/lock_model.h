@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "history/linearizability.h"
 #include "holdfast/lock.h"
-#include "testing/linearizability.h"
 
-namespace holdfast::testing {
+namespace holdfast::history {
 
 struct LockModel {
   struct Holder {
@@ -69,4 +69,4 @@ std::string Describe(const Verdict& verdict, const LockHistory& history);
 /// what is wrong.
 std::optional<std::string> FindLockViolation(const LockHistory& history);
 
-}  // namespace holdfast::testing
+}  // namespace holdfast::history
