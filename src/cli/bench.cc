@@ -42,6 +42,10 @@ std::string MakePayload(int bytes) {
   return payload;
 }
 
+std::string Whole(double number) {
+  return WithCommas(static_cast<std::int64_t>(number + 0.5));
+}
+
 double ResidentMiB() {
   std::ifstream statm("/proc/self/statm");
   double total = 0;

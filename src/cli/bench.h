@@ -71,6 +71,9 @@ std::string MakePayload(int bytes);
 Result<double> MeasureRawSqlite(const std::string& file, int group, int payload_bytes,
                                 Duration length);
 
+/// "12,346" for 12345.6.
+std::string Whole(double number);
+
 /// Resident memory of this process, in MiB.
 double ResidentMiB();
 

@@ -72,7 +72,7 @@ class Arena {
 };
 
 /// What one owner has done.
-struct Lane {
+struct LockLane {
   std::unique_ptr<LockUser> user;
   std::vector<std::string> names;
   Samples pair;
@@ -80,7 +80,7 @@ struct Lane {
 };
 
 /// Once. An arena of nothing: the names are nobody else's.
-Result<void> DoPair(Lane& lane, const std::string& name, Arena* arena) {
+Result<void> DoPair(LockLane& lane, const std::string& name, Arena* arena) {
   const SteadyTime asked = std::chrono::steady_clock::now();
   HF_ASSIGN_OR_RETURN(Token token, lane.user->Acquire(name));
   if (arena != nullptr) {
@@ -93,7 +93,8 @@ Result<void> DoPair(Lane& lane, const std::string& name, Arena* arena) {
   return {};
 }
 
-Result<void> RunLane(Lane& lane, Arena* arena, SteadyTime end, const std::atomic<bool>& failed) {
+Result<void> RunLockLane(LockLane& lane, Arena* arena, SteadyTime end,
+                         const std::atomic<bool>& failed) {
   for (std::size_t i = 0; !failed && std::chrono::steady_clock::now() < end; ++i) {
     HF_RETURN_IF_ERROR(DoPair(lane, lane.names[i % lane.names.size()], arena));
   }
@@ -123,9 +124,9 @@ std::vector<LockScenario> LockScenariosOf(int threads) {
 
 Result<LockFigures> MeasureLocks(const LockScenario& scenario, const std::string& prefix,
                                  const MakeLockUser& make, Duration length) {
-  std::vector<Lane> lanes(static_cast<std::size_t>(scenario.owners));
+  std::vector<LockLane> lanes(static_cast<std::size_t>(scenario.owners));
   for (int owner = 0; owner < scenario.owners; ++owner) {
-    Lane& lane = lanes[static_cast<std::size_t>(owner)];
+    LockLane& lane = lanes[static_cast<std::size_t>(owner)];
     HF_ASSIGN_OR_RETURN(lane.user, make(owner));
     lane.names = {prefix};
     if (!scenario.is_spread) continue;
@@ -142,7 +143,7 @@ Result<LockFigures> MeasureLocks(const LockScenario& scenario, const std::string
     std::vector<std::jthread> running;
     for (std::size_t i = 0; i < lanes.size(); ++i) {
       running.emplace_back([&, i] {
-        ends[i] = RunLane(lanes[i], arena.get(), start + length, failed);
+        ends[i] = RunLockLane(lanes[i], arena.get(), start + length, failed);
         if (!ends[i]) failed = true;
       });
     }

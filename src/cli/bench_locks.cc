@@ -16,8 +16,6 @@
 namespace holdfast::cli {
 namespace {
 
-constexpr std::string_view kSqlite = "sqlite:";
-
 struct LocksOptions {
   bool given_store = false;
   std::string folder = ".";
@@ -103,10 +101,6 @@ Result<void> MeasureScenario(Store& store, const LockScenario& scenario, Duratio
   return {};
 }
 
-std::string Whole(double number) {
-  return WithCommas(static_cast<std::int64_t>(number + 0.5));
-}
-
 /// What Holdfast did in the scenario in which `figures` were measured.
 const LockFigures& OursOf(const std::vector<LockFigures>& all, const LockFigures& figures) {
   return *std::ranges::find(all, figures.scenario, &LockFigures::scenario);
@@ -184,7 +178,7 @@ Result<int> BenchLocks(Cli& cli, const LocksOptions& options) {
   std::string url = cli.globals().store;
   if (!options.postgres.empty()) HF_RETURN_IF_ERROR(CheckPostgres(options.postgres));
   HF_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::Make(options.folder));
-  if (!options.given_store) url = std::string(kSqlite) + folder.path() + "/locks.db";
+  if (!options.given_store) url = "sqlite:" + folder.path() + "/locks.db";
 
   Yardsticks yardsticks{.postgres = options.postgres, .folder = folder.path()};
   std::vector<std::string> others;

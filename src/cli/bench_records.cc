@@ -121,10 +121,6 @@ Result<ScenarioFigures> Measure(Store& store, Scenario& scenario, const RecordsO
   return figures;
 }
 
-std::string Whole(double number) {
-  return WithCommas(static_cast<std::int64_t>(number + 0.5));
-}
-
 void PrintTable(std::vector<ScenarioFigures>& all) {
   Table table({{"SCENARIO"},
                {"COMMITS/S", true},

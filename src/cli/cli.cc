@@ -97,6 +97,13 @@ Result<JobId> ParseId(std::string_view text) {
               fmt::format("'{}' is not a job id: a whole number from 1", text.substr(0, 64)));
 }
 
+Result<Token> ParseToken(std::string_view text) {
+  auto token = base::ParseInteger(text);
+  if (token && *token > 0) return *token;
+  return Fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a token: a whole number from 1",
+                                                       Printable(text.substr(0, 64))));
+}
+
 Cli::Cli() : root_("Holdfast keeps jobs, locks and records that cannot be raced.", "holdfast") {
   root_.formatter(std::make_shared<ExamplesFirst>());
   root_.footer(

@@ -129,6 +129,7 @@ class Cli {
 /// Numbers as they are typed. Errors: invalid_argument.
 Result<std::int64_t> ParseNumber(std::string_view text, std::int64_t least, std::int64_t most);
 Result<JobId> ParseId(std::string_view text);
+Result<Token> ParseToken(std::string_view text);
 
 // One function a family of commands.
 void AddJobCommands(Cli& cli);

@@ -26,7 +26,7 @@ struct JobOptions {
   std::optional<std::string> result;
   FailJob failure;
 };
-using Options = std::shared_ptr<JobOptions>;
+using JobOptionsPtr = std::shared_ptr<JobOptions>;
 
 std::vector<std::pair<std::string, JobState>> StateWords() {
   std::vector<std::pair<std::string, JobState>> words;
@@ -35,13 +35,6 @@ std::vector<std::pair<std::string, JobState>> StateWords() {
     words.emplace_back(NameOf(state), state);
   }
   return words;
-}
-
-Result<Token> ParseToken(std::string_view text) {
-  auto token = base::ParseInteger(text);
-  if (token && *token > 0) return *token;
-  return Fail(ErrorCode::kInvalidArgument,
-              fmt::format("'{}' is not a token: a whole number from 1", text.substr(0, 64)));
 }
 
 /// Every page of the filter, or the first `limit` jobs; `use` gets each page.
@@ -66,7 +59,7 @@ void PrintJobList(const std::vector<Job>& jobs, const std::string& name,
   PrintList(name, jobs, next_cursor, wire::WriteJob);
 }
 
-Result<int> Get(Cli& cli, const Options& options) {
+Result<int> Get(Cli& cli, const JobOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   HF_ASSIGN_OR_RETURN(std::optional<Job> job, store->GetJob(cli.MakeContext(), options->id));
   if (!job) return Fail(ErrorCode::kNotFound, fmt::format("job {} does not exist", options->id));
@@ -74,7 +67,7 @@ Result<int> Get(Cli& cli, const Options& options) {
   return 0;
 }
 
-Result<int> List(Cli& cli, const Options& options) {
+Result<int> List(Cli& cli, const JobOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   std::optional<std::int64_t> limit;
   if (!options->all) limit = options->limit.value_or(100);
@@ -92,7 +85,7 @@ Result<int> List(Cli& cli, const Options& options) {
   return 0;
 }
 
-Result<int> ClaimOne(Cli& cli, Store& store, const Options& options) {
+Result<int> ClaimOne(Cli& cli, Store& store, const JobOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::optional<Job> job,
                       store.ClaimById(cli.MakeContext(), *options->claim_id, options->claim.worker,
                                       options->claim.lease));
@@ -116,7 +109,7 @@ Result<int> ClaimOne(Cli& cli, Store& store, const Options& options) {
   return 0;
 }
 
-Result<int> Claim(Cli& cli, const Options& options) {
+Result<int> Claim(Cli& cli, const JobOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open(/*maintain=*/true));
   // Nobody else may be there to promote due jobs and to end leases: do so before looking.
   HF_RETURN_IF_ERROR(store->Maintain(cli.MakeContext()));
@@ -141,7 +134,7 @@ Action OnOneJob(Cli& cli, Change change) {
   };
 }
 
-Result<int> Delete(Cli& cli, const Options& options) {
+Result<int> Delete(Cli& cli, const JobOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   HF_RETURN_IF_ERROR(store->Delete(cli.MakeContext(), options->id));
   if (cli.globals().output == OutputFormat::kJson) {
@@ -173,7 +166,7 @@ Result<void> RetryMany(Cli& cli, Store& store, const std::vector<JobId>& ids, Re
   return {};
 }
 
-Result<void> RetryAll(Cli& cli, Store& store, const Options& options, RetryTally& tally) {
+Result<void> RetryAll(Cli& cli, Store& store, const JobOptionsPtr& options, RetryTally& tally) {
   Progress progress("retrying", std::nullopt);
   auto retry_page = [&](std::vector<Job>& page) -> Result<void> {
     std::vector<JobId> ids;
@@ -186,7 +179,7 @@ Result<void> RetryAll(Cli& cli, Store& store, const Options& options, RetryTally
   return {};
 }
 
-Result<int> Retry(Cli& cli, const Options& options) {
+Result<int> Retry(Cli& cli, const JobOptionsPtr& options) {
   if (options->all == !options->ids.empty()) {
     return Fail(ErrorCode::kInvalidArgument,
                 "name the jobs to retry, or --all (with --state failed or --state cancelled)");
@@ -242,7 +235,7 @@ void PrintWatched(const Job& job, OutputFormat format) {
 }
 
 /// Says what changes until the job is finished. Exit code 0 if it completed, otherwise 1.
-Result<int> Watch(Cli& cli, const Options& options) {
+Result<int> Watch(Cli& cli, const JobOptionsPtr& options) {
   StopSignals signals;
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   Context context = cli.MakeContext();  // one deadline for all of it
@@ -264,18 +257,18 @@ Result<int> Watch(Cli& cli, const Options& options) {
   }
 }
 
-void AddFilter(Cli& cli, CLI::App& command, const Options& options) {
+void AddFilter(Cli& cli, CLI::App& command, const JobOptionsPtr& options) {
   cli.AddChoice<std::optional<JobState>, JobState>(command, "-s,--state", options->filter.state,
                                                    StateWords(), "only jobs in this state");
   cli.AddText(command, "-q,--queue", options->filter.queue, "NAME", "only jobs of this queue");
   cli.AddText(command, "-k,--kind", options->filter.kind, "KIND", "only jobs of this kind");
 }
 
-void AddId(Cli& cli, CLI::App& command, const Options& options) {
+void AddId(Cli& cli, CLI::App& command, const JobOptionsPtr& options) {
   cli.AddParsed(command, "ID", options->id, &ParseId, "", "the job")->required();
 }
 
-void AddReadCommands(Cli& cli, CLI::App& job, const Options& options) {
+void AddReadCommands(Cli& cli, CLI::App& job, const JobOptionsPtr& options) {
   CLI::App& get = cli.AddCommand(job, "get", "Shows one job.", "holdfast job get 7 -o json",
                                  [&cli, options] { return Get(cli, options); });
   AddId(cli, get, options);
@@ -297,7 +290,7 @@ void AddReadCommands(Cli& cli, CLI::App& job, const Options& options) {
   AddId(cli, watch, options);
 }
 
-void AddWorkerCommands(Cli& cli, CLI::App& job, const Options& options) {
+void AddWorkerCommands(Cli& cli, CLI::App& job, const JobOptionsPtr& options) {
   CLI::App& claim = cli.AddCommand(
       job, "claim", "Takes jobs, as a worker does. That none is ready is not an error.",
       "holdfast job claim --queue mail --wait 30s -o json\n"
@@ -340,7 +333,7 @@ void AddWorkerCommands(Cli& cli, CLI::App& job, const Options& options) {
       ->excludes(permanent);
 }
 
-void AddOperatorCommands(Cli& cli, CLI::App& job, const Options& options) {
+void AddOperatorCommands(Cli& cli, CLI::App& job, const JobOptionsPtr& options) {
   CLI::App& cancel = cli.AddCommand(
       job, "cancel", "Cancels a job: at once if it waits, by asking its worker if it runs.",
       "holdfast job cancel 7", OnOneJob(cli, [options](Store& store, const Context& context) {

@@ -20,7 +20,7 @@ struct KindOptions {
   bool force = false;
   WriteOptions write;
 };
-using Options = std::shared_ptr<KindOptions>;
+using KindOptionsPtr = std::shared_ptr<KindOptions>;
 
 Result<Batch> ReadBatch(const KindOptions& options) {
   Batch batch;
@@ -101,7 +101,7 @@ Result<int> Get(Cli& cli, const KindOptions& options) {
   return 0;
 }
 
-Result<int> List(Cli& cli) {
+Result<int> ListKinds(Cli& cli) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   HF_ASSIGN_OR_RETURN(std::vector<Kind> kinds, store->ListKinds(cli.MakeContext()));
   if (cli.globals().output == OutputFormat::kTable) {
@@ -138,7 +138,7 @@ void AddKindCommands(Cli& cli) {
       "holdfast kind get ticket > ticket.json", [&cli, options] { return Get(cli, *options); });
   cli.AddText(get, "NAME", options->name, "", "the kind")->required();
   cli.AddCommand(group, "list", "Lists the kinds.", "holdfast kind list",
-                 [&cli] { return List(cli); });
+                 [&cli] { return ListKinds(cli); });
 }
 
 }  // namespace holdfast::cli

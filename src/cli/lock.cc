@@ -135,14 +135,7 @@ struct LockOptions {
   std::string reason;
   WriteOptions write;
 };
-using Options = std::shared_ptr<LockOptions>;
-
-Result<Token> ParseToken(std::string_view text) {
-  auto token = base::ParseInteger(text);
-  if (token && *token > 0) return *token;
-  return Fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a token: a whole number from 1",
-                                                       Printable(text.substr(0, 64))));
-}
+using LockOptionsPtr = std::shared_ptr<LockOptions>;
 
 /// As the endpoints answer: the one grant itself, of several a list.
 void PrintGranted(const std::vector<LockGrant>& grants, bool is_one, OutputFormat format) {
@@ -167,7 +160,7 @@ void GiveBack(Store& store, const std::vector<LockGrant>& grants, const std::str
   (void)store.Commit(context, std::move(batch));  // if it fails, they end by themselves
 }
 
-Result<int> Acquire(Cli& cli, const Options& options) {
+Result<int> Acquire(Cli& cli, const LockOptionsPtr& options) {
   HF_RETURN_IF_ERROR(CheckNamed(options->acquire));
   HF_ASSIGN_OR_RETURN(AcquireLock request, RequestOf(cli, options->acquire));
   if (options->any) request.policy = LockPolicy::kAny;
@@ -189,7 +182,7 @@ Result<int> Acquire(Cli& cli, const Options& options) {
 }
 
 /// A command that changes one lock and prints the leases it changed.
-Action Changing(Cli& cli, const Options& options, bool is_one,
+Action Changing(Cli& cli, const LockOptionsPtr& options, bool is_one,
                 Operation (*make)(const LockOptions& options)) {
   return [&cli, options, is_one, make]() -> Result<int> {
     cli.Log(LogLevel::kError);  // whoever breaks a lock knows that it is broken
@@ -209,7 +202,7 @@ Operation MakeBreak(const LockOptions& options) {
   return BreakLock{options.name, options.reason, options.only};
 }
 
-Result<int> Next(Cli& cli, const Options& options) {
+Result<int> Next(Cli& cli, const LockOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(AcquireLock request, RequestOf(cli, options->acquire));
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   HF_ASSIGN_OR_RETURN(std::optional<LockedRecord> taken,
@@ -227,14 +220,14 @@ Result<int> Next(Cli& cli, const Options& options) {
   return taken ? 0 : InfoOf(ErrorCode::kBusy).exit_code;
 }
 
-void AddNameAndToken(Cli& cli, CLI::App& command, const Options& options) {
+void AddNameAndToken(Cli& cli, CLI::App& command, const LockOptionsPtr& options) {
   cli.AddText(command, "NAME", options->name, "", "the lock")->required();
   cli.AddParsed(command, "TOKEN", options->token, &ParseToken, "", "under which it is held")
       ->required();
   AddWriteOptions(cli, command, options->write);
 }
 
-void AddAcquireCommands(Cli& cli, CLI::App& group, const Options& options) {
+void AddAcquireCommands(Cli& cli, CLI::App& group, const LockOptionsPtr& options) {
   CLI::App& acquire =
       cli.AddCommand(group, "acquire",
                      "Takes a lock, or several, and prints the token.\n"
@@ -263,7 +256,7 @@ void AddAcquireCommands(Cli& cli, CLI::App& group, const Options& options) {
   AddLeaseOptions(cli, next, options->acquire);
 }
 
-void AddHeldCommands(Cli& cli, CLI::App& group, const Options& options) {
+void AddHeldCommands(Cli& cli, CLI::App& group, const LockOptionsPtr& options) {
   CLI::App& renew = cli.AddCommand(group, "renew", "Holds a lock for another while, from now.",
                                    "holdfast lock renew invoices/7 17 --ttl 1m",
                                    Changing(cli, options, true, &MakeRenew));

@@ -21,7 +21,7 @@ struct RunOptions {
   Duration kill_after = std::chrono::seconds(10);
   std::int64_t conflict_exit_code = InfoOf(ErrorCode::kBusy).exit_code;
 };
-using Options = std::shared_ptr<RunOptions>;
+using RunOptionsPtr = std::shared_ptr<RunOptions>;
 
 /// [{"lock":"a","token":"17"}]: as "guards" of a commit takes them.
 std::string GuardsOf(const HeldLock& held) {
@@ -94,7 +94,7 @@ Result<int> RunHeld(HeldLock& held, Cli& cli, const RunOptions& options, const s
   return child->signal != 0 ? 128 + child->signal : child->exit_code;
 }
 
-Result<int> Run(Cli& cli, const Options& options) {
+Result<int> Run(Cli& cli, const RunOptionsPtr& options) {
   const std::vector<std::string>& command = cli.command_line();
   if (command.empty()) {
     return Fail(ErrorCode::kInvalidArgument,

@@ -19,7 +19,7 @@ struct ViewOptions {
   bool all = false;
   AuditListing history;
 };
-using Options = std::shared_ptr<ViewOptions>;
+using ViewOptionsPtr = std::shared_ptr<ViewOptions>;
 
 /// The clock that judges the leases, which need not be that of this machine.
 Result<Time> NowOf(const Context& context, Store& store) {
@@ -27,7 +27,7 @@ Result<Time> NowOf(const Context& context, Store& store) {
   return stats.now;
 }
 
-Result<int> Show(Cli& cli, const Options& options) {
+Result<int> Show(Cli& cli, const ViewOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   HF_ASSIGN_OR_RETURN(Lock lock, store->GetLock(cli.MakeContext(), options->name));
   if (cli.globals().output == OutputFormat::kJson) {
@@ -41,7 +41,7 @@ Result<int> Show(Cli& cli, const Options& options) {
   return 0;
 }
 
-Result<int> List(Cli& cli, const Options& options) {
+Result<int> List(Cli& cli, const ViewOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   std::optional<std::int64_t> limit;
   if (!options->all) limit = options->limit.value_or(100);
@@ -58,7 +58,7 @@ Result<int> List(Cli& cli, const Options& options) {
   return 0;
 }
 
-Result<int> History(Cli& cli, const Options& options) {
+Result<int> History(Cli& cli, const ViewOptionsPtr& options) {
   options->history.filter.target = "lock/" + options->name;
   return PrintAudit(cli, options->history);
 }

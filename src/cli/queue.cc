@@ -55,7 +55,7 @@ void PrintQueue(const Queue& queue, OutputFormat format) {
   line("retain failed", base::FormatDuration(queue.retain_failed));
 }
 
-Result<int> List(Cli& cli) {
+Result<int> ListQueues(Cli& cli) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, store->ListQueues(cli.MakeContext()));
   if (cli.globals().output == OutputFormat::kTable) {
@@ -118,7 +118,7 @@ void AddQueueCommands(Cli& cli) {
   CLI::App& group = cli.AddGroup(cli.root(), "queue", "Shows, pauses and limits queues.");
   auto change = std::make_shared<SetQueue>();
   cli.AddCommand(group, "list", "Lists queues and what is in them.", "holdfast queue list",
-                 [&cli] { return List(cli); });
+                 [&cli] { return ListQueues(cli); });
   struct Verb {
     const char* name;
     const char* description;

@@ -38,7 +38,7 @@ struct RecordOptions {
   bool all = false;
   AuditListing history;
 };
-using Options = std::shared_ptr<RecordOptions>;
+using RecordOptionsPtr = std::shared_ptr<RecordOptions>;
 
 /// A JSON number, an integer if it is written as one: then it stays exact.
 Result<Number> ParseAmount(const std::string& text) {
@@ -148,7 +148,7 @@ Result<Operation> MakeAction(const RecordOptions& options) {
 }
 
 /// A command that changes one record and prints it.
-Action Changing(Cli& cli, const Options& options,
+Action Changing(Cli& cli, const RecordOptionsPtr& options,
                 Result<Operation> (*make)(const RecordOptions& options)) {
   return [&cli, options, make]() -> Result<int> {
     HF_ASSIGN_OR_RETURN(Operation operation, make(*options));
@@ -159,7 +159,7 @@ Action Changing(Cli& cli, const Options& options,
   };
 }
 
-Result<int> Delete(Cli& cli, const Options& options) {
+Result<int> Delete(Cli& cli, const RecordOptionsPtr& options) {
   HF_RETURN_IF_ERROR(CommitOne(cli, OnTarget<DeleteRecord>(*options), options->write));
   RecordKey key{options->target.kind, options->target.id};
   if (cli.globals().output == OutputFormat::kTable) {
@@ -178,7 +178,7 @@ Result<int> Delete(Cli& cli, const Options& options) {
   return 0;
 }
 
-Result<int> Get(Cli& cli, const Options& options) {
+Result<int> Get(Cli& cli, const RecordOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   RecordKey key{options->target.kind, options->target.id};
   HF_ASSIGN_OR_RETURN(std::optional<Record> record, store->GetRecord(cli.MakeContext(), key));
@@ -190,7 +190,7 @@ Result<int> Get(Cli& cli, const Options& options) {
   return 0;
 }
 
-Result<int> List(Cli& cli, const Options& options) {
+Result<int> List(Cli& cli, const RecordOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   std::optional<std::int64_t> limit;
   if (!options->all) limit = options->limit.value_or(100);
@@ -208,18 +208,18 @@ Result<int> List(Cli& cli, const Options& options) {
   return 0;
 }
 
-Result<int> History(Cli& cli, const Options& options) {
+Result<int> History(Cli& cli, const RecordOptionsPtr& options) {
   options->history.filter.target = ToString(RecordKey{options->target.kind, options->target.id});
   return PrintAudit(cli, options->history);
 }
 
-void AddKey(Cli& cli, CLI::App& command, const Options& options) {
+void AddKey(Cli& cli, CLI::App& command, const RecordOptionsPtr& options) {
   cli.AddText(command, "KIND", options->target.kind, "", "the kind of the record")->required();
   cli.AddText(command, "ID", options->target.id, "", "the record")->required();
 }
 
 /// What every write to a record that is there may say.
-void AddConditions(Cli& cli, CLI::App& command, const Options& options) {
+void AddConditions(Cli& cli, CLI::App& command, const RecordOptionsPtr& options) {
   cli.AddNumber(command, "--version", options->target.version, 1,
                 "the version it must have; else version_mismatch");
   cli.AddParsed(command, "--parent", options->target.parent, &ParseRecordKey, "KIND/ID",
@@ -228,12 +228,12 @@ void AddConditions(Cli& cli, CLI::App& command, const Options& options) {
   AddWriteOptions(cli, command, options->write);
 }
 
-void AddForce(CLI::App& command, const Options& options) {
+void AddForce(CLI::App& command, const RecordOptionsPtr& options) {
   command.add_flag("--force", options->force, "for migrations: conditions are not checked");
 }
 
 /// `record NAME KIND ID DOCUMENT`.
-void AddEdit(Cli& cli, CLI::App& group, const Options& options, const std::string& name,
+void AddEdit(Cli& cli, CLI::App& group, const RecordOptionsPtr& options, const std::string& name,
              const std::string& description, const std::string& examples,
              const std::string& document, const std::string& about,
              Result<Operation> (*make)(const RecordOptions& options)) {
@@ -245,7 +245,7 @@ void AddEdit(Cli& cli, CLI::App& group, const Options& options, const std::strin
   AddConditions(cli, command, options);
 }
 
-void AddReadCommands(Cli& cli, CLI::App& group, const Options& options) {
+void AddReadCommands(Cli& cli, CLI::App& group, const RecordOptionsPtr& options) {
   CLI::App& get =
       cli.AddCommand(group, "get", "Shows one record.", "holdfast record get ticket T-1 -o json",
                      [&cli, options] { return Get(cli, options); });
@@ -269,7 +269,7 @@ void AddReadCommands(Cli& cli, CLI::App& group, const Options& options) {
   AddAuditBounds(cli, history, options->history);
 }
 
-void AddCreateCommand(Cli& cli, CLI::App& group, const Options& options) {
+void AddCreateCommand(Cli& cli, CLI::App& group, const RecordOptionsPtr& options) {
   CLI::App& create =
       cli.AddCommand(group, "create", "Adds a record.",
                      "holdfast record create ticket T-1 --data "
@@ -288,7 +288,7 @@ void AddCreateCommand(Cli& cli, CLI::App& group, const Options& options) {
   AddWriteOptions(cli, create, options->write);
 }
 
-void AddEditCommands(Cli& cli, CLI::App& group, const Options& options) {
+void AddEditCommands(Cli& cli, CLI::App& group, const RecordOptionsPtr& options) {
   AddEdit(cli, group, options, "replace", "Puts other data in the place of a record's.",
           "holdfast record replace ticket T-1 @ticket.json --version 3", "DATA", "an object",
           &MakeWithDocument<ReplaceRecord, &ReplaceRecord::data>);
@@ -320,7 +320,7 @@ void AddEditCommands(Cli& cli, CLI::App& group, const Options& options) {
   AddConditions(cli, append, options);
 }
 
-void AddStateCommands(Cli& cli, CLI::App& group, const Options& options) {
+void AddStateCommands(Cli& cli, CLI::App& group, const RecordOptionsPtr& options) {
   CLI::App& transition = cli.AddCommand(
       group, "transition", "Changes the status of a record, and its data with it.",
       "holdfast record transition ticket T-1 OPEN\n"

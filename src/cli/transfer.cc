@@ -39,7 +39,7 @@ struct TransferOptions {
   std::optional<std::int64_t> limit;
   WriteOptions write;
 };
-using Options = std::shared_ptr<TransferOptions>;
+using TransferOptionsPtr = std::shared_ptr<TransferOptions>;
 
 Result<int> Change(Cli& cli, Operation operation, const WriteOptions& options) {
   HF_ASSIGN_OR_RETURN(OperationResult result, CommitOne(cli, std::move(operation), options));
@@ -47,7 +47,7 @@ Result<int> Change(Cli& cli, Operation operation, const WriteOptions& options) {
   return 0;
 }
 
-Result<int> Get(Cli& cli, const Options& options) {
+Result<int> Get(Cli& cli, const TransferOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   HF_ASSIGN_OR_RETURN(std::optional<Transfer> transfer,
                       store->GetTransfer(cli.MakeContext(), options->id));
@@ -64,7 +64,7 @@ Result<std::optional<TransferState>> ParseState(std::string_view text) {
   return Fail(ErrorCode::kInvalidArgument, "must be pending, posted, voided or expired");
 }
 
-Result<int> List(Cli& cli, const Options& options) {
+Result<int> List(Cli& cli, const TransferOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   std::vector<Transfer> transfers;
   auto list = [&](const TransferFilter& filter) {
@@ -81,7 +81,7 @@ Result<int> List(Cli& cli, const Options& options) {
   return 0;
 }
 
-void AddListCommand(Cli& cli, CLI::App& group, const Options& options) {
+void AddListCommand(Cli& cli, CLI::App& group, const TransferOptionsPtr& options) {
   CLI::App& list = cli.AddCommand(group, "list", "Lists transfers, oldest first.",
                                   "holdfast transfer list --state pending --from account/A-1",
                                   [&cli, options] { return List(cli, options); });
@@ -92,11 +92,11 @@ void AddListCommand(Cli& cli, CLI::App& group, const Options& options) {
   cli.AddNumber(list, "--limit", options->limit, 1, "at most so many (100)");
 }
 
-void AddId(Cli& cli, CLI::App& command, const Options& options) {
+void AddId(Cli& cli, CLI::App& command, const TransferOptionsPtr& options) {
   cli.AddParsed(command, "ID", options->id, &ParseTransferId, "", "the transfer")->required();
 }
 
-void AddMakeCommand(Cli& cli, CLI::App& group, const Options& options) {
+void AddMakeCommand(Cli& cli, CLI::App& group, const TransferOptionsPtr& options) {
   CLI::App& make = cli.AddCommand(
       group, "make", "Moves an amount from a number of one record to the same of another.",
       "holdfast transfer make account/A-1 account/A-2 /balance 100\n"

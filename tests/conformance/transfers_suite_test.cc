@@ -6,7 +6,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using enum TransferState;
 
 class Transfers : public RecordSuite {
  protected:
@@ -33,7 +32,7 @@ class Transfers : public RecordSuite {
 
 TEST_P(Transfers, REC_7_AnAmountMovesUnderTheBounds) {
   Transfer sent = Must(store().Make({.actor = "ada"}, FromAToB(60)));
-  EXPECT_EQ(sent.state, kPosted);
+  EXPECT_EQ(sent.state, TransferState::kPosted);
   EXPECT_EQ(sent.posted, 60);
   EXPECT_EQ(sent.created_by, "ada");
   EXPECT_EQ(Must(store().GetTransfer({}, sent.id)), sent);
@@ -80,7 +79,7 @@ TEST_P(Transfers, REC_7_WhatCannotBeTransferredIsRefused) {
 
 TEST_P(Transfers, REC_7_APendingTransferReserves) {
   Transfer pending = Reserve(70);
-  EXPECT_EQ(pending.state, kPending);
+  EXPECT_EQ(pending.state, TransferState::kPending);
   EXPECT_EQ(pending.posted, 0);
   ExpectBalances(100, 0);
   EXPECT_THAT(Read("account", "a").reserved, ElementsAre(Reservation{"/balance", 70}));
@@ -89,7 +88,7 @@ TEST_P(Transfers, REC_7_APendingTransferReserves) {
               StatusIs(ErrorCode::kRuleViolation, HasSubstr("pending transfers")));
   Must(Send(30));
   Transfer posted = Must(store().Post({}, {pending.id}));
-  EXPECT_EQ(posted.state, kPosted);
+  EXPECT_EQ(posted.state, TransferState::kPosted);
   EXPECT_EQ(posted.posted, 70);
   EXPECT_EQ(posted.finished_at, Now());
   ExpectBalances(0, 100);
@@ -110,7 +109,7 @@ TEST_P(Transfers, REC_7_APartMayBePostedAndTheRestIsFreeAgain) {
 TEST_P(Transfers, REC_7_AVoidedTransferMovesNothing) {
   Transfer pending = Reserve(70);
   Transfer voided = Must(store().Void({}, {pending.id}));
-  EXPECT_EQ(voided.state, kVoided);
+  EXPECT_EQ(voided.state, TransferState::kVoided);
   ExpectBalances(100, 0);
   Must(Send(100));
   EXPECT_THAT(store().Void({}, {99}), StatusIs(ErrorCode::kNotFound));
@@ -125,7 +124,7 @@ TEST_P(Transfers, REC_7_APendingTransferTimesOut) {
   EXPECT_THAT(store().Post({}, {pending.id}),
               StatusIs(ErrorCode::kInvalidTransition, HasSubstr("time limit")));
   EXPECT_EQ(Pass(seconds(0)).lapsed, 1);
-  EXPECT_EQ(Must(store().GetTransfer({}, pending.id))->state, kExpired);
+  EXPECT_EQ(Must(store().GetTransfer({}, pending.id))->state, TransferState::kExpired);
   Must(Send(100));
   EXPECT_EQ(Trail("account/a")[2].operation, "transfer.expire");
 }
@@ -155,7 +154,8 @@ TEST_P(Transfers, REC_7_TransfersAreListedByStateAndGiver) {
                          .path = "/balance",
                          .amount = 1,
                          .pending = true}));
-  TransferFilter filter{.state = kPending, .from = RecordKey{"account", "a"}, .limit = 2};
+  TransferFilter filter{
+      .state = TransferState::kPending, .from = RecordKey{"account", "a"}, .limit = 2};
   std::vector<TransferId> listed;
   do {
     TransferPage page = Must(store().ListTransfers({}, filter));
@@ -166,8 +166,8 @@ TEST_P(Transfers, REC_7_TransfersAreListedByStateAndGiver) {
     filter.cursor = page.next_cursor;
   } while (!filter.cursor.empty());
   EXPECT_EQ(listed, pending);
-  EXPECT_EQ(Must(store().ListTransfers({}, {.state = kPending})).items.size(), 4U);
-  EXPECT_EQ(Must(store().ListTransfers({}, {.state = kPosted})).items.size(), 3U);
+  EXPECT_EQ(Must(store().ListTransfers({}, {.state = TransferState::kPending})).items.size(), 4U);
+  EXPECT_EQ(Must(store().ListTransfers({}, {.state = TransferState::kPosted})).items.size(), 3U);
   EXPECT_EQ(Must(store().ListTransfers({}, {.from = RecordKey{"account", "a"}})).items.size(), 6U);
   EXPECT_EQ(Must(store().ListTransfers({}, {})).items.size(), 7U);
   EXPECT_THAT(store().ListTransfers({}, {.limit = 0}), StatusIs(ErrorCode::kInvalidArgument));
@@ -181,7 +181,7 @@ TEST_P(Transfers, REC_7_FinishedTransfersAreForgottenAfterTheirRetention) {
   EXPECT_NE(Must(store().GetTransfer({}, sent.id)), std::nullopt);
   Pass(seconds(1));
   EXPECT_EQ(Must(store().GetTransfer({}, sent.id)), std::nullopt);
-  EXPECT_EQ(Must(store().GetTransfer({}, pending.id))->state, kPending);
+  EXPECT_EQ(Must(store().GetTransfer({}, pending.id))->state, TransferState::kPending);
 }
 
 HOLDFAST_FOR_ALL_VARIANTS(Transfers);

@@ -10,8 +10,6 @@
 namespace holdfast::testing {
 namespace {
 
-using enum TransferState;
-
 class Money : public RecordContention {
  protected:
   Money() { DeclareShipped("account"); }
@@ -109,7 +107,7 @@ TEST_P(Money, REC_7_APendingTransferEndsOnce) {
     EXPECT_THAT(Load("account", Name(0)).reserved, ::testing::IsEmpty());
     std::optional<Transfer> transfer = Must(store().GetTransfer({}, id));
     ASSERT_TRUE(transfer);
-    EXPECT_EQ(transfer->state, posts.ok() == 1 ? kPosted : kVoided);
+    EXPECT_EQ(transfer->state, posts.ok() == 1 ? TransferState::kPosted : TransferState::kVoided);
   }
 }
 

@@ -22,10 +22,10 @@ SteadyTime In(Duration time) {
   return std::chrono::steady_clock::now() + time;
 }
 
-net::HttpRequest Get(std::string target = "/") {
+net::HttpRequest GetOf(std::string target = "/") {
   return {.method = "GET", .target = target};
 }
-net::HttpRequest Post(std::string body = "body", std::string target = "/echo") {
+net::HttpRequest PostOf(std::string body = "body", std::string target = "/echo") {
   return {.method = "POST", .target = target, .body = std::move(body)};
 }
 
@@ -43,7 +43,7 @@ class HttpClientTest : public ::testing::Test {
   }
   /// Makes the client keep a connection, and returns the server's end of it.
   RawPeer KeepOne() {
-    auto answer = Send(Get());
+    auto answer = Send(GetOf());
     RawPeer peer = listener_.Accept();
     peer.ReadThrough("\r\n\r\n");
     peer.Send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -90,7 +90,7 @@ TEST_F(HttpClientTest, ReadsAnswersOfEveryShape) {
       {"HTTP/1.0 200 OK\r\n\r\nuntil the end", "until the end"},
   };
   for (const auto& [text, body] : answers) {
-    auto answer = Send(Post());
+    auto answer = Send(PostOf());
     RawPeer peer = listener_.Accept();
     peer.ReadThrough("body");
     peer.Send(text);
@@ -103,29 +103,29 @@ TEST_F(HttpClientTest, ReadsAnswersOfEveryShape) {
 
 TEST_F(HttpClientTest, KeepsConnectionsAndDropsThoseThatMayNotBeKept) {
   RawPeer peer = KeepOne();
-  auto second = Send(Get("/2"));
+  auto second = Send(GetOf("/2"));
   peer.ReadThrough("\r\n\r\n");  // on the same connection
   peer.Send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
   EXPECT_TRUE(second.get());
-  auto third = Send(Get("/3"));
+  auto third = Send(GetOf("/3"));
   RawPeer fresh = listener_.Accept();
   ASSERT_TRUE(fresh.is_open());
   fresh.ReadThrough("\r\n\r\n");
   // More than one answer to one request: whose is the rest?
   fresh.Send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n");
   EXPECT_TRUE(third.get());
-  auto fourth = Send(Get("/4"));
+  auto fourth = Send(GetOf("/4"));
   EXPECT_TRUE(listener_.Accept().is_open());
 }
 
 TEST_F(HttpClientTest, SaysThatNobodyListens) {
   listener_.Close();
-  auto answer = client_.Send(Post(), In(seconds(5)), {});
+  auto answer = client_.Send(PostOf(), In(seconds(5)), {});
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, ErrorCode::kUnavailable);
   EXPECT_NE(answer.error().message.find("cannot connect to 127.0.0.1:"), std::string::npos);
   net::HttpClient nowhere({.host = "no such host"});
-  EXPECT_EQ(nowhere.Send(Get(), In(seconds(5)), {}).error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(nowhere.Send(GetOf(), In(seconds(5)), {}).error().code, ErrorCode::kUnavailable);
 }
 
 TEST_F(HttpClientTest, RefusesToSendWhatHttpCannotCarry) {
@@ -144,7 +144,7 @@ TEST_F(HttpClientTest, RefusesToSendWhatHttpCannotCarry) {
 
 TEST_F(HttpClientTest, DoesNotKnowTheOutcomeOfAWriteWhoseConnectionBroke) {
   for (bool reset : {false, true}) {
-    auto answer = Send(Post());
+    auto answer = Send(PostOf());
     RawPeer peer = listener_.Accept();
     peer.ReadThrough("body");
     reset ? peer.Reset() : peer.Close();
@@ -152,7 +152,7 @@ TEST_F(HttpClientTest, DoesNotKnowTheOutcomeOfAWriteWhoseConnectionBroke) {
   }
   for (std::string_view text :
        {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "HTTP/1.", "?!"}) {
-    auto answer = Send(Post());
+    auto answer = Send(PostOf());
     RawPeer peer = listener_.Accept();
     peer.ReadThrough("body");
     peer.Send(text);
@@ -162,7 +162,7 @@ TEST_F(HttpClientTest, DoesNotKnowTheOutcomeOfAWriteWhoseConnectionBroke) {
 }
 
 TEST_F(HttpClientTest, KnowsThatAReadHasNoOutcome) {
-  auto answer = Send(Get());
+  auto answer = Send(GetOf());
   RawPeer peer = listener_.Accept();
   peer.ReadThrough("\r\n\r\n");
   peer.Close();
@@ -174,7 +174,7 @@ TEST_F(HttpClientTest, ReplacesAKeptConnectionThatWasClosedMeanwhile) {
   for (bool reset : {false, true}) {
     RawPeer kept = KeepOne();
     reset ? kept.Reset() : kept.Close();
-    auto answer = Send(Post());
+    auto answer = Send(PostOf());
     RawPeer fresh = listener_.Accept();
     ASSERT_TRUE(fresh.is_open());
     fresh.ReadThrough("body");
@@ -187,7 +187,7 @@ TEST_F(HttpClientTest, ReplacesAKeptConnectionThatWasClosedMeanwhile) {
 
 TEST_F(HttpClientTest, RepeatsAReadButNeverAWriteWhoseKeptConnectionBroke) {
   RawPeer kept = KeepOne();
-  auto read = Send(Get("/again"));
+  auto read = Send(GetOf("/again"));
   kept.ReadThrough("\r\n\r\n");
   kept.Close();
   RawPeer fresh = listener_.Accept();
@@ -196,7 +196,7 @@ TEST_F(HttpClientTest, RepeatsAReadButNeverAWriteWhoseKeptConnectionBroke) {
   fresh.Send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   EXPECT_TRUE(read.get());
 
-  auto write = Send(Post());
+  auto write = Send(PostOf());
   fresh.ReadThrough("body");
   fresh.Close();
   EXPECT_EQ(CodeOf(write), ErrorCode::kOutcomeUnknown);
@@ -204,34 +204,34 @@ TEST_F(HttpClientTest, RepeatsAReadButNeverAWriteWhoseKeptConnectionBroke) {
 }
 
 TEST_F(HttpClientTest, TellsADeadlineBeforeTheRequestWasSentFromOneAfter) {
-  auto never = client_.Send(Post(), In(-seconds(1)), {});
+  auto never = client_.Send(PostOf(), In(-seconds(1)), {});
   EXPECT_EQ(never.error().code, ErrorCode::kDeadlineExceeded);
 
-  auto write = Send(Post(), milliseconds(100));
+  auto write = Send(PostOf(), milliseconds(100));
   RawPeer first = listener_.Accept();
   EXPECT_EQ(CodeOf(write), ErrorCode::kOutcomeUnknown);
-  auto read = Send(Get(), milliseconds(100));
+  auto read = Send(GetOf(), milliseconds(100));
   RawPeer second = listener_.Accept();
   EXPECT_EQ(CodeOf(read), ErrorCode::kDeadlineExceeded);
 
   // More than the kernel buffers, to a server that does not read: never sent whole.
-  auto large = Send(Post(std::string(30'000'000, 'x')), milliseconds(300));
+  auto large = Send(PostOf(std::string(30'000'000, 'x')), milliseconds(300));
   EXPECT_EQ(CodeOf(large), ErrorCode::kDeadlineExceeded);
 }
 
 TEST_F(HttpClientTest, EndsACallWhenItIsToldTo) {
-  auto write = Send(Post());
+  auto write = Send(PostOf());
   RawPeer first = listener_.Accept();
   first.ReadThrough("body");
   stop_.request_stop();
   EXPECT_EQ(CodeOf(write), ErrorCode::kOutcomeUnknown);
   EXPECT_EQ(first.ReadToEnd(), "");  // its connection is not used again
 
-  auto late = client_.Send(Post(), In(seconds(5)), stop_.get_token());
+  auto late = client_.Send(PostOf(), In(seconds(5)), stop_.get_token());
   EXPECT_EQ(late.error().code, ErrorCode::kCancelled);
 
   stop_ = std::stop_source();
-  auto read = Send(Get());
+  auto read = Send(GetOf());
   RawPeer second = listener_.Accept();
   second.ReadThrough("\r\n\r\n");
   stop_.request_stop();
@@ -239,7 +239,7 @@ TEST_F(HttpClientTest, EndsACallWhenItIsToldTo) {
 }
 
 TEST_F(HttpClientTest, ReadsTheRefusalOfARequestThatWasNotReadWhole) {
-  auto answer = Send(Post(std::string(5'000'000, 'x')));
+  auto answer = Send(PostOf(std::string(5'000'000, 'x')));
   RawPeer peer = listener_.Accept();
   peer.ReadThrough("\r\n\r\n");
   peer.Send("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig");
@@ -259,7 +259,7 @@ TEST_F(HttpClientTest, RefusesAnswersOverTheLimit) {
         "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n"}) {
     auto answer =
-        std::async(std::launch::async, [&] { return client.Send(Get(), In(seconds(20)), {}); });
+        std::async(std::launch::async, [&] { return client.Send(GetOf(), In(seconds(20)), {}); });
     RawPeer peer = listener_.Accept();
     peer.ReadThrough("\r\n\r\n");
     peer.Send(text);
@@ -278,7 +278,7 @@ TEST(HttpClientAndServer, ServeManyThreadsEachItsOwnAnswer) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < kCalls; ++i) {
         std::string body = std::to_string(t) + ":" + std::to_string(i);
-        auto answer = client.Send(Post(body), In(seconds(20)), {});
+        auto answer = client.Send(PostOf(body), In(seconds(20)), {});
         if (answer && answer->body == "POST /echo " + body) ++right;
       }
     });
@@ -293,7 +293,7 @@ TEST(HttpClientAndServer, CancellingACallTellsTheHandler) {
   net::HttpClient client(To(server.port()));
   std::stop_source stop;
   auto call = std::async(std::launch::async, [&] {
-    return client.Send(Get("/wait"), In(seconds(20)), stop.get_token());
+    return client.Send(GetOf("/wait"), In(seconds(20)), stop.get_token());
   });
   auto parked = server.handler.TakeParked(1);
   stop.request_stop();
@@ -323,12 +323,12 @@ TEST(HttpClientAndServer, ANewServerOnTheSamePortIsFoundAgain) {
   ASSERT_TRUE(first->Start());
   const std::uint16_t port = first->port();
   net::HttpClient client(To(port));
-  EXPECT_TRUE(client.Send(Post(), In(seconds(5)), {}));
+  EXPECT_TRUE(client.Send(PostOf(), In(seconds(5)), {}));
   first.reset();
-  EXPECT_EQ(client.Send(Post(), In(seconds(5)), {}).error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(client.Send(PostOf(), In(seconds(5)), {}).error().code, ErrorCode::kUnavailable);
   net::HttpServer second({.port = port}, handler);
   ASSERT_TRUE(second.Start());
-  EXPECT_TRUE(client.Send(Post(), In(seconds(5)), {}));
+  EXPECT_TRUE(client.Send(PostOf(), In(seconds(5)), {}));
 }
 
 }  // namespace
