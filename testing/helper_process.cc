@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,8 @@ int RunHelperOrTests(int argc, char** argv, const std::map<std::string, HelperMa
   if (argc >= 3 && std::string(argv[1]) == kFlag) {
     auto helper = helpers.find(argv[2]);
     HF_CHECK(helper != helpers.end());
+    // It would go on for ever if the test were killed.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     return helper->second({argv + 3, argv + argc});
   }
   ::signal(SIGPIPE, SIG_IGN);  // writing to a helper that was killed

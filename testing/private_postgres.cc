@@ -3,9 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
-#include <pwd.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
@@ -26,8 +24,8 @@
 #include <utility>
 
 #include "base/check.h"
-
-extern char** environ;
+#include "testing/guard.h"
+#include "testing/pooler.h"
 
 namespace holdfast::testing {
 namespace {
@@ -86,51 +84,6 @@ fs::path FindPrograms() {
   throw std::runtime_error("there is no PostgreSQL server here: tools/install-deps --tests");
 }
 
-/// The server refuses to run as root: then it, and what starts and stops it, run as nobody.
-const passwd* Unprivileged() {
-  if (::geteuid() != 0) return nullptr;
-  static const passwd* nobody = ::getpwnam("nobody");
-  HF_CHECK(nobody != nullptr);
-  return nobody;
-}
-
-std::vector<std::string> AsUnprivileged(const std::vector<std::string>& words) {
-  const passwd* user = Unprivileged();
-  if (user == nullptr) return words;
-  std::vector<std::string> all = {"setpriv", "--reuid=" + std::to_string(user->pw_uid),
-                                  "--regid=" + std::to_string(user->pw_gid), "--clear-groups"};
-  all.insert(all.end(), words.begin(), words.end());
-  return all;
-}
-
-/// Starts a program in the root folder, which everybody may enter, with what it says in a file.
-pid_t Spawn(std::vector<std::string> words, const std::string& output, int input = -1) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addchdir_np(&actions, "/");
-  if (input >= 0) {
-    posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-  } else {
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  }
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output.c_str(),
-                                   O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-  // Ctrl-C is for the tests; what cleans up after them must outlive it.
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  pid_t pid = -1;
-  int error = ::posix_spawnp(&pid, argv[0], &actions, &attributes, argv.data(), environ);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) throw std::system_error(error, std::generic_category(), words[0]);
-  return pid;
-}
-
 /// One that nobody listens on, below those that connections go out from: a server that was stopped
 /// finds its port free again.
 std::uint16_t PickPort() {
@@ -187,7 +140,7 @@ PrivatePostgres::PrivatePostgres(const Options& options)
       dir_(std::in_place, WhereThereIsSpace(options.where)),
       path_(dir_->path()) {
   Create(options);
-  Guard("read -r _");  // returns when the pipe closes
+  EndUpon("read -r _");  // returns when this process ends, or the object
   Start();
   if (standby_of_ == nullptr) Execute(kGrants);
 }
@@ -207,19 +160,15 @@ PrivatePostgres::PrivatePostgres(OfParent) {
   }
   for (const fs::directory_entry& left : fs::directory_iterator(path_)) fs::remove_all(left);
   Create({});
-  Guard("tail --pid=" + std::to_string(::getppid()) + " -s 0.1 -f /dev/null");
-  ::close(std::exchange(guard_pipe_, -1));
+  EndUpon("tail --pid=" + std::to_string(::getppid()) + " -s 0.1 -f /dev/null");
+  guard_->LetGo();  // others may still be using the server
   Start();
   Execute(kGrants);
   std::ofstream(path_ / "port") << port_;
   ::close(lock);
 }
 
-PrivatePostgres::~PrivatePostgres() {
-  if (guard_pipe_ < 0) return;  // the parent's: others may still be using it
-  ::close(guard_pipe_);
-  ::waitpid(guard_, nullptr, 0);
-}
+PrivatePostgres::~PrivatePostgres() = default;
 
 void PrivatePostgres::Create(const Options& options) {
   if (const passwd* user = Unprivileged()) {
@@ -241,16 +190,11 @@ void PrivatePostgres::Create(const Options& options) {
   HF_CHECK(file.good());
 }
 
-void PrivatePostgres::Guard(const std::string& until) {
-  int ends[2];
-  HF_CHECK(::pipe2(ends, O_CLOEXEC) == 0);
-  const std::string script = until + R"(
+void PrivatePostgres::EndUpon(const std::string& end) {
+  const std::string script = end + R"(
 "$1"/pg_ctl -D "$2"/data -m immediate stop
 rm -rf "$2")";
-  guard_ = Spawn(AsUnprivileged({"sh", "-c", script, "guard", FindPrograms(), path_}), "/dev/null",
-                 ends[0]);
-  ::close(ends[0]);
-  guard_pipe_ = ends[1];
+  guard_.emplace(script, std::vector<std::string>{FindPrograms(), path_});
 }
 
 void PrivatePostgres::RunTool(std::vector<std::string> words) const {
@@ -396,6 +340,10 @@ std::string TakeSchema() {
 }  // namespace
 
 ReusedPostgresSchema::ReusedPostgresSchema() : name_(TakeSchema()) {}
+
+std::string ReusedPostgresSchema::url() const {
+  return IsThroughPooler() ? Pooler::Shared().Url(name_) : PrivatePostgres::Shared().Url(name_);
+}
 
 ReusedPostgresSchema::~ReusedPostgresSchema() {
   const std::string empty = R"(

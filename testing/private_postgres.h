@@ -2,8 +2,6 @@
 // directory, and gone with the process however that ends.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -13,6 +11,7 @@
 
 #include "base/mutex.h"
 #include "testing/environment.h"
+#include "testing/guard.h"
 
 struct pg_conn;  // of libpq
 
@@ -86,9 +85,8 @@ class PrivatePostgres {
   explicit PrivatePostgres(OfParent);
 
   void Create(const Options& options);
-  /// Starts a process that ends the server and removes it when `until`, a command, has returned:
-  /// this one may not get to it.
-  void Guard(const std::string& until);
+  /// The server ends and is removed when `end`, a command, has returned.
+  void EndUpon(const std::string& end);
   /// A program of the server's package.
   void RunTool(std::vector<std::string> words) const;
   Connection TakeConnection() const;
@@ -103,8 +101,7 @@ class PrivatePostgres {
   // The superuser's, while nobody uses it: a connection costs more than what tests do with it.
   mutable base::Mutex mutex_{base::LockRank::kWait};
   mutable Connection idle_ HF_GUARDED_BY(mutex_);
-  pid_t guard_ = -1;
-  int guard_pipe_ = -1;  // the guard's stdin, which closes with this process
+  std::optional<Guard> guard_;
 };
 
 /// The name of a schema that nobody else uses. What a store made in it is dropped at the end.
@@ -133,7 +130,8 @@ class ReusedPostgresSchema {
   ReusedPostgresSchema(const ReusedPostgresSchema&) = delete;
   ReusedPostgresSchema& operator=(const ReusedPostgresSchema&) = delete;
 
-  std::string url() const { return PrivatePostgres::Shared().Url(name_); }
+  /// Through Pooler::Shared(), if IsThroughPooler().
+  std::string url() const;
 
  private:
   const std::string name_;

@@ -1,16 +1,12 @@
 // Behind PgBouncer in transaction mode: every transaction may be on another server connection, so
 // that nothing may be left on one.
+#include "testing/pooler.h"
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <thread>
 
-#include "base/check.h"
 #include "holdfast/holdfast.h"
 #include "testing/matchers.h"
 #include "testing/private_postgres.h"
@@ -21,45 +17,10 @@ namespace {
 
 constexpr int kFewConnections = 3;
 
-/// A pooler with fewer connections to the server than its clients have to it.
-class Pooler {
- public:
-  explicit Pooler(PrivatePostgres& server) : port_(20'000 + ::getpid() % 20'000) {
-    std::ofstream config(file("pooler.ini"));
-    config << fmt::format(
-        "[databases]\n* = host={} port={} user=holdfast\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        "listen_port = {}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n"
-        "default_pool_size = {}\nmax_client_conn = 200\npidfile = {}\nlogfile = {}\n",
-        server.socket_directory(), server.port(), port_, kFewConnections, file("pooler.pid"),
-        file("pooler.log"));
-    config.close();
-    // It refuses to run as root, and must then write its files as somebody else.
-    const bool is_root = ::geteuid() == 0;
-    ::chmod(dir_.path().c_str(), 0777);
-    const std::string command = fmt::format("/usr/sbin/pgbouncer -q -d {} {}",
-                                            is_root ? "-u nobody" : "", file("pooler.ini"));
-    HF_CHECK(std::system(command.c_str()) == 0);
-  }
-  ~Pooler() {
-    pid_t pid = 0;
-    std::ifstream(file("pooler.pid")) >> pid;
-    if (pid > 0) ::kill(pid, SIGKILL);
-  }
-
-  std::uint16_t port() const { return static_cast<std::uint16_t>(port_); }
-
- private:
-  std::string file(const std::string& name) const { return dir_.File(name); }
-
-  TempDir dir_;
-  const int port_;
-};
-
 TEST(Pooler, ManyThreadsWorkThroughFewConnections) {
   PrivatePostgres server({.settings = {"unix_socket_permissions = 0777"}});
-  Pooler pooler(server);
-  const std::string url = server.Url("s", pooler.port()) + "&prepare=off&notify=off&lanes=4";
-  while (!OpenStore(url, {.maintain = false})) std::this_thread::yield();  // it has just begun
+  Pooler pooler(server, kFewConnections);
+  const std::string url = pooler.Url("s") + "&lanes=4";
   auto open = [&] { return Must(OpenStore(url, {.maintain = false})); };
   auto one = open();
   auto two = open();

@@ -1,0 +1,57 @@
+#include "testing/pooler.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/check.h"
+
+namespace holdfast::testing {
+namespace {
+
+// Of a socket in a folder of its own nobody else has the port.
+constexpr int kPort = 6432;
+
+// Enough for the tests of one process that hold the most at a time.
+constexpr int kSharedConnections = 24;
+
+}  // namespace
+
+Pooler::Pooler(const PrivatePostgres& server, int connections) {
+  HF_CHECK(::chmod(dir_.path().c_str(), 0777) == 0);  // it does not run as root
+  std::ofstream config(dir_.File("pooler.ini"));
+  config << fmt::format(
+      "[databases]\n* = host={} port={} user=holdfast\n"
+      "[pgbouncer]\nlisten_addr =\nlisten_port = {}\nunix_socket_dir = {}\n"
+      "unix_socket_mode = 0777\nauth_type = any\npool_mode = transaction\n"
+      "default_pool_size = {}\nmax_client_conn = 2000\n",
+      server.socket_directory(), server.port(), kPort, dir_.path().string(), connections);
+  config.close();
+  guard_.emplace("/usr/sbin/pgbouncer -q \"$1\" & read -r _; kill -KILL $!",
+                 std::vector<std::string>{dir_.File("pooler.ini")}, dir_.File("pooler.log"));
+  const std::string socket = dir_.File(fmt::format(".s.PGSQL.{}", kPort));
+  while (!std::filesystem::exists(socket)) std::this_thread::yield();
+}
+
+const Pooler& Pooler::Shared() {
+  static const Pooler shared(PrivatePostgres::Shared(), kSharedConnections);
+  return shared;
+}
+
+std::string Pooler::Url(const std::string& schema) const {
+  std::string host;
+  for (char c : dir_.path().string()) host += c == '/' ? "%2F" : std::string(1, c);
+  return fmt::format("postgres://holdfast@{}:{}/postgres?schema={}&prepare=off&notify=off", host,
+                     kPort, schema);
+}
+
+bool IsThroughPooler() {
+  const char* text = std::getenv("HOLDFAST_POSTGRES_POOLER");
+  return text != nullptr && std::string(text) == "1";
+}
+
+}  // namespace holdfast::testing
