@@ -2,6 +2,7 @@
 """Everything that must hold before a change is done, stage by stage:
 
 tidy      who may use whom, sizes, banned constructs, documents
+models    the protocols of models/, every interleaving, and that their broken variants fail
 release   the release build with warnings as errors, and every test there is
 asan      unit, conformance, contention and PostgreSQL tests under the address and UB sanitizers;
           what only needs a database reaches PostgreSQL through PgBouncer in transaction mode
@@ -20,6 +21,7 @@ import argparse
 import concurrent.futures
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -147,6 +149,16 @@ def tidy():
     return 2, 0
 
 
+def models():
+    outcome = subprocess.run(["tools/check_models.py"], cwd=ROOT, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    print(outcome.stdout, end="")
+    counts = re.search(r"^(\d+) passed, (\d+) failed$", outcome.stdout, re.M)
+    if not counts or int(counts.group(1)) == 0:
+        raise Failed(f"tools/check_models.py, with exit code {outcome.returncode}")
+    return tuple(map(int, counts.groups()))
+
+
 def release():
     build("release")
     passed, failed = run_suites("release", RELEASE_SUITES, {})
@@ -193,7 +205,7 @@ def fuzz():
     return passed, len(fuzzers) - passed
 
 
-STAGES = {stage.__name__: stage for stage in (tidy, release, asan, fuzz, tsan)}
+STAGES = {stage.__name__: stage for stage in (tidy, models, release, asan, fuzz, tsan)}
 
 
 def main():

@@ -101,9 +101,9 @@ RULES = ([f"JOB_{n}" for n in range(1, 14)] + [f"REC_{n}" for n in range(1, 10)]
 # ---- the tree ----------------------------------------------------------------------------------
 
 SCANNED = ["include", "src", "testing", "tests", "bench", "examples", "cmake", "tools", "docs",
-           ".ci"]
+           "models", ".ci"]
 CODE = {".h", ".cc"}
-TEXT = CODE | {".cmake", ".py", ".sh", ".md", ".txt", ".json", ".in", ""}
+TEXT = CODE | {".cmake", ".pml", ".py", ".sh", ".md", ".txt", ".json", ".in", ""}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,7 +241,7 @@ def functions(bare):
 def check_sizes(tree):
     for path, text in tree.text.items():
         suffix = pathlib.Path(path).suffix
-        if suffix not in CODE | {".py", ".cmake"}:
+        if suffix not in CODE | {".pml", ".py", ".cmake"}:
             continue
         lines = text.splitlines()
         if len(lines) > MAX_FILE_LINES:
