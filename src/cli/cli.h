@@ -145,6 +145,7 @@ void AddCommitCommand(Cli& cli);
 void AddAuditCommands(Cli& cli);
 void AddStoreCommands(Cli& cli);
 void AddDoctorCommand(Cli& cli);
+void AddRaceCommand(Cli& cli);
 void AddBenchCommands(Cli& cli);
 void AddCompletionCommand(Cli& cli);
 

@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   AddAuditCommands(cli);
   AddStoreCommands(cli);
   AddDoctorCommand(cli);
+  AddRaceCommand(cli);
   AddBenchCommands(cli);
   AddCompletionCommand(cli);
   return cli.Run(argc, argv);
