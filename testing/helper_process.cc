@@ -20,6 +20,13 @@ namespace {
 
 constexpr const char* kFlag = "--helper";
 
+std::vector<std::string> CommandOf(const std::string& helper,
+                                   const std::vector<std::string>& arguments) {
+  std::vector<std::string> command = {"/proc/self/exe", kFlag, helper};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
 }  // namespace
 
 int RunHelperOrTests(int argc, char** argv, const std::map<std::string, HelperMain>& helpers) {
@@ -35,7 +42,10 @@ int RunHelperOrTests(int argc, char** argv, const std::map<std::string, HelperMa
   return RUN_ALL_TESTS();
 }
 
-HelperProcess::HelperProcess(const std::string& helper, const std::vector<std::string>& arguments) {
+HelperProcess::HelperProcess(const std::string& helper, const std::vector<std::string>& arguments)
+    : HelperProcess(CommandOf(helper, arguments)) {}
+
+HelperProcess::HelperProcess(std::vector<std::string> words) {
   int in[2];
   int out[2];
   // Close-on-exec, so that no helper keeps the pipes of another one open.
@@ -44,8 +54,6 @@ HelperProcess::HelperProcess(const std::string& helper, const std::vector<std::s
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-  std::vector<std::string> words = {"/proc/self/exe", kFlag, helper};
-  words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

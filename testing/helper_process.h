@@ -22,6 +22,8 @@ int RunHelperOrTests(int argc, char** argv, const std::map<std::string, HelperMa
 class HelperProcess {
  public:
   HelperProcess(const std::string& helper, const std::vector<std::string>& arguments);
+  /// Another program: its path, and its arguments.
+  explicit HelperProcess(std::vector<std::string> command);
   /// Kills it if it still runs.
   ~HelperProcess();
   HelperProcess(const HelperProcess&) = delete;

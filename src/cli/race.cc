@@ -184,7 +184,8 @@ Result<int> Race(Cli& cli, const RaceCommand& command) {
   if (command.scenario == kEveryRace && command.is_unsafe) {
     return Fail(ErrorCode::kInvalidArgument, "race all runs both sides: leave --unsafe away");
   }
-  StoreOptions options{.log = &cli.Log()};
+  // Leases that run out are a part of it, and no news.
+  StoreOptions options{.log = &cli.Log(LogLevel::kError)};
   if (cli.root().get_option("--store")->count() > 0) {
     HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open(options));
     return RaceOn(*store, cli, command);

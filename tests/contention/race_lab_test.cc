@@ -109,16 +109,16 @@ TEST_P(RaceLab, LOCK_7_Deadlock) {
 }
 
 TEST_P(RaceLab, OneThatCannotBeRunIsRefusedAndLeavesNothing) {
-  EXPECT_THAT(lab::RunRace(store(), "no-such-race", {}), HasError(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(lab::RunRace(store(), "no-such-race", {}), StatusIs(ErrorCode::kInvalidArgument));
   for (int threads : {-1, 0, 1, lab::kRaceThreadsMost + 1}) {
     EXPECT_THAT(lab::RunRace(store(), "overdraft", {.threads = threads}),
-                HasError(ErrorCode::kInvalidArgument));
+                StatusIs(ErrorCode::kInvalidArgument));
   }
   // An error in the middle of it ends it for everybody.
   std::stop_source stop;
   stop.request_stop();
   EXPECT_THAT(lab::RunRace(store(), "overdraft", {.context = {.stop = stop.get_token()}}),
-              HasError(ErrorCode::kCancelled));
+              StatusIs(ErrorCode::kCancelled));
   ExpectNothingLeft();
 }
 
@@ -131,7 +131,7 @@ TEST(Races, AreFoundByTheirNames) {
     EXPECT_EQ(Must(lab::FindRace(info.name)).stake, info.stake);
   }
   EXPECT_EQ(names.size(), 8U);
-  EXPECT_THAT(lab::FindRace("all"), HasError(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(lab::FindRace("all"), StatusIs(ErrorCode::kInvalidArgument));
 }
 
 }  // namespace

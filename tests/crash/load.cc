@@ -1,6 +1,7 @@
 #include "crash/load.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -34,11 +35,18 @@ class JournalWriter {
 
 class LoadThread {
  public:
-  LoadThread(Store& store, JournalWriter& journal, std::uint64_t seed, std::string name)
-      : store_(store), journal_(journal), random_(seed), name_(std::move(name)) {}
+  /// With `losses`, the store is a server that may be killed at any time.
+  LoadThread(Store& store, JournalWriter& journal, std::uint64_t seed, std::string name,
+             std::stop_token stop = {}, Losses* losses = nullptr)
+      : store_(store),
+        journal_(journal),
+        random_(seed),
+        name_(std::move(name)),
+        stop_(std::move(stop)),
+        losses_(losses) {}
 
   void Run() {
-    while (true) {
+    while (!stop_.stop_requested()) {
       switch (random_() % 6) {
         case 0:
           Enqueue();
@@ -56,6 +64,17 @@ class LoadThread {
   }
 
  private:
+  /// Nothing: the server died, before it got the call or in the middle of it.
+  template <typename T>
+  std::optional<T> Answered(Result<T> answer) {
+    const bool is_unknown = !answer && answer.error().code == ErrorCode::kOutcomeUnknown;
+    const bool is_lost = is_unknown || (!answer && answer.error().code == ErrorCode::kUnavailable);
+    if (losses_ == nullptr || !is_lost) return Must(std::move(answer));
+    ++(is_unknown ? losses_->unknown : losses_->unavailable);
+    ::poll(nullptr, 0, 5);  // nobody tells when it is back
+    return std::nullopt;
+  }
+
   std::string NextTag() { return name_ + "-" + std::to_string(++tags_); }
 
   void Enqueue() {
@@ -66,17 +85,23 @@ class LoadThread {
       journal_.Write("E? " + tags.back());
       batch.operations.push_back(EnqueueJob{{.kind = "k", .payload = '"' + tags.back() + '"'}});
     }
-    Receipt receipt = Must(store_.Commit({}, std::move(batch)));
-    for (std::size_t i = 0; i < tags.size(); ++i) {
-      journal_.Write("E! " + tags[i] + " " + std::to_string(receipt.results[i].job->id));
+    std::optional<Receipt> receipt = Answered(store_.Commit({}, std::move(batch)));
+    for (std::size_t i = 0; receipt && i < tags.size(); ++i) {
+      journal_.Write("E! " + tags[i] + " " + std::to_string(receipt->results[i].job->id));
     }
   }
 
+  /// Until it is answered: what the key is for.
   void EnqueueWithKey() {
     std::string tag = NextTag();
     journal_.Write("I? " + tag);
-    Receipt receipt = Must(store_.Commit({}, KeyedEnqueue(tag)));
-    journal_.Write("E! " + tag + " " + std::to_string(receipt.results[0].job->id));
+    std::optional<Receipt> receipt;
+    while (!receipt && !stop_.stop_requested()) {
+      receipt = Answered(store_.Commit({}, KeyedEnqueue(tag)));
+    }
+    if (!receipt) return;
+    journal_.Write("E! " + tag + " " + std::to_string(receipt->results[0].job->id));
+    if (losses_ != nullptr && receipt->replayed) ++losses_->replayed;
   }
 
   /// Between two accounts, at once or in two steps: no interleaving and no crash changes the sum.
@@ -94,10 +119,12 @@ class LoadThread {
   }
 
   void Work() {
-    std::vector<Job> jobs = Must(store_.Claim({}, {.worker = name_,
-                                                   .max = static_cast<int>(1 + random_() % 3),
-                                                   .lease = std::chrono::milliseconds(200)}));
-    for (const Job& job : jobs) {
+    std::optional<std::vector<Job>> jobs =
+        Answered(store_.Claim({}, {.worker = name_,
+                                   .max = static_cast<int>(1 + random_() % 3),
+                                   .lease = std::chrono::milliseconds(200)}));
+    if (!jobs) return;
+    for (const Job& job : *jobs) {
       const std::string words = std::to_string(job.id) + " " + std::to_string(job.token);
       journal_.Write("K! " + words);
       switch (random_() % 8) {
@@ -122,6 +149,8 @@ class LoadThread {
   JournalWriter& journal_;
   std::mt19937_64 random_;
   const std::string name_;
+  const std::stop_token stop_;
+  Losses* const losses_;
   int tags_ = 0;
 };
 
@@ -159,6 +188,18 @@ int RunLoad(const std::vector<std::string>& arguments) {
     });
   }
   return 0;
+}
+
+void RunClients(const std::vector<std::unique_ptr<Store>>& clients, const std::string& journal,
+                std::uint64_t seed, const std::string& name, std::stop_token stop, Losses& losses) {
+  JournalWriter writer(journal);
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      Store& store = *clients.at(static_cast<std::size_t>(i) % clients.size());
+      LoadThread(store, writer, seed + i, name + "-" + std::to_string(i), stop, &losses).Run();
+    });
+  }
 }
 
 void Journal::Read(const std::string& file) {

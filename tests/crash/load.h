@@ -2,9 +2,12 @@
 // write down what they are about to do and what they were promised.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -14,6 +17,18 @@ namespace holdfast::testing {
 
 /// URL JOURNAL SEED NAME: works until it is killed. Prints "ready" when the store is open.
 int RunLoad(const std::vector<std::string>& arguments);
+
+/// What clients were told while their server was dead, and afterwards. Threads: any.
+struct Losses {
+  std::atomic<int> unavailable = 0;  ///< the call never got there
+  std::atomic<int> unknown = 0;      ///< the server died in the middle of it
+  std::atomic<int> replayed = 0;     ///< a request with a key that was done, and was sent again
+};
+
+/// The same load, by threads of this process: clients of a server that is killed, who live on,
+/// until `stop`.
+void RunClients(const std::vector<std::unique_ptr<Store>>& clients, const std::string& journal,
+                std::uint64_t seed, const std::string& name, std::stop_token stop, Losses& losses);
 
 /// What the journals of all killed processes say. A line is one write to a file, so it survives the
 /// process as soon as the write has returned.
