@@ -19,7 +19,7 @@ class RecordRace : public RaceScenario {
   Result<void> CleanUp() override { return Remove(key_); }
 
  protected:
-  Result<void> Prepare(const std::string& rules, const std::string& data) {
+  Result<void> MakeOne(const std::string& rules, const std::string& data) {
     HF_RETURN_IF_ERROR(Declare(key_.kind, is_unsafe() ? "{}" : rules));
     return Make(key_, data);
   }
@@ -34,7 +34,7 @@ class LostUpdate final : public RecordRace {
  public:
   explicit LostUpdate(RaceGround ground) : RecordRace(std::move(ground), "race-counter") {}
 
-  Result<void> Prepare() override { return RecordRace::Prepare("{}", R"({"n":0})"); }
+  Result<void> Prepare() override { return MakeOne("{}", R"({"n":0})"); }
 
   Result<void> Run(Racer& racer) override {
     for (int i = 0; i < kRounds; ++i) {
@@ -144,8 +144,8 @@ class Overdraft final : public RecordRace {
   explicit Overdraft(RaceGround ground) : RecordRace(std::move(ground), "race-account") {}
 
   Result<void> Prepare() override {
-    return RecordRace::Prepare(R"({"bounds":{"/balance":{"min":0}}})",
-                               fmt::format(R"({{"balance":{}}})", kBalance));
+    return MakeOne(R"({"bounds":{"/balance":{"min":0}}})",
+                   fmt::format(R"({{"balance":{}}})", kBalance));
   }
 
   Result<void> Run(Racer& racer) override {
@@ -179,7 +179,7 @@ class DoubleBooking final : public RecordRace {
   explicit DoubleBooking(RaceGround ground) : RecordRace(std::move(ground), "race-seat") {}
 
   Result<void> Prepare() override {
-    return RecordRace::Prepare(
+    return MakeOne(
         R"({"states":{"initial":"free","transitions":{"free":["booked"]},"final":["booked"]}})",
         R"({"guest":null})");
   }
