@@ -29,7 +29,7 @@ constexpr const char* kMove =
 constexpr const char* kTransition =
     "UPDATE records SET version = version + 1, updated_at = ?3, updated_by = 'bench',"
     " status = iif(status = 'OPEN', 'DONE', 'OPEN') WHERE kind = ?1 AND id = ?2";
-constexpr const char* kVersion = "SELECT version FROM records WHERE kind = ?1 AND id = ?2";
+constexpr const char* kVersionOfRecord = "SELECT version FROM records WHERE kind = ?1 AND id = ?2";
 constexpr const char* kAudit =
     "INSERT INTO audit (sequence, at, actor, operation, target, old_status, new_status, token,"
     " lock_wait_us, commit_us, correlation_id, details, error, count, old_version, new_version)"
@@ -61,7 +61,7 @@ class RawRecords {
                            {&increment_, kIncrement},
                            {&move_, kMove},
                            {&transition_, kTransition},
-                           {&version_, kVersion},
+                           {&version_, kVersionOfRecord},
                            {&audit_, kAudit},
                            {&transfer_, kInsertTransfer},
                            {&job_, kInsertJob},
