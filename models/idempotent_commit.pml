@@ -6,10 +6,12 @@
  *   KEY_OUTSIDE      the key is stored in a commit of its own, after the effect
  *   CHECK_OUTSIDE    whether the key is there is looked up before the commit
  *   ACK_BEFORE_SYNC  the answer does not wait for the disk
+ *   NO_REPLAY        what was done before is not answered
  */
 #define CLIENTS 2
 #define CONNECTIONS 2 /* of each client */
-#define CRASHES 2
+#define CRASHES 1
+#define LOSSES 2
 
 #define kNone 0
 #define kDone 1
@@ -23,6 +25,7 @@ Kept memory;
 Kept disk;
 byte epoch;
 byte answer[CLIENTS];
+byte lost; /* answers */
 
 inline Sync() {
   disk.key = memory.key;
@@ -35,8 +38,9 @@ inline Sync() {
 inline Answer() {
   atomic {
     if
+    :: said == kNone
     :: said != kNone -> answer[client] = said
-    :: true
+    :: said != kNone && lost < LOSSES -> lost++
     fi
   };
 }
@@ -65,7 +69,11 @@ again:
        memory.key = client + 1;
 #endif
        said = kDone
+#ifdef NO_REPLAY
+    :: found == client + 1 -> said = kNone
+#else
     :: found == client + 1 -> said = kDone
+#endif
     :: else -> said = kMismatch
     fi
   };
@@ -126,3 +134,6 @@ ltl answers_hold {
       (answer[0] == kMismatch -> disk.effects[0] == 0 && disk.effects[1] == 1) &&
       (answer[1] == kDone -> disk.effects[1] == 1 && disk.effects[0] == 0))
 }
+
+/* Who goes on asking is answered. */
+ltl answered { <> (answer[0] != kNone && answer[1] != kNone) }
