@@ -16,7 +16,8 @@ target_compile_options(holdfast_warnings INTERFACE
   # Designated initialisers that leave the defaults alone are how specs are meant to be written.
   -Wno-missing-field-initializers)
 target_compile_definitions(holdfast_warnings INTERFACE
-  $<$<BOOL:${HOLDFAST_CHECK_RANKS}>:HOLDFAST_CHECK_RANKS>)
+  $<$<BOOL:${HOLDFAST_CHECK_RANKS}>:HOLDFAST_CHECK_RANKS>
+  $<$<BOOL:${HOLDFAST_MUTANTS}>:HOLDFAST_MUTANTS>)
 
 # Sanitizer builds compile several files as one (CMAKE_UNITY_BUILD), which halves what they
 # cost; so do the command line and the tests, always. Names in anonymous namespaces are therefore

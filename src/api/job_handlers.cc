@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "api/handlers.h"
+#include "base/mutant.h"
 #include "base/text.h"
 #include "wire/decode.h"
 #include "wire/encode.h"
@@ -172,7 +173,9 @@ void ClaimNext(Call call) {
   store.ClaimAsync(context, *std::move(request),
                    [call = std::move(call)](Result<std::vector<Job>> jobs) mutable {
                      if (!jobs) return call.Refuse(jobs.error());
-                     if (call.gone().stop_requested() && !jobs->empty()) {
+                     const bool is_gone =
+                         call.gone().stop_requested() && !HF_MUTANT(jobs_lost_with_the_line);
+                     if (is_gone && !jobs->empty()) {
                        return GiveBack(std::move(call), *jobs);
                      }
                      call.Reply(200, TextOf(*jobs));

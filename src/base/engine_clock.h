@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "base/mutant.h"
 #include "holdfast/time.h"
 
 namespace holdfast::base {
@@ -21,7 +22,10 @@ class EngineClock {
  public:
   EngineClock(const Clock& clock, ClockAnchor anchor) : clock_(clock), anchor_(std::move(anchor)) {}
 
-  Time Now() const { return anchor_.wall + (clock_.SinceBoot() - anchor_.since_boot); }
+  Time Now() const {
+    if (HF_MUTANT(leases_by_wall_clock)) return clock_.Wall();
+    return anchor_.wall + (clock_.SinceBoot() - anchor_.since_boot);
+  }
 
   /// Ties to the present.
   static ClockAnchor Anchor(const Clock& clock) {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/mutant.h"
 #include "base/result.h"
 #include "rules/jobs.h"
 #include "rules/limits.h"
@@ -96,7 +97,7 @@ void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimReque
 
 Result<void> CheckFingerprint(std::string_view key, std::string_view stored,
                               std::string_view given) {
-  if (stored == given) return {};
+  if (stored == given || HF_MUTANT(other_body_replayed)) return {};
   return Fail(ErrorCode::kIdempotencyMismatch,
               fmt::format("the idempotency key '{}' was used with another request", key));
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
 #include "base/result.h"
 #include "rules/record_change.h"
 
@@ -37,7 +38,7 @@ Result<void> CheckCapacity(const CapacityRule& rule, const StoredRecord& parent,
   }
   const std::int64_t places = std::max<std::int64_t>(limit->get<std::int64_t>(), 0);
   const std::int64_t taken = CountOf(parent, child.key.kind, rule);
-  if (taken < places) return {};
+  if (taken < places + HF_MUTANT(capacity_one_more)) return {};
   return Fail(ErrorCode::kCapacityFull,
               fmt::format("{} is full: {} of {} places of {} are taken ({})", ToString(parent.key),
                           taken, places, rule.limit.text(), fmt::join(rule.statuses, ", ")),

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "rules/limits.h"
 
 namespace holdfast::rules {
@@ -130,7 +131,8 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const EnqueueJob& op, const 
   }
   QueueRow& queue_row = rows.QueueNamed(spec.queue);
   const Queue& before = *queue_row.queue;
-  if (before.max_pending && before.Waiting() >= *before.max_pending) {
+  if (before.max_pending &&
+      before.Waiting() >= *before.max_pending + HF_MUTANT(queue_holds_one_more)) {
     return Fail(ErrorCode::kQueueFull,
                 fmt::format("queue {} is full: {} of {} jobs are waiting", before.name,
                             before.Waiting(), *before.max_pending),
@@ -244,7 +246,8 @@ static void ExpireLease(Rows& rows, JobRow& row, const Origin& origin) {
   JobState to = JobState::kPending;
   if (job.cancel_requested) {
     to = JobState::kCancelled;
-  } else if (job.lease_expiries >= kLeaseExpiriesMax || job.attempt >= job.max_attempts) {
+  } else if (job.lease_expiries >= kLeaseExpiriesMax + HF_MUTANT(poison_job_runs_again) ||
+             job.attempt >= job.max_attempts) {
     to = JobState::kFailed;
   }
   Move(rows, row, to, origin.now);

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "rules/limits.h"
@@ -52,7 +53,7 @@ void GrantNext(Rows& rows, StoredLock& lock, const Origin& origin) {
   LockRows& locks = rows.locks();
   while (!lock.waiters.empty()) {
     const auto& [ticket, next] = *lock.waiters.begin();
-    if (IsDead(locks, next, origin.now)) {
+    if (IsDead(locks, next, origin.now) && !HF_MUTANT(waiter_not_rechecked)) {
       if (next.session == locks.session) locks.notes.woken.push_back(next.waiter);
       locks.RemoveWaiter(lock, ticket);
       continue;
@@ -149,7 +150,7 @@ Result<LockOutcome> TakeOrWait(Rows& rows, const AwaitLock& op, Time deadline,
   if (grants) return LockOutcome{.grants = *std::move(grants)};
   if (grants.error().code != ErrorCode::kBusy) return std::unexpected(std::move(grants).error());
   auto cycle = rows.locks().cycles.find(static_cast<std::size_t>(rows.records().current_operation));
-  if (cycle != rows.locks().cycles.end()) {
+  if (cycle != rows.locks().cycles.end() && !HF_MUTANT(circle_unseen)) {
     std::string path = fmt::format("{}", fmt::join(cycle->second, " waits for "));
     return Fail(ErrorCode::kDeadlock,
                 fmt::format("waiting for lock {} would never end: {} waits for {}",

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/json_writer.h"
+#include "base/mutant.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "rules/jobs.h"
@@ -78,7 +79,8 @@ const StoredHolder* OwnLease(const StoredLock& lock, const AcquireLock& request)
 /// The lease, if it is good. Errors: fenced.
 Result<StoredHolder*> FindHeld(StoredLock& lock, Token token, Time now) {
   StoredHolder* holder = lock.FindHolder(token);
-  if (holder != nullptr && holder->IsLive(now)) return holder;
+  const Time until = HF_MUTANT(lease_a_tick_longer) ? now - Duration(1) : now;
+  if (holder != nullptr && holder->IsLive(until)) return holder;
   auto live = std::ranges::find_if(lock.holders, [&](const auto& h) { return h.IsLive(now); });
   std::string why = holder != nullptr ? "that lease has ended"
                     : live != lock.holders.end()
@@ -104,6 +106,7 @@ LockGrant EndLease(Rows& rows, StoredLock& lock, Token token, std::string_view o
 
 Result<LockGrant> Release(Rows& rows, std::string_view name, Token token, const Origin& origin) {
   StoredLock& lock = rows.locks().Named(name);
+  if (HF_MUTANT(release_by_name) && !lock.holders.empty()) token = lock.holders.front().token;
   HF_RETURN_IF_ERROR(FindHeld(lock, token, origin.now));
   LockGrant grant = EndLease(rows, lock, token, "lock.release", {}, origin);
   Settle(rows, lock, origin);
@@ -120,7 +123,9 @@ Result<std::vector<LockGrant>> AcquireAll(Rows& rows, const AcquireLock& request
           fmt::format("{} holds lock {} already, under token {}", request.owner, name, own->token),
           {.id = own->token, .lock = name});
     }
-    if (!lock.waiters.empty() || !Fits(lock, request.mode, request.limit.value_or(0))) {
+    const bool overtakes = HF_MUTANT(writer_starves) && request.mode == LockMode::kShared;
+    if ((!lock.waiters.empty() && !overtakes) ||
+        !Fits(lock, request.mode, request.limit.value_or(0))) {
       return Busy(lock, request.mode, origin.now);
     }
   }
@@ -172,7 +177,8 @@ LockGrant Grant(Rows& rows, StoredLock& lock, const AcquireLock& request, const 
 
 LockGrant Grant(Rows& rows, StoredLock& lock, StoredHolder lease, const Origin& origin) {
   const std::string_view old_status = StatusOf(lock);
-  lease.token = ++rows.counters.last_token;
+  lease.token = HF_MUTANT(token_before_grant) && lease.ticket != 0 ? lease.ticket
+                                                                   : ++rows.counters.last_token;
   lease.acquired_at = origin.now;
   lease.expires_at = origin.now + lease.ttl;
   const StoredHolder& holder = rows.locks().AddHolder(lock, std::move(lease));
@@ -229,7 +235,8 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const AcquireLock& op, const
 
 Result<OperationOutcome> ApplyOperation(Rows& rows, const RenewLock& op, const Origin& origin) {
   StoredLock& lock = rows.locks().Named(op.name);
-  HF_ASSIGN_OR_RETURN(StoredHolder * held, FindHeld(lock, op.token, origin.now));
+  const Time now = HF_MUTANT(renewal_revives) ? Time::min() : origin.now;
+  HF_ASSIGN_OR_RETURN(StoredHolder * held, FindHeld(lock, op.token, now));
   StoredHolder& holder = rows.locks().Edit(lock, *held);
   if (op.ttl) holder.ttl = *op.ttl;
   holder.expires_at = origin.now + holder.ttl;
@@ -279,6 +286,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const KeepWaiting&, const Or
 }
 
 Result<void> CheckGuard(Rows& rows, const LockGuard& guard, const Origin& origin) {
+  if (HF_MUTANT(lock_guard_unchecked)) return {};
   HF_RETURN_IF_ERROR(FindHeld(rows.locks().Named(guard.name), guard.token, origin.now));
   return {};
 }
@@ -299,7 +307,7 @@ Result<void> GiveBackHeld(Rows& rows, const Batch& batch, const Origin& origin) 
 
 Result<void> CheckRecordLocks(Rows& rows, const Batch& batch, Token last_token,
                               const Origin& origin) {
-  if (rows.locks().locks().empty()) return {};
+  if (rows.locks().locks().empty() || HF_MUTANT(locked_record_written)) return {};
   auto is_ours = [&](const StoredLock& lock, Token token) {
     const LockGuard wanted{lock.name, token};
     return std::ranges::find(batch.held, wanted) != batch.held.end() ||

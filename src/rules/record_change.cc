@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -117,7 +118,7 @@ void RecordChange::FinishWithoutRules() {
 
 void RecordChange::Stamp() {
   StoredRecord& record = row_->record;
-  record.version = is_new_ ? 1 : old_version_ + 1;
+  record.version = is_new_ ? 1 : old_version_ + !HF_MUTANT(version_stays);
   record.updated_at = origin_->now;
   record.updated_by = origin_->actor;
   if (is_new_) record.created_at = origin_->now;

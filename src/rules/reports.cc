@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/mutant.h"
 #include "base/utf8.h"
 #include "rules/jobs.h"
 #include "rules/limits.h"
@@ -31,7 +32,7 @@ Job& EndAttempt(Rows& rows, JobRow& row) {
 OperationOutcome GiveBack(Rows& rows, JobRow& row, JobState to, std::string_view operation,
                           const Origin& origin) {
   Job& job = EndAttempt(rows, row);
-  --job.attempt;
+  if (!HF_MUTANT(release_uses_an_attempt)) --job.attempt;
   Move(rows, row, job.cancel_requested ? JobState::kCancelled : to, origin.now);
   AuditJob(rows, row, operation, JobState::kProcessing, false, origin);
   return {.job = &row, .is_for_holder = true};
@@ -45,7 +46,7 @@ Result<JobRow*> FindLeased(Rows& rows, JobId id, Token token) {
     return Fail(ErrorCode::kNotFound, fmt::format("job {} does not exist", id));
   }
   const Job& job = *row->job;
-  if (job.token != token) {
+  if (job.token != token && !HF_MUTANT(stale_report_accepted)) {
     return Fail(ErrorCode::kFenced,
                 fmt::format("token {} does not hold job {}: it was superseded or never issued for "
                             "it; stop the work",
@@ -102,7 +103,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const FailJob& op, const Ori
   JobState to = JobState::kScheduled;
   if (job.cancel_requested) {
     to = JobState::kCancelled;
-  } else if (op.permanent || job.attempt >= job.max_attempts) {
+  } else if (op.permanent || job.attempt >= job.max_attempts + HF_MUTANT(one_attempt_more)) {
     to = JobState::kFailed;
   } else {
     job.run_at = origin.now + op.retry_in.value_or(RetryDelayOf(job));

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/result.h"
 #include "rules/edits.h"
 #include "rules/records.h"
@@ -47,7 +48,8 @@ Result<void> MoveAmount(Rows& rows, const Parties& parties, const Transfer& tran
   HF_RETURN_IF_ERROR(ApplyIncrement(giver.data(), parties.path, -amount));
   RecordChange taker(rows, *parties.to, operation, origin);
   NoteTransfer(taker, transfer, amount);
-  HF_RETURN_IF_ERROR(ApplyIncrement(taker.data(), parties.path, amount));
+  const std::int64_t given = HF_MUTANT(part_posted_whole) ? transfer.amount : amount;
+  HF_RETURN_IF_ERROR(ApplyIncrement(taker.data(), parties.path, given));
   HF_RETURN_IF_ERROR(giver.Finish());
   return taker.Finish();
 }
@@ -70,7 +72,7 @@ Result<TransferRow*> FindPending(Rows& rows, TransferId id, const Origin& origin
     return Fail(ErrorCode::kInvalidTransition,
                 fmt::format("transfer {} is already {}", id, NameOf(transfer.state)), {.id = id});
   }
-  if (transfer.expires_at && *transfer.expires_at <= origin.now) {
+  if (transfer.expires_at && *transfer.expires_at <= origin.now && !HF_MUTANT(posted_too_late)) {
     return Fail(ErrorCode::kInvalidTransition,
                 fmt::format("transfer {} is over: its time limit has passed", id), {.id = id});
   }

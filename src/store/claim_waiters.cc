@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
+
 namespace holdfast::store {
 
 using base::MutexLock;
@@ -50,7 +52,7 @@ void ClaimWaiters::OnTried(Ticket ticket, const WaiterPtr& waiter,
     if (result && result->empty()) {
       if (waiter->ending) {
         if (!*waiter->ending) result = std::unexpected(waiter->ending->error());
-      } else if (waiter->was_signalled) {
+      } else if (waiter->was_signalled && !HF_MUTANT(claim_not_woken)) {
         waiter->was_signalled = false;  // a job came between the look and here: look again
         is_over = false;
       } else {
@@ -61,7 +63,7 @@ void ClaimWaiters::OnTried(Ticket ticket, const WaiterPtr& waiter,
     if (is_over) Remove(ticket, *waiter);
   }
   if (!is_over) return Try(ticket, waiter);
-  if (!result && waiter->was_woken) PassOn(waiter->request);
+  if (!result && waiter->was_woken && !HF_MUTANT(wake_up_not_passed_on)) PassOn(waiter->request);
   // Jobs that were claimed are handed out even if the caller has given up meanwhile: it must not
   // lose them unseen.
   Answer(waiter, std::move(result));

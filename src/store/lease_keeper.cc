@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutant.h"
 
 namespace holdfast::store {
 namespace {
@@ -219,7 +220,7 @@ void LeaseKeeper::TakeReceipt(KeptLease& lease, const Receipt& receipt, SteadyTi
     base::MutexLock lock(mutex_);
     auto found = entries_.find(&lease);
     if (found == entries_.end()) return;
-    Begin(found->second, sent);
+    Begin(found->second, HF_MUTANT(lease_counted_from_answer) ? steady_clock::now() : sent);
     lost_at = found->second.lost_at;
   }
   lease.OnRenewed(receipt, lost_at);
@@ -231,7 +232,9 @@ void LeaseKeeper::TryAgain(KeptLease& lease) {
     auto found = entries_.find(&lease);
     if (found == entries_.end()) return;
     Entry& entry = found->second;
-    entry.renew_at = steady_clock::now() + PauseAfterFailure(entry.length);
+    entry.renew_at = HF_MUTANT(renewal_given_up)
+                         ? kNever
+                         : steady_clock::now() + PauseAfterFailure(entry.length);
     entry.suspect_at = kNever;
     entry.has_failed = true;
   }

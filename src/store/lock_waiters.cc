@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "base/mutant.h"
 #include "base/text.h"
 #include "rules/locks.h"
 #include "store/commit_one.h"
@@ -174,6 +175,7 @@ void LockWaiters::OnGranted(const rules::LockGranted& granted) {
     if (auto found = waiters_.find(id); found != waiters_.end()) {
       waiter = found->second;
       if (waiter->state == State::kTrying) {
+        if (HF_MUTANT(grant_unheard)) return;
         if (!waiter->granted || waiter->granted->ticket < granted.ticket) waiter->granted = granted;
         return;
       }
@@ -326,7 +328,7 @@ bool LockWaiters::Remove(const WaiterPtr& waiter) {
 void LockWaiters::Deliver(const WaiterPtr& waiter, std::vector<LockGrant> grants) {
   const bool is_gone = waiter->context.stop.stop_requested() ||
                        (waiter->ending && waiter->ending->code == ErrorCode::kShuttingDown);
-  if (is_gone) return GiveBack(waiter, grants);
+  if (is_gone && !HF_MUTANT(granted_to_the_gone)) return GiveBack(waiter, grants);
   for (const LockGrant& grant : grants) recorder_.RecordGrant(grant);
   // The completion is called once and may hold much: let it go as soon as it has run. The stop
   // callback goes with the waiter, under no lock, because its end waits for a call under way.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "holdfast/retry.h"
 
 namespace holdfast::store {
@@ -135,7 +136,8 @@ std::vector<Result<Receipt>> OutcomeReporter::Send(const std::vector<Report>& re
   std::vector<Batch> batches;
   batches.reserve(reports.size());
   for (const Report& report : reports) {
-    batches.push_back({.operations = {OperationOf(report)}, .idempotency_key = KeyOf(report)});
+    const std::string key = HF_MUTANT(reported_without_key) ? "" : KeyOf(report);
+    batches.push_back({.operations = {OperationOf(report)}, .idempotency_key = key});
   }
   // A context of its own: what stops the pool must not stop it from giving back its jobs.
   Context context = Context::WithTimeout(lease_ / 3);

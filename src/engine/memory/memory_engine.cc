@@ -1,7 +1,10 @@
 #include "engine/memory/memory_engine.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/engine_clock.h"
+#include "base/mutant.h"
 #include "base/mutex.h"
 #include "base/result.h"
 #include "engine/memory/tables.h"
@@ -289,9 +292,12 @@ class MemoryEngine final : public Engine {
     Result<void> applied =
         rules::LoadRows(batch, tables_, tables_.records, tables_.locks, keys_, rows_);
     if (applied) applied = rules::Apply(rows_, batch, origin);
-    if (applied) applied = rules::CheckUniqueKeys(rows_, tables_.records);
+    if (applied && !HF_MUTANT(unique_key_unchecked))
+      applied = rules::CheckUniqueKeys(rows_, tables_.records);
     if (!applied) {
-      rows_.Undo();
+      if (HF_MUTANT(audit_outside_commit))
+        std::ranges::for_each(rows_.audit(), [&](auto& e) { tables_.AddAudit(e); });
+      if (!HF_MUTANT(refused_batch_stays)) rows_.Undo();
       tables_.locks.Forget(rows_.locks());
       return std::unexpected(std::move(applied).error());
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/mutant.h"
 
 namespace holdfast::engine {
 
@@ -62,6 +63,7 @@ void Tables::Unindex(const Job& job, const rules::JobKeys& keys) {
       leases.erase({*keys.lease_expires_at, job.id});
       break;
     default:
+      if (HF_MUTANT(live_job_pruned)) break;
       table->finished[static_cast<std::size_t>(keys.state)].erase({*keys.finished_at, job.id});
   }
   if (keys.holds_unique_key) unique_keys.erase({job.kind, job.unique_key});
@@ -126,8 +128,9 @@ std::vector<JobId> Tables::FindClaimable(const std::vector<std::string>& names, 
   }
   std::vector<JobId> ids;
   while (ids.size() < static_cast<std::size_t>(max) && !sources.empty()) {
-    auto best = std::ranges::min_element(
-        sources, [](const Source& a, const Source& b) { return *a.next < *b.next; });
+    auto best = std::ranges::min_element(sources, [](const Source& a, const Source& b) {
+      return !HF_MUTANT(queue_by_queue) && *a.next < *b.next;
+    });
     ids.push_back(std::get<JobId>(*best->next));
     if (++best->next == best->end || --best->left == 0) sources.erase(best);
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
 #include "base/result.h"
 
 namespace holdfast::engine::postgres {
@@ -244,7 +245,8 @@ Result<void> Lanes::Persist(Lane& lane, Attempt attempt) {
         if (!Pause(PauseAfter(i))) return done;
         continue;
       case Failure::kLost:
-        if (lane.transaction.commit_was_sent()) return Resolve(lane, done.error());
+        if (lane.transaction.commit_was_sent() && !HF_MUTANT(lost_commit_done_again))
+          return Resolve(lane, done.error());
         // Nothing was committed: a new connection may try again, but not for long.
         lane.Disconnect();
         if (i > 0) return done;
@@ -281,8 +283,9 @@ Result<void> Lanes::Connect(Lane& lane) {
 /// if it is still the one that was asked.
 Result<void> Lanes::Resolve(Lane& lane, const Error& lost) {
   auto unknown = [&](std::string_view why) {
-    return Fail(ErrorCode::kOutcomeUnknown,
-                fmt::format("{} during the commit, and {}", lost.message, why));
+    return Fail(
+        HF_MUTANT(lost_commit_told_undone) ? ErrorCode::kUnavailable : ErrorCode::kOutcomeUnknown,
+        fmt::format("{} during the commit, and {}", lost.message, why));
   };
   const std::string server = lane.connection->server();
   lane.Disconnect();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
 #include "base/result.h"
 #include "wire/encode.h"
 
@@ -92,8 +93,8 @@ RecordTable::RecordTable(Connection*& connection, const Settings& settings)
                       "SELECT r.parent_kind, r.parent_id FROM named n JOIN $.records r ON "
                       "r.kind = n.kind AND r.id = n.id WHERE r.parent_kind IS NOT NULL) "
                       "SELECT {} FROM $.records WHERE (kind, id) IN (SELECT kind, id FROM wanted) "
-                      "ORDER BY kind, id FOR NO KEY UPDATE",
-                      kRecordColumns)),
+                      "ORDER BY kind, id {}",
+                      kRecordColumns, HF_MUTANT(records_not_locked) ? "" : "FOR NO KEY UPDATE")),
       new_kinds_(settings,
                  "INSERT INTO $.kinds SELECT name, 0, '', 'epoch', '' FROM unnest($1::text[]) AS "
                  "u (name) ON CONFLICT (name) DO NOTHING"),

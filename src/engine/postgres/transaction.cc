@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/mutant.h"
 #include "base/result.h"
 #include "engine/postgres/audit_rows.h"
 #include "rules/limits.h"
@@ -304,9 +305,10 @@ Result<void> Transaction::WriteAndCommit() {
   jobs_.QueueWrite(*connection_);
   records_.QueueWrite(*connection_);
   locks_.QueueWrite(*connection_, now_);
-  QueueAnswers();
+  if (!HF_MUTANT(answer_after_commit)) QueueAnswers();
   if (!audit_.empty()) connection_->Queue(insert_audit_, AuditParameters(audit_));
   connection_->QueueText("COMMIT");
+  if (HF_MUTANT(answer_after_commit)) QueueAnswers();
   commit_was_sent_ = true;
   Result<std::vector<Answer>> written = connection_->Run();
   if (written) {

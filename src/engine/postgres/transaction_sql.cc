@@ -1,6 +1,7 @@
 // The statements of Transaction that are not those of its tables.
 #include <fmt/format.h>
 
+#include "base/mutant.h"
 #include "engine/postgres/audit_rows.h"
 #include "engine/postgres/transaction.h"
 
@@ -24,8 +25,8 @@ std::string ReadyAbove(std::string_view from, std::string_view limit, std::strin
       "SELECT i.* FROM generate_series(0::bigint, 9::bigint) AS p (priority) CROSS JOIN LATERAL "
       "(SELECT * FROM $.jobs WHERE ready_in = {0} AND priority = p.priority AND (run_at, id) >= "
       "(coalesce(($3::timestamptz[])[{2}], '-infinity'), coalesce(($4::bigint[])[{2}], 0)) "
-      "ORDER BY run_at, id LIMIT {1} FOR NO KEY UPDATE SKIP LOCKED) i LIMIT {1}",
-      from, limit, at);
+      "ORDER BY run_at, id LIMIT {1} FOR NO KEY UPDATE {3}) i LIMIT {1}",
+      from, limit, at, HF_MUTANT(claim_waits_for_rows) ? "" : "SKIP LOCKED");
 }
 
 /// "a, b" as "j.a, j.b".

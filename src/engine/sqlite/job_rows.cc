@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/mutant.h"
 #include "base/result.h"
 #include "rules/apply.h"
 #include "rules/load.h"
@@ -50,9 +51,9 @@ Result<void> JobTable::Prepare(Connection& connection) {
       {select_job_, select + " WHERE id = ?"},
       {select_unique_, select + " WHERE kind = ? AND held_unique_key = ?"},
       {select_queue_, fmt::format("SELECT {} FROM queues WHERE name = ?", kQueueColumns)},
-      {select_ready_,
-       "SELECT priority, run_at, id FROM jobs WHERE ready_in = ? "
-       "ORDER BY priority, run_at, id LIMIT ?"},
+      {select_ready_, fmt::format("SELECT priority, run_at, id FROM jobs WHERE ready_in = ? "
+                                  "ORDER BY priority {}, run_at, id LIMIT ?",
+                                  HF_MUTANT(priority_reversed) ? "DESC" : "")},
       {select_ready_queues_, "SELECT name FROM queues WHERE pending > 0 AND paused = 0"},
       {select_queue_names_, "SELECT name FROM queues"},
       {insert_,

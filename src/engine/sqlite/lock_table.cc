@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/mutant.h"
 #include "base/result.h"
 #include "rules/limits.h"
 
@@ -77,7 +78,8 @@ Result<void> LockTable::Begin() {
   HF_RETURN_IF_ERROR(data_version_of_.Step());
   const std::int64_t version = data_version_of_.Integer(0);
   data_version_of_.Reset();
-  if (!is_clean_ || version != data_version_ || locks_.size() > kLocksKept) {
+  const bool has_changed = version != data_version_ && !HF_MUTANT(locks_of_others_unseen);
+  if (!is_clean_ || has_changed || locks_.size() > kLocksKept) {
     locks_.clear();
     record_leases_.reset();
   }

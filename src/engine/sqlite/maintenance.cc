@@ -1,6 +1,7 @@
 // The bounded steps of maintenance, inside the writer's transaction.
 #include <algorithm>
 
+#include "base/mutant.h"
 #include "base/result.h"
 #include "engine/sqlite/transaction.h"
 #include "rules/limits.h"
@@ -35,7 +36,7 @@ Result<void> Transaction::LoadAll(const std::vector<JobId>& ids) {
 Result<void> Transaction::HandleDue(int limit, const rules::Origin& origin,
                                     MaintainResult& result) {
   std::vector<JobId> ids;
-  select_due_.Bind(origin.now).Bind(std::int64_t{limit});
+  select_due_.Bind(origin.now - Duration(HF_MUTANT(due_a_tick_later))).Bind(std::int64_t{limit});
   while (true) {
     HF_ASSIGN_OR_RETURN(bool found, select_due_.Step());
     if (!found) break;

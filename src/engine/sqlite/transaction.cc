@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/mutant.h"
 #include "base/result.h"
 #include "rules/limits.h"
 #include "wire/decode.h"
@@ -67,7 +68,8 @@ Result<void> Transaction::Begin() {
   HF_ASSIGN_OR_RETURN(bool found, select_counters_.Step());
   if (!found) return Fail(ErrorCode::kCorrupt, "the table of counters is empty");
   counters_ = {.last_job = select_counters_.Integer(0),
-               .last_token = select_counters_.Integer(1),
+               .last_token = HF_MUTANT(token_not_persisted) ? counters_.last_token
+                                                            : select_counters_.Integer(1),
                .last_audit = select_counters_.Integer(2),
                .last_record = select_counters_.Integer(3),
                .last_transfer = select_counters_.Integer(4),
@@ -83,7 +85,7 @@ Result<void> Transaction::Finish(Time now) {
   // With every change the time is noted, too: after a restart of the machine it must not go back.
   if (sqlite3_total_changes64(connection_->handle()) == changes_at_begin_) return {};
   return update_counters_.Bind(counters_.last_job)
-      .Bind(counters_.last_token)
+      .Bind(HF_MUTANT(token_not_persisted) ? 0 : counters_.last_token)
       .Bind(counters_.last_audit)
       .Bind(counters_.last_record)
       .Bind(counters_.last_transfer)
@@ -126,7 +128,7 @@ Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::strin
     if (persisted.error().code != ErrorCode::kInternal || !connection_->InTransaction()) {
       return std::unexpected(std::move(persisted).error());
     }
-    HF_RETURN_IF_ERROR(rollback_to_.Run());
+    if (!HF_MUTANT(savepoint_kept)) HF_RETURN_IF_ERROR(rollback_to_.Run());
     HF_RETURN_IF_ERROR(release_.Run());
     return RefuseBatch(std::move(persisted).error());
   }
@@ -141,7 +143,7 @@ Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::strin
 
 /// Takes back what the rules did to locks, which live from batch to batch.
 Result<Receipt> Transaction::RefuseBatch(Error error) {
-  rows_.locks().Undo();
+  if (!HF_MUTANT(refused_locks_stay)) rows_.locks().Undo();
   locks_.Forget(rows_.locks());
   return std::unexpected(std::move(error));
 }

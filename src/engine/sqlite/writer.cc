@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
 #include "base/result.h"
 
 namespace holdfast::engine {
@@ -139,6 +140,7 @@ Result<void> Writer::RunTransaction(Group& group) {
   if (result) {
     is_committing = true;
     result = connection_->Execute("COMMIT");
+    if (HF_MUTANT(failed_commit_acknowledged)) result = {};
   }
   if (result) {
     transaction_.Committed();
@@ -149,7 +151,7 @@ Result<void> Writer::RunTransaction(Group& group) {
   if (connection_->InTransaction()) (void)connection_->Execute("ROLLBACK");
   if (is_fatal) {
     EndWriting(error);
-    if (is_committing) {
+    if (is_committing && !HF_MUTANT(failed_commit_told_undone)) {
       return Fail(ErrorCode::kOutcomeUnknown,
                   "the commit may or may not be durable: " + error.message);
     }
@@ -163,7 +165,8 @@ Result<void> Writer::Begin(Group& group) {
   const SteadyTime give_up = std::chrono::steady_clock::now() + kBusyLimit;
   sqlite3_busy_timeout(connection_->handle(), 100);
   while (true) {
-    Result<void> begun = connection_->Execute("BEGIN IMMEDIATE");
+    Result<void> begun =
+        connection_->Execute(HF_MUTANT(locks_file_too_late) ? "BEGIN" : "BEGIN IMMEDIATE");
     if (begun) return begun;
     if (begun.error().code != ErrorCode::kBusy) {
       if (connection_->IsLastErrorFatal()) EndWriting(begun.error());
@@ -217,7 +220,7 @@ void Writer::RefuseIfOver(Work& work) {
 
 void Writer::EndWriting(const Error& error) {
   MutexLock lock(mutex_);
-  if (fatal_) return;
+  if (fatal_ || HF_MUTANT(writes_on_after_an_error)) return;
   fatal_ = Error{
       error.code == ErrorCode::kCorrupt ? ErrorCode::kCorrupt : ErrorCode::kUnavailable,
       "the store refuses writes since an I/O error, until it is opened anew: " + error.message,
