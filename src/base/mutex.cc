@@ -3,11 +3,13 @@
 #if !defined(NDEBUG) || defined(HOLDFAST_CHECK_RANKS)
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 namespace holdfast::base {
 namespace {
 thread_local std::vector<LockRank> held_ranks;
+std::atomic<void (*)()> noise_maker = nullptr;
 }  // namespace
 
 void PushRank(LockRank rank) {
@@ -20,6 +22,14 @@ void PopRank(LockRank rank) {
   auto last = std::find(held_ranks.rbegin(), held_ranks.rend(), rank);
   HF_CHECK(last != held_ranks.rend());
   held_ranks.erase(std::next(last).base());
+}
+
+void SetNoise(void (*noise)()) {
+  noise_maker = noise;
+}
+
+void MakeNoise() {
+  if (auto* noise = noise_maker.load(std::memory_order_relaxed)) noise();
 }
 
 }  // namespace holdfast::base

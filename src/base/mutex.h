@@ -47,11 +47,19 @@ enum class LockRank : int {
 };
 
 #if !defined(NDEBUG) || defined(HOLDFAST_CHECK_RANKS)
+constexpr bool kHasNoise = true;
 void PushRank(LockRank rank);
 void PopRank(LockRank rank);
+/// Runs wherever threads can meet, until it is set anew: so a test can disturb their order
+/// (testing/schedule_noise.h). Nothing: none.
+void SetNoise(void (*noise)());
+void MakeNoise();
 #else
+constexpr bool kHasNoise = false;
 inline void PushRank(LockRank) {}
 inline void PopRank(LockRank) {}
+inline void SetNoise(void (*)()) {}
+inline void MakeNoise() {}
 #endif
 
 class HF_CAPABILITY("mutex") Mutex {
@@ -62,12 +70,15 @@ class HF_CAPABILITY("mutex") Mutex {
 
   void Lock() HF_ACQUIRE() {
     PushRank(rank_);
+    MakeNoise();
     mutex_.lock();
   }
   // Nothing of the object is touched once it is unlocked: whoever gets it next may destroy it.
   void Unlock() HF_RELEASE() {
     PopRank(rank_);
+    MakeNoise();
     mutex_.unlock();
+    MakeNoise();
   }
 
  private:
@@ -96,19 +107,24 @@ class HF_CAPABILITY("shared mutex") SharedMutex {
 
   void Lock() HF_ACQUIRE() {
     PushRank(rank_);
+    MakeNoise();
     mutex_.lock();
   }
   void Unlock() HF_RELEASE() {
     PopRank(rank_);
+    MakeNoise();
     mutex_.unlock();
+    MakeNoise();
   }
   void LockShared() HF_ACQUIRE_SHARED() {
     PushRank(rank_);
+    MakeNoise();
     mutex_.lock_shared();
   }
   void UnlockShared() HF_TSA(release_shared_capability()) {
     PopRank(rank_);
     mutex_.unlock_shared();
+    MakeNoise();
   }
 
  private:
@@ -144,19 +160,27 @@ class HF_SCOPED_CAPABILITY ReaderLock {
 class CondVar {
  public:
   void Wait(Mutex& mutex) HF_REQUIRES(mutex) {
+    MakeNoise();
     std::unique_lock lock(mutex.mutex_, std::adopt_lock);
     condition_.wait(lock);
     lock.release();
   }
   /// False if `deadline` passed.
   bool WaitUntil(Mutex& mutex, SteadyTime deadline) HF_REQUIRES(mutex) {
+    MakeNoise();
     std::unique_lock lock(mutex.mutex_, std::adopt_lock);
     bool in_time = condition_.wait_until(lock, deadline) == std::cv_status::no_timeout;
     lock.release();
     return in_time;
   }
-  void NotifyOne() { condition_.notify_one(); }
-  void NotifyAll() { condition_.notify_all(); }
+  void NotifyOne() {
+    MakeNoise();
+    condition_.notify_one();
+  }
+  void NotifyAll() {
+    MakeNoise();
+    condition_.notify_all();
+  }
 
  private:
   std::condition_variable condition_;

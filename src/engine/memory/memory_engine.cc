@@ -1,7 +1,5 @@
 #include "engine/memory/memory_engine.h"
 
-#include <algorithm>
-
 #include "base/check.h"
 #include "base/engine_clock.h"
 #include "base/mutant.h"
@@ -295,8 +293,9 @@ class MemoryEngine final : public Engine {
     if (applied && !HF_MUTANT(unique_key_unchecked))
       applied = rules::CheckUniqueKeys(rows_, tables_.records);
     if (!applied) {
-      if (HF_MUTANT(audit_outside_commit))
-        std::ranges::for_each(rows_.audit(), [&](auto& e) { tables_.AddAudit(e); });
+      for (const AuditEntry& entry : rows_.audit()) {
+        if (HF_MUTANT(audit_outside_commit)) tables_.AddAudit(entry);
+      }
       if (!HF_MUTANT(refused_batch_stays)) rows_.Undo();
       tables_.locks.Forget(rows_.locks());
       return std::unexpected(std::move(applied).error());
