@@ -3,13 +3,12 @@
 
 They are named in tests/mutants.json with what is wrong and which test finds it. The build that has
 them (asan, by HOLDFAST_MUTANTS) behaves like any other until the environment's HOLDFAST_MUTANT
-names one. Each is run against its own test, which must fail; all of these tests together must pass
-where no mutant is active.
+names one. Each is run against its own test, which must fail; where no mutant is active all of these
+tests must pass; and a mutant that is in no code must not be found.
 
     tools/mutants.py [NAME...]            each against its own test
+    tools/mutants.py --write              the same, and the table in docs/testing.md
     tools/mutants.py --all [NAME...]      each against every test there is: who else finds it
-    tools/mutants.py --write              the same as without, and the table in docs/testing.md
-    tools/mutants.py --self-test          a mutant that no code has is told as not found
 """
 
 import argparse
@@ -22,6 +21,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree
 
@@ -30,12 +30,15 @@ LIST = ROOT / "tests/mutants.json"
 DOCUMENT = ROOT / "docs/testing.md"
 BUILD = ROOT / "build/asan"
 BEGIN, END = "<!-- mutants: written by tools/mutants.py --write -->", "<!-- mutants: end -->"
-AT_ONCE = (os.cpu_count() or 2) * 2  # they mostly wait
-LIMIT = 60  # seconds of one test: beyond it nothing was found
+JOBS = os.cpu_count() or 2
+LIMIT = 60  # seconds of a test: one that takes longer has found nothing
+HANG = 10  # of one whose mutant makes it wait for ever; without it takes a second
 ALL_LIMIT = 1800
 SUITES = ("unit", "conformance", "contention", "postgres", "crash")
 ENVIRONMENT = {"HOLDFAST_TEST_SCALE": "0.3", "HOLDFAST_POSTGRES_UNTIL": "parent",
                "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1"}
+# What tells that a test has failed: an expectation of its own, a check of the code, a sanitizer.
+FAILURE = re.compile(r": Failure$|check failed: |runtime error: |ERROR: AddressSanitizer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,153 +46,151 @@ class Mutant:
     name: str
     bug: str    # what is wrong, in a few words
     suite: str  # whose test finds it
-    test: str   # as --gtest_filter takes it
+    test: str   # its full name
+    hangs: bool = False  # the test does not fail but waits for ever, because of what is wrong
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    failed: list  # names of tests
-    passed: list
     seconds: float
-    problem: str = ""  # why there is no report
+    end: str  # "passed", "failed", "hung", or what else became of it
+    failed: tuple = ()  # the tests that did
     output: str = ""
 
+    def finds(self, mutant):
+        return self.end == "failed" or (self.end == "hung" and mutant.hangs)
 
-def load(text=None):
-    return [Mutant(**entry) for entry in json.loads(text or LIST.read_text(encoding="utf-8"))]
+
+def load():
+    return [Mutant(**entry) for entry in json.loads(LIST.read_text(encoding="utf-8"))]
 
 
-def run_tests(suite, tests, mutant="", limit=LIMIT):
-    """Runs tests of a suite in one process, with the mutant active."""
+def run_tests(suite, tests, mutant="", limit=LIMIT, to_the_end=True):
+    """Runs tests of a suite in one process, with the mutant active. Unless to the end, until the
+    first that fails says so: with what is wrong it may then wait for ever."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder, "report.xml")
-        try:
-            done = subprocess.run(
-                [BUILD / "tests" / f"{suite}_tests", f"--gtest_filter={tests}", "--gtest_brief=1",
-                 f"--gtest_output=xml:{report}"],
-                cwd=ROOT, env=os.environ | ENVIRONMENT | {"HOLDFAST_MUTANT": mutant}, text=True,
-                errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, timeout=limit)
-            problem, output = f"the program ended with {done.returncode}", done.stdout
-        except subprocess.TimeoutExpired as expired:
-            problem = f"it did not end within {limit} s"
-            output = (expired.stdout or b"").decode(errors="replace")
-        seconds = time.monotonic() - began
-        if not report.exists():
-            return Outcome([], [], seconds, problem, output)
-        cases = list(xml.etree.ElementTree.parse(report).getroot().iter("testcase"))
-    ran = [case for case in cases if case.get("result") == "completed"]
-    name = lambda case: f"{case.get('classname')}.{case.get('name')}"
-    failed = [name(case) for case in ran if case.find("failure") is not None]
-    passed = [name(case) for case in ran if case.find("failure") is None]
-    return Outcome(failed, passed, seconds, "" if ran else "there is no such test", output)
-
-
-def find(mutant):
-    return run_tests(mutant.suite, mutant.test, mutant.name)
+        program = subprocess.Popen(
+            [BUILD / "tests" / f"{suite}_tests", f"--gtest_filter={tests}", "--gtest_brief=1",
+             f"--gtest_output=xml:{report}"],
+            cwd=ROOT, env=os.environ | ENVIRONMENT | {"HOLDFAST_MUTANT": mutant}, text=True,
+            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        is_late = threading.Event()
+        timer = threading.Timer(limit, lambda: (is_late.set(), program.kill()))
+        timer.start()
+        lines, has_failed = [], False
+        for line in program.stdout:
+            lines.append(line)
+            has_failed |= bool(FAILURE.search(line.rstrip()))
+            if has_failed and not to_the_end:
+                program.kill()
+        code = program.wait()
+        timer.cancel()
+        failed, ran = [], 0
+        if report.exists():
+            for case in xml.etree.ElementTree.parse(report).getroot().iter("testcase"):
+                ran += case.get("result") == "completed"
+                if case.find("failure") is not None:
+                    failed.append(f"{case.get('classname')}.{case.get('name')}")
+    end = ("failed" if has_failed else "hung" if is_late.is_set() else
+           f"ended with {code}" if code != 0 else "passed" if ran else "no such test")
+    return Outcome(time.monotonic() - began, end, tuple(failed), "".join(lines))
 
 
 def run_own(mutants):
     """Every mutant against its own test. Returns their outcomes."""
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        outcomes = list(pool.map(find, mutants))
+    def run(mutant):
+        return run_tests(mutant.suite, mutant.test, mutant.name, HANG if mutant.hangs else LIMIT,
+                         to_the_end=False)
+    with concurrent.futures.ThreadPoolExecutor(JOBS * 2) as pool:  # they mostly wait
+        outcomes = list(pool.map(run, mutants))
     for mutant, outcome in zip(mutants, outcomes):
-        mark = "found" if outcome.failed else "NOT FOUND"
-        why = f" ({outcome.problem})" if outcome.problem else ""
-        print(f"{mark:<9} {outcome.seconds:>5.1f} s  {mutant.name:<28} {mutant.suite} "
-              f"{mutant.test}{why}", flush=True)
-        if outcome.problem:
+        is_found = outcome.finds(mutant)
+        print(f"{'found' if is_found else 'NOT FOUND':<9} {outcome.seconds:>5.1f} s  "
+              f"{mutant.name:<26} {mutant.suite}: {mutant.test} {outcome.end}", flush=True)
+        if not is_found and outcome.end != "passed":
             print(outcome.output[-4000:], flush=True)
     return outcomes
 
 
-def run_control(mutants):
-    """The same tests where no mutant is active. Returns how many suites passed, and failed."""
+def run_without(mutants):
+    """The same tests where no mutant is active. Whether all of them pass."""
     tests = {}
     for mutant in mutants:
         tests.setdefault(mutant.suite, set()).add(mutant.test)
-    passed = 0
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        outcomes = pool.map(lambda of: run_tests(of[0], ":".join(sorted(of[1]))), tests.items())
-    for suite, outcome in zip(tests, outcomes):
-        is_good = outcome.passed and not outcome.failed and not outcome.problem
-        passed += is_good
-        print(f"without any: {suite}: {len(outcome.passed)} passed, {len(outcome.failed)} failed, "
-              f"{outcome.seconds:.1f} s", flush=True)
-        if not is_good:
-            print(outcome.problem, outcome.output[-10_000:], flush=True)
-    return passed, len(tests) - passed
+    with concurrent.futures.ThreadPoolExecutor(JOBS * 2) as pool:
+        outcomes = list(pool.map(lambda of: run_tests(of[0], ":".join(of[1])), tests.items()))
+    for (suite, names), outcome in zip(tests.items(), outcomes):
+        print(f"{len(names)} of {suite}, without a mutant: {outcome.end}, {outcome.seconds:.1f} s",
+              flush=True)
+        if outcome.end != "passed":
+            print(outcome.output[-10_000:], flush=True)
+    return all(outcome.end == "passed" for outcome in outcomes)
 
 
 def run_all(mutants):
     """Every mutant against every test."""
     for mutant in mutants:
-        finders = []
+        print(f"{mutant.name}: {mutant.bug}", flush=True)
         for suite in SUITES:
             outcome = run_tests(suite, "*", mutant.name, ALL_LIMIT)
-            finders += [f"{suite} {test}" for test in outcome.failed]
-            if outcome.problem:
-                finders.append(f"{suite}: {outcome.problem}")
-        print(f"{mutant.name}: {len(finders)}", *finders, sep="\n    ", flush=True)
+            print(f"    {suite}: {outcome.end}, {outcome.seconds:.0f} s",
+                  *outcome.failed, sep="\n        ", flush=True)
 
 
-def self_test():
-    """A bug that is in no path must not be taken for found: by a test that does find one."""
-    mutant = load()[0]
-    nowhere = dataclasses.replace(mutant, name="in_no_path")
-    outcomes = run_own([mutant, nowhere])
-    return bool(outcomes[0].failed) and bool(outcomes[1].passed) and not outcomes[1].failed
+def is_told_apart(mutant):
+    """A mutant that is in no code must not be found, by a test that does find one."""
+    nowhere = dataclasses.replace(mutant, name="in_no_code")
+    outcome = run_tests(mutant.suite, mutant.test, nowhere.name)
+    print(f"one that is in no code: {outcome.end}", flush=True)
+    return outcome.end == "passed"
 
 
 def table(mutants, outcomes):
     lines = ["| mutant | what is wrong | found by | s |", "|---|---|---|---|"]
     for mutant, outcome in zip(mutants, outcomes):
-        test = mutant.test.replace("*", r"\*")
-        lines.append(f"| {mutant.name} | {mutant.bug} | {mutant.suite}: {test} | "
+        lines.append(f"| {mutant.name} | {mutant.bug} | {mutant.suite}: {mutant.test} | "
                      f"{outcome.seconds:.1f} |")
     return "\n".join(lines)
 
 
-def write(text, content):
+def write(mutants, outcomes):
+    text = DOCUMENT.read_text(encoding="utf-8")
     pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.S)
-    return pattern.sub(lambda _: f"{BEGIN}\n\n{content}\n\n{END}", text)
+    content = f"{BEGIN}\n\n{table(mutants, outcomes)}\n\n{END}"
+    DOCUMENT.write_text(pattern.sub(lambda _: content, text), encoding="utf-8")
 
 
-def stage():
-    """For tools/run_tests.py: how many passed and failed."""
-    mutants = load()
+def check(mutants, is_written=False):
+    """Returns how many mutants were found, with one more for each of the two controls, and how many
+    were not."""
     outcomes = run_own(mutants)
-    passed, failed = run_control(mutants)
-    told_apart = self_test()
-    found = sum(bool(outcome.failed) for outcome in outcomes)
-    return found + passed + told_apart, len(mutants) - found + failed + (not told_apart)
+    results = [outcome.finds(mutant) for mutant, outcome in zip(mutants, outcomes)]
+    print(f"{sum(results)} of {len(mutants)} mutants found", flush=True)
+    results += [run_without(mutants), is_told_apart(mutants[0])]
+    if is_written and all(results):
+        write(mutants, outcomes)
+    return sum(results), len(results) - sum(results)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    for option in ("--all", "--write", "--self-test"):
-        parser.add_argument(option, action="store_true")
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("names", nargs="*", metavar="NAME")
     arguments = parser.parse_args()
     mutants = [m for m in load() if not arguments.names or m.name in arguments.names]
     if unknown := set(arguments.names) - {m.name for m in mutants}:
         print(f"there is no mutant {', '.join(sorted(unknown))}")
         return 2
-    if arguments.self_test:
-        return 0 if self_test() else 1
     if arguments.all:
         run_all(mutants)
         return 0
-    outcomes = run_own(mutants)
-    _, failed = run_control(mutants)
-    missed = [m.name for m, outcome in zip(mutants, outcomes) if not outcome.failed]
-    print(f"{len(mutants) - len(missed)} of {len(mutants)} mutants found", *missed)
-    if arguments.write and not arguments.names:
-        text = DOCUMENT.read_text(encoding="utf-8")
-        DOCUMENT.write_text(write(text, table(mutants, outcomes)), encoding="utf-8")
-    return 1 if missed or failed else 0
+    _, failed = check(mutants, arguments.write and not arguments.names)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ models    the protocols of models/, every interleaving, and that their broken va
 release   the release build with warnings as errors, and every test there is
 asan      unit, conformance, contention and PostgreSQL tests under the address and UB sanitizers;
           what only needs a database reaches PostgreSQL through PgBouncer in transaction mode
+mutants   bugs put into the code on purpose, in the build of asan: the tests must find every one
 fuzz      what strangers can send (batches, patches, rules), mutated for a while, in the same build
 tsan      unit and contention tests, and conformance over HTTP, under the thread sanitizer, after
           clang's thread-safety analysis of the whole library, binary and tests, which fails the
@@ -26,6 +27,8 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree
+
+import mutants as bugs
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JOBS = os.cpu_count() or 2
@@ -172,6 +175,11 @@ def asan():
                       SANITIZER_OPTIONS | {"HOLDFAST_POSTGRES_POOLER": "1"})
 
 
+def mutants():
+    build("asan", ["sanitized", "crash_tests"])
+    return bugs.check(bugs.load())
+
+
 def tsan():
     build("tsan", ["sanitized", "holdfast_cli"])
     return run_suites("tsan", TSAN_SUITES, SANITIZER_OPTIONS)
@@ -205,7 +213,8 @@ def fuzz():
     return passed, len(fuzzers) - passed
 
 
-STAGES = {stage.__name__: stage for stage in (tidy, models, release, asan, fuzz, tsan)}
+STAGES = {stage.__name__: stage for stage in (tidy, models, release, asan, mutants, fuzz, tsan)}
+
 
 
 def main():

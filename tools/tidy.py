@@ -8,6 +8,7 @@ documents. Prints one line a finding, and exits with 1 if there is any.
 
 import argparse
 import dataclasses
+import json
 import pathlib
 import re
 import shutil
@@ -360,6 +361,40 @@ def check_documents(tree):
             yield Finding(path, line_of(text, match.start()), "a path under /tmp in a document")
 
 
+# ---- mutants -----------------------------------------------------------------------------------
+
+MUTANT = re.compile(r"\bHF_MUTANT\((\w+)\)")
+MUTANT_LIST = "tests/mutants.json"
+MUTANT_DOCUMENT = "docs/testing.md"
+MUTANT_TABLE = re.compile(r"<!-- mutants: written.*?<!-- mutants: end -->", re.S)
+
+
+def check_mutants(tree):
+    """The code, the list and the document name the same ones, and only the build of asan has
+    them."""
+    listed = {entry["name"] for entry in json.loads(tree.text.get(MUTANT_LIST, "[]"))}
+    in_code = set()
+    for path, bare in tree.bare.items():
+        for match in MUTANT.finditer(bare):
+            if path == "src/base/mutant.h":
+                continue
+            in_code.add(match.group(1))
+            if match.group(1) not in listed:
+                yield Finding(path, line_of(bare, match.start()),
+                              f"the mutant {match.group(1)} is not in {MUTANT_LIST}")
+    for name in sorted(listed - in_code):
+        yield Finding(MUTANT_LIST, 1, f"the mutant {name} is in no code")
+    found = MUTANT_TABLE.search(tree.text.get(MUTANT_DOCUMENT, ""))
+    rows = set(re.findall(r"^\| (\w+) \|", found.group(0), re.M)) if found else set()
+    if rows - {"mutant"} != listed:
+        yield Finding(MUTANT_DOCUMENT, 1, "the table of mutants is not that of tests/mutants.json: "
+                                          "tools/mutants.py --write")
+    presets = json.loads(tree.text.get("CMakePresets.json", "{}")).get("configurePresets", [])
+    for preset in presets:
+        if preset["name"] != "asan" and "HOLDFAST_MUTANTS" in preset.get("cacheVariables", {}):
+            yield Finding("CMakePresets.json", 1, f"{preset['name']} would have mutants")
+
+
 # ---- format ------------------------------------------------------------------------------------
 
 FORMAT_VERSION = "14"  # Debian 12's; other versions lay out some lines differently
@@ -382,7 +417,7 @@ def check_format(tree):
 
 
 CHECKS = [check_includes, check_sizes, check_banned, check_version, check_headers, check_rules,
-          check_documents, check_format]
+          check_documents, check_mutants, check_format]
 
 
 def findings_of(root):
@@ -438,6 +473,11 @@ BAD = [
     ("docs/a.md", "# A\n\n[b](b.md)\n", "links to b.md, which does not exist"),
     ("docs/a.md", "# A\n\n[b](../README.md#gone)\n", "there is no such heading"),
     ("docs/a.md", "# A\n\nWrite to /tmp/x.db.\n", "a path under /tmp"),
+    ("src/rules/a.cc", "// Why.\nbool x = HF_MUTANT(odd);\n", "the mutant odd is not in"),
+    ("tests/mutants.json", '[{"name": "gone"}]', "the mutant gone is in no code"),
+    ("tests/mutants.json", '[{"name": "gone"}]', "the table of mutants is not that of"),
+    ("CMakePresets.json", '{"configurePresets": [{"name": "release", "cacheVariables": '
+                          '{"HOLDFAST_MUTANTS": "ON"}}]}', "release would have mutants"),
 ]
 GOOD = {
     "README.md": "# Product\n\n## Use it\n\n[a](docs/use.md) [b](#use-it) [c](https://a.example)\n"

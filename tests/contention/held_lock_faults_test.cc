@@ -177,6 +177,19 @@ TEST_P(HeldLockFaults, LOCK_10_AreNotLostToARenewalThatMetTheirRelease) {
   EXPECT_FALSE(fired);
 }
 
+TEST_P(HeldLockFaults, LOCK_10_CountARenewalFromWhenItWasSent) {
+  auto lock = Hold();
+  engine_->Set(Fault::kHangOnce);
+  ASSERT_TRUE(WaitUntilTrue([&] { return engine_->hanging() > 0; }));
+  const SteadyTime sent_by = steady_clock::now();
+  // Its answer comes when much of the lease that it grants is over, as far as its sender knows.
+  ASSERT_TRUE(WaitUntilTrue([&] { return lock->remaining() < seconds(1); }));
+  const Duration left = lock->remaining();
+  engine_->Set(Fault::kNone);
+  ASSERT_TRUE(WaitUntilTrue([&] { return lock->remaining() > left; }));
+  EXPECT_LE(steady_clock::now() + lock->remaining(), sent_by + kTtl);
+}
+
 TEST_P(HeldLockFaults, LOCK_10_ShareOneCommitForAllThatAreDueTogether) {
   auto first = Hold("a");
   auto second = Hold("b");

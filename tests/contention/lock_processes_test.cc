@@ -146,6 +146,22 @@ TEST_P(LockProcesses, LOCK_4_AProcessThatIsKilledAndRestartedHonoursLeases) {
   EXPECT_THAT(store_->Renew({}, {"l", token}), IsOk());
 }
 
+TEST_P(LockProcesses, LOCK_1_EachSeesWhatTheOtherTookAndGaveBack) {
+  const std::unique_ptr<Store> other = Must(OpenStore(url()));
+  Store* stores[] = {store_.get(), other.get()};
+  Token last = 0;
+  for (int i = 0; i < 6; ++i) {
+    Store& holder = *stores[i % 2];
+    Store& refused = *stores[(i + 1) % 2];
+    const LockGrant grant = Must(holder.Acquire({}, {.name = "l", .owner = "ada"})).front();
+    EXPECT_GT(grant.token, last);
+    last = grant.token;
+    EXPECT_THAT(refused.Acquire({}, {.name = "l", .owner = "bob"}), StatusIs(ErrorCode::kBusy));
+    // By whichever of the two: the token says whose it is.
+    Must(stores[i / 2 % 2]->Release({}, {.name = "l", .token = grant.token}));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, LockProcesses, ::testing::ValuesIn(SharedVariants()), VariantName);
 
 }  // namespace

@@ -24,6 +24,15 @@ class DelayingEngine final : public FaultyEngine, public engine::ChangeListener 
 
   void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) override {
     const auto* await = std::get_if<AwaitLock>(&batches[0].operations[0]);
+    if (await != nullptr && keeps_answers.exchange(false)) {
+      return FaultyEngine::Commit(
+          context, std::move(batches), [this, done = std::move(done)](auto answers) mutable {
+            base::MutexLock lock(mutex_);
+            kept_.emplace_back([done = std::move(done), answers = std::move(answers)]() mutable {
+              done(std::move(answers));
+            });
+          });
+    }
     const bool is_look = await != nullptr && await->ticket != 0;
     auto run = [this, context, batches = std::move(batches), done = std::move(done)]() mutable {
       FaultyEngine::Commit(context, std::move(batches), std::move(done));
@@ -62,6 +71,7 @@ class DelayingEngine final : public FaultyEngine, public engine::ChangeListener 
   std::atomic<bool> has_changed = false;
   std::atomic<bool> keeps_looks = false;
   std::atomic<bool> keeps_news = false;
+  std::atomic<bool> keeps_answers = false;  // the next, of a request to be in line
   std::atomic<int> looks = 0;
 
  private:
@@ -87,9 +97,10 @@ class LockWakeUps : public ::testing::Test {
     return grants->front();
   }
   /// In line behind whoever has the lock.
-  std::future<Result<std::vector<LockGrant>>> WaitInLine(const std::string& owner) {
+  std::future<Result<std::vector<LockGrant>>> WaitInLine(const std::string& owner,
+                                                         const Context& context = {}) {
     auto answer = std::make_shared<std::promise<Result<std::vector<LockGrant>>>>();
-    store_->AcquireAsync({}, {.name = "l", .owner = owner, .wait = hours(1)},
+    store_->AcquireAsync(context, {.name = "l", .owner = owner, .wait = hours(1)},
                          [answer](auto grants) { answer->set_value(std::move(grants)); });
     return answer->get_future();
   }
@@ -119,6 +130,32 @@ class LockWakeUps : public ::testing::Test {
   DelayingEngine* engine_ = nullptr;
   std::unique_ptr<Store> store_;
 };
+
+TEST_F(LockWakeUps, LOCK_2_AGrantThatIsHeardOfBeforeThePlaceInLineIsNotLost) {
+  const Token first = Must(Acquire("a")).token;
+  engine_->keeps_answers = true;
+  auto waiting = WaitInLine("b");
+  Release(first);  // to b, which does not know yet that it is in line
+  engine_->LetGo();
+  ASSERT_TRUE(IsAnswered(waiting)) << "the grant was lost";
+  ExpectGoodLease(waiting);
+}
+
+TEST_F(LockWakeUps, LOCK_5_AGrantToACallerThatHasGivenUpGoesBack) {
+  std::stop_source stop;
+  Context context;
+  context.stop = stop.get_token();
+  const Token first = Must(Acquire("a")).token;
+  auto waiting = WaitInLine("b", context);
+  engine_->keeps_news = true;
+  Release(first);  // to b, which has not heard of it when it leaves the line
+  stop.request_stop();
+  ASSERT_TRUE(IsAnswered(waiting));
+  EXPECT_THAT(waiting.get(), StatusIs(ErrorCode::kCancelled));
+  EXPECT_THAT(Must(store_->GetLock({}, "l")).holders, ::testing::IsEmpty());
+  engine_->LetGo();
+  EXPECT_THAT(Acquire("c"), IsOk());
+}
 
 TEST_F(LockWakeUps, LOCK_5_AGrantThatIsBrokenDuringALookLeavesNoPlaceInLineBehind) {
   const Token first = Must(Acquire("a")).token;

@@ -133,9 +133,13 @@ TEST_F(WorkerFaults, IDEM_1_TakeAnUnknownOutcomeForDoneWhenItWas) {
     std::this_thread::yield();  // done, but nobody was told
   }
   engine_->Set(Fault::kNone);
-  ASSERT_TRUE(log_.WaitFor("job_completed", 1));
-  ASSERT_TRUE(log_.WaitFor("job_retried", 1));
+  ASSERT_TRUE(WaitUntilTrue([&] {
+    const WorkerStats stats = pool.stats();
+    return stats.completed + stats.failed + stats.lost == 2;
+  }));
   pool.Stop();
+  EXPECT_TRUE(log_.WaitFor("job_completed", 1, {}));
+  EXPECT_TRUE(log_.WaitFor("job_retried", 1, {}));
   EXPECT_EQ(Get(completed.id).result, "7");
   EXPECT_EQ(Get(failed.id).errors.size(), 1u) << "reported twice";
   EXPECT_EQ(pool.stats().lost, 0);

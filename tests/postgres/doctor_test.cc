@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <libpq-fe.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include <thread>
 
 #include "holdfast/holdfast.h"
+#include "postgres/other_session.h"
 #include "testing/fake_clock.h"
 #include "testing/matchers.h"
 #include "testing/private_postgres.h"
@@ -30,36 +30,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-/// A session of a program that has nothing to do with Holdfast.
-class OtherSession {
- public:
-  OtherSession(const PrivatePostgres& server, const std::string& user, const std::string& name)
-      : connection_(PQconnectdb(fmt::format("host=127.0.0.1 port={} user={} dbname=postgres "
-                                            "application_name='{}'",
-                                            server.port(), user, name)
-                                    .c_str())) {}
-  ~OtherSession() { PQfinish(connection_); }
-  OtherSession(const OtherSession&) = delete;
-  OtherSession& operator=(const OtherSession&) = delete;
-
-  void Run(const std::string& sql) {
-    PGresult* result = PQexec(connection_, sql.c_str());
-    const ExecStatusType status = PQresultStatus(result);
-    EXPECT_TRUE(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
-        << PQerrorMessage(connection_);
-    PQclear(result);
-  }
-  /// Does not wait for the answer.
-  void Start(const std::string& sql) { EXPECT_EQ(PQsendQuery(connection_, sql.c_str()), 1); }
-  std::string pid() const { return fmt::format("pid {},", PQbackendPID(connection_)); }
-  std::string ending() const {
-    return fmt::format("pg_terminate_backend({})", PQbackendPID(connection_));
-  }
-
- private:
-  PGconn* connection_;
-};
 
 /// Not the server of the other suites: what these do at the same time would be found, too.
 PrivatePostgres& DoctorsServer() {

@@ -1,5 +1,6 @@
 // Several nodes on one database, as far as the suites of all engines do not show it: opening,
 // migrating, settings, enqueueing from SQL, limits and locks across nodes.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <future>
@@ -7,9 +8,11 @@
 #include <thread>
 
 #include "holdfast/holdfast.h"
+#include "postgres/other_session.h"
 #include "testing/matchers.h"
 #include "testing/private_postgres.h"
 #include "testing/store_checks.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -116,6 +119,26 @@ TEST_F(Nodes, AJobIsEnqueuedFromSqlIfItsTransactionCommits) {
   EXPECT_EQ(Must(store->GetQueue({}, "mail"))->CountOf(JobState::kScheduled), 1);
   EXPECT_EQ(ListAllJobs(*store).size(), 2U);
   ExpectCountsToBeExact(*store);
+}
+
+TEST_F(Nodes, JOB_3_AClaimNeverWaitsForARowThatSomebodyHolds) {
+  auto store = Open();
+  const Job held = Must(store->Enqueue({}, {.kind = "k"}));
+  const Job free = Must(store->Enqueue({}, {.kind = "k"}));
+  OtherSession holder(schema_.server(), "holdfast", "holder");
+  holder.Run("BEGIN");
+  holder.Run(fmt::format("SELECT FROM {}.jobs WHERE id = {} FOR UPDATE", schema_.name(), held.id));
+  auto claim = std::async(std::launch::async,
+                          [&] { return Must(store->Claim({}, {.worker = "w", .max = 2})); });
+  auto is_claimed = [&] { return claim.wait_for(seconds(0)) == std::future_status::ready; };
+  const std::string blocked = fmt::format(
+      "SELECT pid FROM pg_stat_activity WHERE {} = ANY (pg_blocking_pids(pid))", holder.number());
+  ASSERT_TRUE(WaitUntilTrue([&] { return is_claimed() || !Sql(blocked).empty(); }));
+  EXPECT_TRUE(is_claimed()) << "the claim waits";
+  holder.Run("ROLLBACK");
+  const std::vector<Job> jobs = claim.get();
+  ASSERT_EQ(jobs.size(), 1U);
+  EXPECT_EQ(jobs.front().id, free.id);
 }
 
 TEST_F(Nodes, JOB_11_ALimitHoldsAcrossNodes) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "api_client.h"
+#include "testing/faulty_engine.h"
 
 namespace holdfast::testing {
 namespace {
@@ -10,6 +11,22 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 class ApiJobs : public ApiTest {};
+
+/// The client goes away in the instant in which its claim has got something.
+class LeavingEngine final : public FaultyEngine {
+ public:
+  using FaultyEngine::FaultyEngine;
+
+  void Claim(const Context& context, ClaimRequest request, ClaimDone done) override {
+    FaultyEngine::Claim(context, std::move(request),
+                        [this, done = std::move(done)](auto result) mutable {
+                          gone.request_stop();
+                          done(std::move(result));
+                        });
+  }
+
+  std::stop_source gone;
+};
 
 TEST_F(ApiJobs, AJobIsAddedReadAndListed) {
   auto added = Post("/v1/jobs", R"({"kind":"email","queue":"mail","payload":{"to":"ada"},
@@ -145,6 +162,21 @@ TEST_F(ApiJobs, AClaimWhoseClientIsGoneEnds) {
   gone.request_stop();
   EXPECT_EQ(ProblemOf(waiting.Take()).code, ErrorCode::kCancelled);
   EXPECT_EQ(wire::DecodeStats(Get("/v1/stats").body)->waiting_claims, 0);
+}
+
+TEST_F(ApiJobs, JOB_8_JobsOfAClientThatIsGoneAreGivenBack) {
+  const StoreOptions options{.maintain = false};
+  auto engine = std::make_unique<LeavingEngine>(*engine::OpenMemory(options));
+  const std::stop_token gone = engine->gone.get_token();
+  api_.reset();
+  store_ = std::make_unique<Store>(std::move(engine), options);
+  api_ = std::make_unique<api::Api>(*store_, metrics_);
+  const Job job = JobOf(Post("/v1/jobs", R"({"kind":"k"})"));
+  const auto answer = Start("POST", "/v1/jobs/claim", R"({"worker":"w"})", {}, gone).Take();
+  EXPECT_TRUE(ClaimedOf(answer).empty());
+  const std::optional<Job> after = *store_->GetJob({}, job.id);
+  EXPECT_EQ(after->state, JobState::kPending);
+  EXPECT_EQ(after->attempt, 0);
 }
 
 TEST_F(ApiJobs, ClaimsTakeNoIdempotencyKey) {

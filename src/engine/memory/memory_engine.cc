@@ -290,8 +290,7 @@ class MemoryEngine final : public Engine {
     Result<void> applied =
         rules::LoadRows(batch, tables_, tables_.records, tables_.locks, keys_, rows_);
     if (applied) applied = rules::Apply(rows_, batch, origin);
-    if (applied && !HF_MUTANT(unique_key_unchecked))
-      applied = rules::CheckUniqueKeys(rows_, tables_.records);
+    if (applied) applied = rules::CheckUniqueKeys(rows_, tables_.records);
     if (!applied) {
       for (const AuditEntry& entry : rows_.audit()) {
         if (HF_MUTANT(audit_outside_commit)) tables_.AddAudit(entry);

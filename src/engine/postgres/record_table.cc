@@ -142,8 +142,9 @@ RecordTable::RecordTable(Connection*& connection, const Settings& settings)
                    "$4::text[]) AS u (kind, rule, key, id) WHERE k.kind = u.kind AND "
                    "k.rule = u.rule AND k.key = u.key AND k.id = u.id"),
       insert_keys_(settings,
-                   "INSERT INTO $.record_keys SELECT * FROM unnest($1::text[], $2::text[], "
-                   "$3::text[], $4::text[])"),
+                   std::string("INSERT INTO $.record_keys SELECT * FROM unnest($1::text[], "
+                               "$2::text[], $3::text[], $4::text[])") +
+                       (HF_MUTANT(unique_by_looking_first) ? " ON CONFLICT DO NOTHING" : "")),
       insert_transfers_(
           settings,
           fmt::format("INSERT INTO $.transfers ({}) SELECT * FROM unnest($1::bigint[], "

@@ -115,7 +115,7 @@ Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::strin
     return std::unexpected(std::move(applied).error());
   }
   if (applied) applied = rules::Apply(rows_, batch, origin);
-  if (applied) {
+  if (applied && !HF_MUTANT(unique_key_unchecked)) {
     applied = rules::CheckUniqueKeys(rows_, records_);
     if (!applied && applied.error().code != ErrorCode::kAlreadyExists) {
       return std::unexpected(std::move(applied).error());
