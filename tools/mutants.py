@@ -99,35 +99,37 @@ def run_tests(suite, tests, mutant="", limit=LIMIT, to_the_end=True):
     return Outcome(time.monotonic() - began, end, tuple(failed), "".join(lines))
 
 
+def by_suite(mutants):
+    tests = {}
+    for mutant in mutants:
+        tests.setdefault(mutant.suite, set()).add(mutant.test)
+    return {suite: ":".join(sorted(names)) for suite, names in tests.items()}
+
+
+def run_against(mutant):
+    limit = HANG if mutant.hangs else LIMIT
+    return run_tests(mutant.suite, mutant.test, mutant.name, limit, to_the_end=False)
+
+
 def run_own(mutants):
-    """Every mutant against its own test. Returns their outcomes."""
-    def run(mutant):
-        return run_tests(mutant.suite, mutant.test, mutant.name, HANG if mutant.hangs else LIMIT,
-                         to_the_end=False)
+    """Every mutant against its own test, and all these tests without one. Returns the outcomes of
+    the mutants, and whether the tests pass without them."""
+    tests = by_suite(mutants)
     with concurrent.futures.ThreadPoolExecutor(JOBS * 2) as pool:  # they mostly wait
-        outcomes = list(pool.map(run, mutants))
+        without = [pool.submit(run_tests, *of_suite, limit=ALL_LIMIT) for of_suite in tests.items()]
+        outcomes = list(pool.map(run_against, mutants))
     for mutant, outcome in zip(mutants, outcomes):
         is_found = outcome.finds(mutant)
         print(f"{'found' if is_found else 'NOT FOUND':<9} {outcome.seconds:>5.1f} s  "
               f"{mutant.name:<26} {mutant.suite}: {mutant.test} {outcome.end}", flush=True)
         if not is_found and outcome.end != "passed":
             print(outcome.output[-4000:], flush=True)
-    return outcomes
-
-
-def run_without(mutants):
-    """The same tests where no mutant is active. Whether all of them pass."""
-    tests = {}
-    for mutant in mutants:
-        tests.setdefault(mutant.suite, set()).add(mutant.test)
-    with concurrent.futures.ThreadPoolExecutor(JOBS * 2) as pool:
-        outcomes = list(pool.map(lambda of: run_tests(of[0], ":".join(of[1])), tests.items()))
-    for (suite, names), outcome in zip(tests.items(), outcomes):
-        print(f"{len(names)} of {suite}, without a mutant: {outcome.end}, {outcome.seconds:.1f} s",
-              flush=True)
+    without = [future.result() for future in without]
+    for suite, outcome in zip(tests, without):
+        print(f"{suite}, without a mutant: {outcome.end}, {outcome.seconds:.1f} s", flush=True)
         if outcome.end != "passed":
             print(outcome.output[-10_000:], flush=True)
-    return all(outcome.end == "passed" for outcome in outcomes)
+    return outcomes, all(outcome.end == "passed" for outcome in without)
 
 
 def run_all(mutants):
@@ -166,10 +168,10 @@ def write(mutants, outcomes):
 def check(mutants, is_written=False):
     """Returns how many mutants were found, with one more for each of the two controls, and how many
     were not."""
-    outcomes = run_own(mutants)
+    outcomes, are_good_without = run_own(mutants)
     results = [outcome.finds(mutant) for mutant, outcome in zip(mutants, outcomes)]
     print(f"{sum(results)} of {len(mutants)} mutants found", flush=True)
-    results += [run_without(mutants), is_told_apart(mutants[0])]
+    results += [are_good_without, is_told_apart(mutants[0])]
     if is_written and all(results):
         write(mutants, outcomes)
     return sum(results), len(results) - sum(results)
