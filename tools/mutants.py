@@ -80,16 +80,17 @@ def run_tests(suite, tests, mutant="", limit=LIMIT, to_the_end=True):
         is_late = threading.Event()
         timer = threading.Timer(limit, lambda: (is_late.set(), program.kill()))
         timer.start()
-        lines, has_failed = [], False
+        lines, has_failed, is_cut = [], False, False
         for line in program.stdout:
             lines.append(line)
             has_failed |= bool(FAILURE.search(line.rstrip()))
             if has_failed and not to_the_end:
+                is_cut = True
                 program.kill()
         code = program.wait()
         timer.cancel()
         failed, ran = [], 0
-        if report.exists():
+        if report.exists() and not is_cut and not is_late.is_set():
             for case in xml.etree.ElementTree.parse(report).getroot().iter("testcase"):
                 ran += case.get("result") == "completed"
                 if case.find("failure") is not None:
