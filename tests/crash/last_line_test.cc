@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
+#include <future>
+
 #include "testing/environment.h"
 #include "testing/store_checks.h"
 
@@ -57,6 +59,16 @@ TEST_F(LastLine, JOB_10_TheDatabaseItselfRefusesASecondHolderOfAUniqueKey) {
   JobId other = Must(store_->Enqueue({}, {.kind = "k", .unique = UniqueKey{.key = "v"}})).id;
   EXPECT_THAT(Execute("UPDATE jobs SET held_unique_key = 'u' WHERE id = " + std::to_string(other)),
               ::testing::HasSubstr("UNIQUE"));
+}
+
+TEST_F(LastLine, AWriterLooksOnlyWhenItHasTheFileToItself) {
+  ASSERT_EQ(Execute("BEGIN IMMEDIATE"), "");
+  auto added = std::async(std::launch::async, [&] { return store_->Enqueue({}, {.kind = "k"}); });
+  // It is not refused, and has not read what is about to change.
+  EXPECT_EQ(added.wait_for(std::chrono::milliseconds(400)), std::future_status::timeout);
+  EXPECT_EQ(Execute("UPDATE counters SET last_job = last_job + 10"), "");
+  EXPECT_EQ(Execute("COMMIT"), "");
+  EXPECT_EQ(Must(added.get()).id, 11);
 }
 
 TEST_F(LastLine, JOB_1_TheDatabaseItselfRefusesWhatNoJobCanBe) {

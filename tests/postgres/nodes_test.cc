@@ -32,6 +32,16 @@ class Nodes : public ::testing::Test {
     return schema_.server().Execute(text);
   }
 
+  /// Who waits for this session, or for one that does.
+  std::size_t CountBlockedBy(const OtherSession& holder) {
+    return Sql(fmt::format("WITH RECURSIVE blocked (pid) AS (SELECT {} UNION SELECT a.pid FROM "
+                           "pg_stat_activity a JOIN blocked b ON b.pid = ANY "
+                           "(pg_blocking_pids(a.pid))) SELECT pid FROM blocked",
+                           holder.number()))
+               .size() -
+           1;
+  }
+
   PostgresSchema schema_;
 };
 
@@ -121,6 +131,28 @@ TEST_F(Nodes, AJobIsEnqueuedFromSqlIfItsTransactionCommits) {
   ExpectCountsToBeExact(*store);
 }
 
+TEST_F(Nodes, IDEM_1_OfTwoThatFoundAKeyFreeOneExecutes) {
+  auto first = Open("&lanes=1");
+  auto second = Open("&lanes=1");
+  OtherSession holder(schema_.server(), "holdfast", "holder");
+  holder.Run("BEGIN");
+  holder.Run(
+      fmt::format("INSERT INTO {}.idempotency VALUES ('key', '', '', now())", schema_.name()));
+  auto commit = [](Store& store) {
+    return std::async(std::launch::async, [&store] {
+      return store.Commit({},
+                          {.operations = {EnqueueJob{{.kind = "k"}}}, .idempotency_key = "key"});
+    });
+  };
+  auto one = commit(*first);
+  auto other = commit(*second);
+  // Both have looked, and now want to store their answer.
+  ASSERT_TRUE(WaitUntilTrue([&] { return CountBlockedBy(holder) == 2; }));
+  holder.Run("ROLLBACK");
+  EXPECT_NE(Must(one.get()).replayed, Must(other.get()).replayed);
+  EXPECT_EQ(ListAllJobs(*first).size(), 1U);
+}
+
 TEST_F(Nodes, JOB_3_AClaimNeverWaitsForARowThatSomebodyHolds) {
   auto store = Open();
   const Job held = Must(store->Enqueue({}, {.kind = "k"}));
@@ -131,9 +163,7 @@ TEST_F(Nodes, JOB_3_AClaimNeverWaitsForARowThatSomebodyHolds) {
   auto claim = std::async(std::launch::async,
                           [&] { return Must(store->Claim({}, {.worker = "w", .max = 2})); });
   auto is_claimed = [&] { return claim.wait_for(seconds(0)) == std::future_status::ready; };
-  const std::string blocked = fmt::format(
-      "SELECT pid FROM pg_stat_activity WHERE {} = ANY (pg_blocking_pids(pid))", holder.number());
-  ASSERT_TRUE(WaitUntilTrue([&] { return is_claimed() || !Sql(blocked).empty(); }));
+  ASSERT_TRUE(WaitUntilTrue([&] { return is_claimed() || CountBlockedBy(holder) > 0; }));
   EXPECT_TRUE(is_claimed()) << "the claim waits";
   holder.Run("ROLLBACK");
   const std::vector<Job> jobs = claim.get();
