@@ -216,7 +216,6 @@ def fuzz():
 STAGES = {stage.__name__: stage for stage in (tidy, models, release, asan, mutants, fuzz, tsan)}
 
 
-
 def main():
     global fuzz_seconds
     parser = argparse.ArgumentParser(description=__doc__,
