@@ -57,8 +57,8 @@ pid_t Spawn(std::vector<std::string> words, const std::string& output, int input
   return pid;
 }
 
-Guard::Guard(const std::string& script, const std::vector<std::string>& arguments,
-             const std::string& output) {
+GuardScript::GuardScript(const std::string& script, const std::vector<std::string>& arguments,
+                         const std::string& output) {
   int ends[2];
   HF_CHECK(::pipe2(ends, O_CLOEXEC) == 0);
   std::vector<std::string> words = {"sh", "-c", script, "guard"};
@@ -68,13 +68,13 @@ Guard::Guard(const std::string& script, const std::vector<std::string>& argument
   pipe_ = ends[1];
 }
 
-Guard::~Guard() {
+GuardScript::~GuardScript() {
   if (pipe_ < 0) return;
   ::close(pipe_);
   ::waitpid(pid_, nullptr, 0);
 }
 
-void Guard::LetGo() {
+void GuardScript::LetGo() {
   ::close(std::exchange(pipe_, -1));
 }
 

@@ -21,14 +21,14 @@ pid_t Spawn(std::vector<std::string> words, const std::string& output, int input
 
 /// A script of sh, run as Unprivileged(), whose stdin closes with this object or this process:
 /// "read -r _" returns then, and what comes after it cleans up. It is waited for.
-class Guard {
+class GuardScript {
  public:
   /// `arguments` are $1, $2 ...
-  Guard(const std::string& script, const std::vector<std::string>& arguments,
-        const std::string& output = "/dev/null");
-  ~Guard();
-  Guard(const Guard&) = delete;
-  Guard& operator=(const Guard&) = delete;
+  GuardScript(const std::string& script, const std::vector<std::string>& arguments,
+              const std::string& output = "/dev/null");
+  ~GuardScript();
+  GuardScript(const GuardScript&) = delete;
+  GuardScript& operator=(const GuardScript&) = delete;
 
   /// Its stdin closes, and it is not waited for.
   void LetGo();

@@ -27,7 +27,7 @@ class Pooler {
 
  private:
   TempDir dir_{TempDir::Where::kMemory};
-  std::optional<Guard> guard_;
+  std::optional<GuardScript> guard_;
 };
 
 /// Whether HOLDFAST_POSTGRES_POOLER is 1: stores that only need a database reach it through one.

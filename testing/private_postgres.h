@@ -101,7 +101,7 @@ class PrivatePostgres {
   // The superuser's, while nobody uses it: a connection costs more than what tests do with it.
   mutable base::Mutex mutex_{base::LockRank::kWait};
   mutable Connection idle_ HF_GUARDED_BY(mutex_);
-  std::optional<Guard> guard_;
+  std::optional<GuardScript> guard_;
 };
 
 /// The name of a schema that nobody else uses. What a store made in it is dropped at the end.
