@@ -72,7 +72,9 @@ class LockInterleavings : public StoreSuite {
     } else {
       const int inside = ++subject.together;
       EXPECT_EQ(subject.alone, 0);
-      if (subject.limit != 0) EXPECT_LE(inside, subject.limit);
+      if (subject.limit != 0) {
+        EXPECT_LE(inside, subject.limit);
+      }
     }
   }
   void Exit(Subject& subject, const LockGrant& grant) {
