@@ -27,6 +27,8 @@ class EngineClock {
     return anchor_.wall + (clock_.SinceBoot() - anchor_.since_boot);
   }
 
+  SteadyTime Steady() const { return clock_.Steady(); }
+
   /// Ties to the present.
   static ClockAnchor Anchor(const Clock& clock) {
     return {.wall = clock.Wall(), .since_boot = clock.SinceBoot(), .boot_id = clock.BootId()};

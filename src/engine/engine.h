@@ -30,6 +30,9 @@ struct Traits {
   bool has_dense_tokens = true;
   /// Time is that of this machine, and is kept with the data.
   bool keeps_time = true;
+  /// False in simulations: the store starts no thread either, and Store::Maintain does what its
+  /// thread would do.
+  bool has_threads = true;
   bool is_remote = false;  ///< a server does the waiting, the maintenance and the recording
 };
 

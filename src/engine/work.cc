@@ -1,12 +1,11 @@
 #include "engine/work.h"
 
-#include <chrono>
-
 #include "wire/encode.h"
 
 namespace holdfast::engine {
 
-Work Work::Of(const Context& context, std::vector<Batch> batches, CommitDone done) {
+Work Work::Of(const Context& context, SteadyTime called, std::vector<Batch> batches,
+              CommitDone done) {
   CommitWork commit;
   std::size_t size = 0;
   for (const Batch& batch : batches) {
@@ -17,23 +16,21 @@ Work Work::Of(const Context& context, std::vector<Batch> batches, CommitDone don
   }
   commit.batches = std::move(batches);
   commit.done = std::move(done);
-  return {.context = context,
-          .called = std::chrono::steady_clock::now(),
-          .size = size,
-          .what = std::move(commit)};
+  return {.context = context, .called = called, .size = size, .what = std::move(commit)};
 }
 
-Work Work::Of(const Context& context, ClaimRequest request, ClaimDone done) {
+Work Work::Of(const Context& context, SteadyTime called, ClaimRequest request, ClaimDone done) {
   const auto size = static_cast<std::size_t>(request.max);
   return {.context = context,
-          .called = std::chrono::steady_clock::now(),
+          .called = called,
           .size = size,
           .what = ClaimWork{std::move(request), std::move(done), {}}};
 }
 
-Work Work::Of(const Context& context, MaintainRequest request, MaintainDone done) {
+Work Work::Of(const Context& context, SteadyTime called, MaintainRequest request,
+              MaintainDone done) {
   return {.context = context,
-          .called = std::chrono::steady_clock::now(),
+          .called = called,
           .what = MaintainWork{std::move(request), std::move(done), {}}};
 }
 
@@ -60,8 +57,8 @@ void Work::Answer() {
       what);
 }
 
-rules::Origin OriginOf(const Context& context, SteadyTime called, Time now) {
-  auto waited = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - called);
+rules::Origin OriginOf(const Context& context, SteadyTime called, SteadyTime steady, Time now) {
+  auto waited = std::chrono::duration_cast<Duration>(steady - called);
   return {.now = now,
           .actor = context.actor,
           .correlation_id = context.correlation_id,

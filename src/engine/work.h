@@ -39,9 +39,11 @@ struct Work {
   bool is_answered = false;  // refused before it was tried
   std::variant<CommitWork, ClaimWork, MaintainWork> what;
 
-  static Work Of(const Context& context, std::vector<Batch> batches, CommitDone done);
-  static Work Of(const Context& context, ClaimRequest request, ClaimDone done);
-  static Work Of(const Context& context, MaintainRequest request, MaintainDone done);
+  static Work Of(const Context& context, SteadyTime called, std::vector<Batch> batches,
+                 CommitDone done);
+  static Work Of(const Context& context, SteadyTime called, ClaimRequest request, ClaimDone done);
+  static Work Of(const Context& context, SteadyTime called, MaintainRequest request,
+                 MaintainDone done);
 
   /// Unless it was already refused for a reason of its own.
   void Refuse(const Error& error);
@@ -50,6 +52,6 @@ struct Work {
 };
 
 /// When, by whom, and how long it has waited.
-rules::Origin OriginOf(const Context& context, SteadyTime called, Time now);
+rules::Origin OriginOf(const Context& context, SteadyTime called, SteadyTime steady, Time now);
 
 }  // namespace holdfast::engine

@@ -11,7 +11,7 @@ using base::MutexLock;
 void ClaimWaiters::Wait(const Context& context, ClaimRequest request, ClaimDone done) {
   auto waiter = std::make_shared<Waiter>();
   waiter->context = context;
-  waiter->deadline = std::chrono::steady_clock::now() + request.wait;
+  waiter->deadline = clock_.Steady() + request.wait;
   if (context.deadline) waiter->deadline = std::min(waiter->deadline, *context.deadline);
   waiter->request = std::move(request);
   waiter->done = std::move(done);

@@ -25,8 +25,9 @@ namespace holdfast::store {
 class ClaimWaiters {
  public:
   /// `on_deadline` is told when a waiter's deadline may be the next to pass.
-  ClaimWaiters(engine::Engine& engine, std::function<void(SteadyTime)> on_deadline)
-      : engine_(engine), on_deadline_(std::move(on_deadline)) {}
+  ClaimWaiters(engine::Engine& engine, const Clock& clock,
+               std::function<void(SteadyTime)> on_deadline)
+      : engine_(engine), clock_(clock), on_deadline_(std::move(on_deadline)) {}
 
   /// `request.wait` was just answered with nothing: wait for a job until then.
   void Wait(const Context& context, ClaimRequest request, ClaimDone done);
@@ -71,6 +72,7 @@ class ClaimWaiters {
   static void Answer(const WaiterPtr& waiter, Result<std::vector<Job>> result);
 
   engine::Engine& engine_;
+  const Clock& clock_;
   const std::function<void(SteadyTime)> on_deadline_;
   std::atomic<std::int64_t> size_ = 0;
 

@@ -46,7 +46,7 @@ Error Stopped() {
 void LockWaiters::Acquire(const Context& context, AcquireLock request, AcquireDone done) {
   auto waiter = std::make_shared<Waiter>();
   waiter->context = context;
-  waiter->deadline = std::chrono::steady_clock::now() + *request.wait;
+  waiter->deadline = clock_.Steady() + *request.wait;
   if (context.deadline) waiter->deadline = std::min(waiter->deadline, *context.deadline);
   waiter->request = std::move(request);
   waiter->done = std::move(done);

@@ -29,9 +29,9 @@ namespace holdfast::store {
 class LockWaiters {
  public:
   /// `on_deadline` is told when a waiter's deadline may be the next to pass.
-  LockWaiters(engine::Engine& engine, Recorder& recorder,
+  LockWaiters(engine::Engine& engine, Recorder& recorder, const Clock& clock,
               std::function<void(SteadyTime)> on_deadline)
-      : engine_(engine), recorder_(recorder), on_deadline_(std::move(on_deadline)) {}
+      : engine_(engine), recorder_(recorder), clock_(clock), on_deadline_(std::move(on_deadline)) {}
 
   /// Takes the locks, now or when it is their turn. The request was validated, and says how long to
   /// wait and for how long to hold.
@@ -93,6 +93,7 @@ class LockWaiters {
 
   engine::Engine& engine_;
   Recorder& recorder_;
+  const Clock& clock_;
   const std::function<void(SteadyTime)> on_deadline_;
   std::atomic<std::int64_t> size_ = 0;
 

@@ -16,6 +16,7 @@ constexpr auto kPauseAfterError = std::chrono::seconds(1);
 
 void Maintainer::Start() {
   if (engine_.traits().is_remote) return;  // the server does all of it
+  if (!engine_.traits().has_threads) return;
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -39,8 +40,17 @@ void Maintainer::FlushRefusals() {
 
 Result<MaintainReport> Maintainer::Step(const Context& context) {
   Result<engine::MaintainResult> result = Maintain(context);
+  if (!engine_.traits().has_threads) EndWaits(clock_.Steady());
   if (!result) return std::unexpected(std::move(result).error());
   return result->report;
+}
+
+/// Of those whose time is over; the next deadline, if anybody waits.
+std::optional<SteadyTime> Maintainer::EndWaits(SteadyTime now) {
+  std::optional<SteadyTime> next = waiters_.Expire(now);
+  std::optional<SteadyTime> next_lock = lock_waiters_.Tick(now);
+  if (!next || !next_lock) return next ? next : next_lock;
+  return std::min(*next, *next_lock);
 }
 
 Result<engine::MaintainResult> Maintainer::Maintain(const Context& context) {
@@ -117,9 +127,7 @@ void Maintainer::Run() {
   while (true) {
     SteadyTime now = std::chrono::steady_clock::now();
     SteadyTime next = MaintainIfDue(now);
-    for (std::optional<SteadyTime> deadline : {waiters_.Expire(now), lock_waiters_.Tick(now)}) {
-      if (deadline) next = std::min(next, *deadline);
-    }
+    if (std::optional<SteadyTime> deadline = EndWaits(now)) next = std::min(next, *deadline);
     const bool is_news = TakeNews();  // also if nobody waits: it is no news afterwards
     const bool somebody_waits = waiters_.size() > 0 || lock_waiters_.size() > 0;
     if (engine_.traits().shared_between_processes && somebody_waits) {

@@ -26,6 +26,7 @@ class Maintainer final : public engine::ChangeListener {
         lock_waiters_(lock_waiters),
         recorder_(recorder),
         options_(options),
+        clock_(options.clock != nullptr ? *options.clock : Clock::System()),
         planned_us_(options.maintain ? INT64_MAX : INT64_MIN) {}
 
   /// Not part of the constructor: the thread uses what is constructed after this object.
@@ -45,6 +46,7 @@ class Maintainer final : public engine::ChangeListener {
  private:
   void Run();
   SteadyTime MaintainIfDue(SteadyTime now);
+  std::optional<SteadyTime> EndWaits(SteadyTime now);
   bool TakeNews();
   void FlushRefusals();
   Result<engine::MaintainResult> Maintain(const Context& context);
@@ -54,6 +56,7 @@ class Maintainer final : public engine::ChangeListener {
   LockWaiters& lock_waiters_;
   Recorder& recorder_;
   const StoreOptions options_;
+  const Clock& clock_;
   std::thread thread_;
 
   /// The engine's time of the next planned maintenance, in microseconds: what comes due later does

@@ -53,6 +53,10 @@ Result<void> ValidateBatch(const Batch& batch) {
   return ValidateTexts(batch);
 }
 
+const Clock& ClockOf(const StoreOptions& options) {
+  return options.clock != nullptr ? *options.clock : Clock::System();
+}
+
 }  // namespace
 
 class Store::Impl {
@@ -61,8 +65,9 @@ class Store::Impl {
       : presets_(options.lock_presets),
         recorder_(options, !engine->traits().is_remote),
         engine_(std::move(engine)),
-        waiters_(*engine_, [this](SteadyTime deadline) { maintainer_.WakeBy(deadline); }),
-        lock_waiters_(*engine_, recorder_,
+        waiters_(*engine_, ClockOf(options),
+                 [this](SteadyTime deadline) { maintainer_.WakeBy(deadline); }),
+        lock_waiters_(*engine_, recorder_, ClockOf(options),
                       [this](SteadyTime deadline) { maintainer_.WakeBy(deadline); }),
         maintainer_(*engine_, waiters_, lock_waiters_, recorder_, options) {
     engine_->Listen(&maintainer_);

@@ -194,7 +194,7 @@ Result<void> Transaction::ClaimLoaded(std::span<ClaimOne> requests) {
     const SteadyTime began = std::chrono::steady_clock::now();
     BeginBatch();
     HF_RETURN_IF_ERROR(rules::LoadJobRows(ids, jobs_, keys_, rows_));
-    rules::ClaimAll(rows_, ids, *one.request, OriginOf(*one.context, one.called, now_));
+    rules::ClaimAll(rows_, ids, *one.request, OriginOf(*one.context, one.called, began, now_));
     TakeOver(began);
     std::vector<Job> jobs;
     for (OperationResult& result : rows_.TakeReceipt(true).results) {

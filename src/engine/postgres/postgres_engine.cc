@@ -27,10 +27,12 @@ class PostgresEngine final : public Engine {
   const Traits& traits() const override { return traits_; }
 
   void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) override {
-    lanes_.Submit(Work::Of(context, std::move(batches), std::move(done)));
+    lanes_.Submit(
+        Work::Of(context, std::chrono::steady_clock::now(), std::move(batches), std::move(done)));
   }
   void Claim(const Context& context, ClaimRequest request, ClaimDone done) override {
-    lanes_.Submit(Work::Of(context, std::move(request), std::move(done)));
+    lanes_.Submit(
+        Work::Of(context, std::chrono::steady_clock::now(), std::move(request), std::move(done)));
   }
   Result<std::optional<Job>> GetJob(const Context& context, JobId id) override {
     return readers_.GetJob(context, id);
@@ -74,9 +76,9 @@ class PostgresEngine final : public Engine {
 
   Result<MaintainResult> Maintain(const Context& context, MaintainRequest request) override {
     auto answer = std::make_shared<base::Answer<Result<MaintainResult>>>();
-    lanes_.Submit(Work::Of(context, std::move(request), [answer](Result<MaintainResult> result) {
-      answer->Set(std::move(result));
-    }));
+    lanes_.Submit(
+        Work::Of(context, std::chrono::steady_clock::now(), std::move(request),
+                 [answer](Result<MaintainResult> result) { answer->Set(std::move(result)); }));
     return answer->Take();
   }
 

@@ -191,7 +191,8 @@ Result<bool> Transaction::Apply(BatchRequest& request) {
       return true;
     }
   }
-  Result<void> applied = LoadAndApply(request, OriginOf(*request.context, request.called, now_));
+  Result<void> applied =
+      LoadAndApply(request, OriginOf(*request.context, request.called, began, now_));
   if (Lacks()) return false;
   if (!applied) {
     if (!request.answer) {

@@ -52,7 +52,7 @@ Result<void> Transaction::HandleDue(int limit, const rules::Origin& origin,
       ++result.report.promoted;
     }
   }
-  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now(), origin.now));
+  HF_RETURN_IF_ERROR(Persist(clock_->Steady(), origin.now));
   for (rules::JobRow* row : expired) result.expired.push_back(std::move(*row->job));
   result.report.expired = static_cast<std::int64_t>(expired.size());
   result.report.more |= ids.size() == static_cast<std::size_t>(limit);
@@ -69,7 +69,7 @@ Result<void> Transaction::LapseDue(int limit, const rules::Origin& origin, Maint
   keys_.Clear();
   HF_RETURN_IF_ERROR(rules::LoadDueRows(records, transfers, records_, keys_, rows_));
   result.report.lapsed = rules::LapseDue(rows_, origin);
-  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now(), origin.now));
+  HF_RETURN_IF_ERROR(Persist(clock_->Steady(), origin.now));
   auto most = static_cast<std::size_t>(limit);
   result.report.more |= records.size() == most || transfers.size() == most;
   return {};
@@ -88,7 +88,7 @@ Result<void> Transaction::SettleLocks(int limit, const rules::Origin& origin,
   HF_RETURN_IF_ERROR(rules::LoadLocks(names, locks_, rows_));
   rules::SettleLocks(rows_, origin);
   result.report.unlocked = static_cast<std::int64_t>(rows_.locks().notes.expired.size());
-  HF_RETURN_IF_ERROR(Persist(std::chrono::steady_clock::now(), origin.now));
+  HF_RETURN_IF_ERROR(Persist(clock_->Steady(), origin.now));
   return locks_.Prune(origin.now);
 }
 

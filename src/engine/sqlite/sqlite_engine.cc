@@ -16,18 +16,24 @@ namespace {
 class SqliteEngine final : public Engine {
  public:
   SqliteEngine(const std::string& path, std::unique_ptr<Connection> connection,
-               base::EngineClock clock)
-      : readers_(path), writer_(std::move(connection), std::move(clock)), watcher_(path) {}
+               base::EngineClock clock, Driver* driver)
+      : traits_{.name = "sqlite",
+                .survives_process_kill = true,
+                .shared_between_processes = true,
+                .has_threads = driver == nullptr},
+        readers_(path),
+        writer_(std::move(connection), std::move(clock), driver),
+        watcher_(path) {}
 
   Result<void> Start() { return writer_.Start(); }
 
   const Traits& traits() const override { return traits_; }
 
   void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) override {
-    writer_.Submit(Work::Of(context, std::move(batches), std::move(done)));
+    writer_.Submit(Work::Of(context, writer_.Steady(), std::move(batches), std::move(done)));
   }
   void Claim(const Context& context, ClaimRequest request, ClaimDone done) override {
-    writer_.Submit(Work::Of(context, std::move(request), std::move(done)));
+    writer_.Submit(Work::Of(context, writer_.Steady(), std::move(request), std::move(done)));
   }
   Result<std::optional<Job>> GetJob(const Context& context, JobId id) override {
     return readers_.GetJob(context, id);
@@ -69,9 +75,9 @@ class SqliteEngine final : public Engine {
 
   Result<MaintainResult> Maintain(const Context& context, MaintainRequest request) override {
     auto answer = std::make_shared<base::Answer<Result<MaintainResult>>>();
-    writer_.Submit(Work::Of(context, std::move(request), [answer](Result<MaintainResult> result) {
-      answer->Set(std::move(result));
-    }));
+    writer_.Submit(
+        Work::Of(context, writer_.Steady(), std::move(request),
+                 [answer](Result<MaintainResult> result) { answer->Set(std::move(result)); }));
     return answer->Take();
   }
 
@@ -89,8 +95,7 @@ class SqliteEngine final : public Engine {
   Result<void> CheckHealth() override { return writer_.CheckHealth(); }
 
  private:
-  const Traits traits_{
-      .name = "sqlite", .survives_process_kill = true, .shared_between_processes = true};
+  const Traits traits_;
   Readers readers_;
   Writer writer_;
   Readers watcher_;
@@ -121,12 +126,13 @@ Result<Opened> OpenFile(const std::string& path) {
   return opened;
 }
 
-Result<std::unique_ptr<Engine>> OpenEngine(const std::string& path, const StoreOptions& options) {
+Result<std::unique_ptr<Engine>> OpenEngine(const std::string& path, const StoreOptions& options,
+                                           Driver* driver) {
   const Clock& clock = options.clock != nullptr ? *options.clock : Clock::System();
   HF_ASSIGN_OR_RETURN(Opened opened, OpenFile(path));
   HF_ASSIGN_OR_RETURN(base::ClockAnchor anchor, LoadClockAnchor(*opened.connection, clock));
   auto engine = std::make_unique<SqliteEngine>(path, std::move(opened.connection),
-                                               base::EngineClock(clock, std::move(anchor)));
+                                               base::EngineClock(clock, std::move(anchor)), driver);
   HF_RETURN_IF_ERROR(engine->Start());
   return engine;
 }
@@ -141,8 +147,9 @@ Error Naming(const std::string& path, Error error) {
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> OpenSqlite(const std::string& path, const StoreOptions& options) {
-  Result<std::unique_ptr<Engine>> engine = OpenEngine(path, options);
+Result<std::unique_ptr<Engine>> OpenSqlite(const std::string& path, const StoreOptions& options,
+                                           Driver* driver) {
+  Result<std::unique_ptr<Engine>> engine = OpenEngine(path, options, driver);
   if (!engine) return std::unexpected(Naming(path, std::move(engine).error()));
   return engine;
 }

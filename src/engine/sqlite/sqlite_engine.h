@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/driver.h"
 #include "engine/engine.h"
 
 namespace holdfast::engine {
@@ -12,7 +13,9 @@ namespace holdfast::engine {
 /// Opens or creates the file and brings its schema up to date.
 /// Errors: unavailable (a directory, no permission, no such folder), corrupt (not a Holdfast
 /// database, or of a newer schema).
-Result<std::unique_ptr<Engine>> OpenSqlite(const std::string& path, const StoreOptions& options);
+/// With a driver the engine starts no thread: all is done on those that call it.
+Result<std::unique_ptr<Engine>> OpenSqlite(const std::string& path, const StoreOptions& options,
+                                           Driver* driver = nullptr);
 
 /// The schema of the file before and after it is brought up to date: for `holdfast migrate`.
 struct SchemaVersions {

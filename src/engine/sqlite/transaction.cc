@@ -21,11 +21,14 @@ bool ConcernsBatchAlone(const Error& error) {
 
 }  // namespace
 
-Result<void> Transaction::Prepare(Connection& connection) {
+Result<void> Transaction::Prepare(Connection& connection, const base::EngineClock& clock) {
   connection_ = &connection;
+  clock_ = &clock;
   HF_RETURN_IF_ERROR(jobs_.Prepare(connection));
   HF_RETURN_IF_ERROR(records_.Prepare(connection));
-  session_ = static_cast<std::int64_t>(Random::System().Next() >> 1);
+  // SQLite's chance comes from its file system, and so from the simulated one in a simulation.
+  sqlite3_randomness(sizeof session_, &session_);
+  session_ = static_cast<std::int64_t>(static_cast<std::uint64_t>(session_) >> 1);
   HF_RETURN_IF_ERROR(locks_.Prepare(connection, session_));
   std::tuple<Statement&, std::string_view> statements[] = {
       {select_counters_,
@@ -96,7 +99,7 @@ Result<void> Transaction::Finish(Time now) {
 
 Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::string& fingerprint,
                                             const rules::Origin& origin, const Context& context) {
-  const SteadyTime began = std::chrono::steady_clock::now();
+  const SteadyTime began = clock_->Steady();
   rows_.Clear(false);  // rows are copies, but for locks: a refused batch leaves no more to undo
   rows_.locks().session = session_;
   rows_.locks().now = origin.now;
@@ -178,7 +181,7 @@ Result<void> Transaction::StoreAnswer(const Batch& batch, const std::string& fin
 
 /// Writes what the rules changed. On an error nothing of it counts: counters_ stay as they were.
 Result<void> Transaction::Persist(SteadyTime began, Time now) {
-  auto elapsed = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - began);
+  auto elapsed = std::chrono::duration_cast<Duration>(clock_->Steady() - began);
   for (AuditEntry& entry : rows_.audit()) {
     entry.commit = elapsed;
     HF_RETURN_IF_ERROR(InsertAudit(entry));
@@ -218,7 +221,7 @@ Result<void> Transaction::InsertAudit(const AuditEntry& entry) {
 
 Result<std::vector<Job>> Transaction::Claim(const ClaimRequest& request,
                                             const rules::Origin& origin) {
-  const SteadyTime began = std::chrono::steady_clock::now();
+  const SteadyTime began = clock_->Steady();
   HF_ASSIGN_OR_RETURN(std::vector<JobId> ids, jobs_.FindClaimable(request.queues, request.max));
   std::vector<Job> jobs;
   if (ids.empty()) return jobs;

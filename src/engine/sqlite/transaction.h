@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/engine_clock.h"
 #include "engine/engine.h"
 #include "engine/sqlite/connection.h"
 #include "engine/sqlite/job_rows.h"
@@ -19,7 +20,7 @@ namespace holdfast::engine {
 /// must be rolled back; a refused batch is a value.
 class Transaction {
  public:
-  Result<void> Prepare(Connection& connection);
+  Result<void> Prepare(Connection& connection, const base::EngineClock& clock);
 
   /// After BEGIN: reads the counters anew.
   Result<void> Begin();
@@ -58,6 +59,7 @@ class Transaction {
   Result<void> FindNextDue(MaintainResult& result);
 
   Connection* connection_ = nullptr;
+  const base::EngineClock* clock_ = nullptr;
   std::int64_t session_ = 0;  // of this process, for others to know whether its waiters live
   JobTable jobs_;
   RecordTable records_;

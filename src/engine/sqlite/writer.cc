@@ -30,12 +30,13 @@ Writer::~Writer() {
     is_stopping_ = true;
     arrived_.NotifyAll();
   }
+  if (driver_ != nullptr) RunQueued();
   if (thread_.joinable()) thread_.join();
 }
 
 Result<void> Writer::Start() {
-  HF_RETURN_IF_ERROR(transaction_.Prepare(*connection_));
-  thread_ = std::thread([this] { Run(); });
+  HF_RETURN_IF_ERROR(transaction_.Prepare(*connection_, clock_));
+  if (driver_ == nullptr) thread_ = std::thread([this] { Run(); });
   return {};
 }
 
@@ -61,7 +62,10 @@ void Writer::Submit(Work work) {
       if (wake_at_ != 0 && queue_.size() >= wake_at_) arrived_.NotifyOne();
     }
   }
-  if (!refusal) return;
+  if (!refusal) {
+    if (driver_ != nullptr) driver_->OnSubmit([this] { RunQueued(); });
+    return;
+  }
   work.Refuse(*refusal);
   work.Answer();
 }
@@ -69,18 +73,28 @@ void Writer::Submit(Work work) {
 void Writer::Run() {
   Group group;
   while (TakeGroup(group)) {
-    const SteadyTime began = std::chrono::steady_clock::now();
+    const SteadyTime began = clock_.Steady();
     RunGroup(group);
-    last_took_ = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - began);
+    last_took_ = std::chrono::duration_cast<Duration>(clock_.Steady() - began);
     for (Work& work : group) work.Answer();
     group.clear();
   }
 }
 
+/// What completions submit meanwhile belongs to the groups that follow.
+void Writer::RunQueued() {
+  if (is_driven_now_) return;
+  is_driven_now_ = true;
+  Run();
+  is_driven_now_ = false;
+}
+
+/// Waits for work, unless driven. False: there is none, and no more will come.
 bool Writer::TakeGroup(Group& group) {
   MutexLock lock(mutex_);
-  AwaitCompany();
-  while (queue_.empty() && !is_stopping_) {
+  const bool waits = driver_ == nullptr;
+  if (waits) AwaitCompany();
+  while (waits && queue_.empty() && !is_stopping_) {
     wake_at_ = 1;
     arrived_.Wait(mutex_);
   }
@@ -162,7 +176,7 @@ Result<void> Writer::RunTransaction(Group& group) {
 
 /// Waits for other processes, but for no caller longer than the caller's own deadline.
 Result<void> Writer::Begin(Group& group) {
-  const SteadyTime give_up = std::chrono::steady_clock::now() + kBusyLimit;
+  const SteadyTime give_up = clock_.Steady() + kBusyLimit;
   sqlite3_busy_timeout(connection_->handle(), 100);
   while (true) {
     Result<void> begun =
@@ -174,7 +188,7 @@ Result<void> Writer::Begin(Group& group) {
     }
     for (Work& work : group) RefuseIfOver(work);
     if (std::ranges::all_of(group, &Work::is_answered)) return begun;
-    if (std::chrono::steady_clock::now() >= give_up) {
+    if (clock_.Steady() >= give_up) {
       return Fail(
           ErrorCode::kUnavailable,
           fmt::format("another process has held the database for {} s", kBusyLimit.count()));
@@ -186,14 +200,14 @@ Result<void> Writer::RunWork(Work& work) {
   if (auto* commit = std::get_if<CommitWork>(&work.what)) return RunCommit(work, *commit);
   if (auto* claim = std::get_if<ClaimWork>(&work.what)) return RunClaim(work, *claim);
   auto& maintain = std::get<MaintainWork>(work.what);
-  maintain.answer =
-      transaction_.Maintain(maintain.request, OriginOf(work.context, work.called, now_));
+  maintain.answer = transaction_.Maintain(
+      maintain.request, OriginOf(work.context, work.called, clock_.Steady(), now_));
   if (!maintain.answer) return std::unexpected(maintain.answer.error());
   return {};
 }
 
 Result<void> Writer::RunCommit(Work& work, CommitWork& commit) {
-  rules::Origin origin = OriginOf(work.context, work.called, now_);
+  rules::Origin origin = OriginOf(work.context, work.called, clock_.Steady(), now_);
   commit.answers.reserve(commit.batches.size());
   for (std::size_t i = 0; i < commit.batches.size(); ++i) {
     HF_ASSIGN_OR_RETURN(
@@ -205,7 +219,8 @@ Result<void> Writer::RunCommit(Work& work, CommitWork& commit) {
 }
 
 Result<void> Writer::RunClaim(Work& work, ClaimWork& claim) {
-  claim.answer = transaction_.Claim(claim.request, OriginOf(work.context, work.called, now_));
+  claim.answer =
+      transaction_.Claim(claim.request, OriginOf(work.context, work.called, clock_.Steady(), now_));
   if (!claim.answer) return std::unexpected(claim.answer.error());
   return {};
 }

@@ -11,6 +11,7 @@
 
 #include "base/engine_clock.h"
 #include "base/mutex.h"
+#include "engine/driver.h"
 #include "engine/engine.h"
 #include "engine/sqlite/connection.h"
 #include "engine/sqlite/transaction.h"
@@ -25,8 +26,9 @@ namespace holdfast::engine {
 /// longer known. Threads: any.
 class Writer {
  public:
-  Writer(std::unique_ptr<Connection> connection, base::EngineClock clock)
-      : connection_(std::move(connection)), clock_(std::move(clock)) {}
+  /// With a driver it has no thread, and writes when the driver says so.
+  Writer(std::unique_ptr<Connection> connection, base::EngineClock clock, Driver* driver)
+      : connection_(std::move(connection)), clock_(std::move(clock)), driver_(driver) {}
   /// Finishes what is queued, answers it, joins.
   ~Writer();
 
@@ -37,6 +39,7 @@ class Writer {
 
   void Listen(ChangeListener* listener) { listener_ = listener; }
   Time Now() const { return clock_.Now(); }
+  SteadyTime Steady() const { return clock_.Steady(); }
   /// By which other processes know the waiters of this one. Constant after Start.
   std::int64_t session() const { return transaction_.session(); }
   /// Nothing, or the error that ended writing.
@@ -46,6 +49,7 @@ class Writer {
   using Group = std::vector<Work>;
 
   void Run();
+  void RunQueued();
   bool TakeGroup(Group& group);
   void AwaitCompany() HF_REQUIRES(mutex_);
   void RunGroup(Group& group);
@@ -60,11 +64,13 @@ class Writer {
   // Constant after Start, or of the writer's thread alone.
   const std::unique_ptr<Connection> connection_;
   const base::EngineClock clock_;
+  Driver* const driver_;
   ChangeListener* listener_ = nullptr;
   Transaction transaction_;
   Time now_;                      // of the group at hand
   std::size_t last_callers_ = 0;  // in the group before
   Duration last_took_{};          // from its BEGIN until it was durable
+  bool is_driven_now_ = false;    // a completion of the group at hand has submitted more
   std::thread thread_;
 
   mutable base::Mutex mutex_{base::LockRank::kEngine};
