@@ -10,7 +10,7 @@
 namespace holdfast::testing {
 
 /// Starts at 2026-01-01T00:00:00Z. Threads: any.
-class FakeClock final : public Clock {
+class FakeClock : public Clock {
  public:
   Time Wall() const override { return Time(Duration(wall_us_.load())); }
   Duration SinceBoot() const override { return Duration(boot_us_.load()); }

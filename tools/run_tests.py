@@ -34,8 +34,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 JOBS = os.cpu_count() or 2
 # What each build runs, the slow first: program -> arguments.
 RELEASE_SUITES = {"crash": [], "e2e": [], "postgres": [], "contention": [], "conformance": [],
-                  "unit": []}
-ASAN_SUITES = {"postgres": [], "contention": [], "conformance": [], "unit": []}
+                  "sim": [], "unit": []}
+ASAN_SUITES = {"postgres": [], "contention": [], "conformance": [], "sim": [], "unit": []}
 # Of conformance, where mostly one thread speaks, the thread sanitizer has what has the most of
 # them: the client, the server and the engine's writer. PostgreSQL's own are at work in contention;
 # what its suite does besides is to end servers and connections.

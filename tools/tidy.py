@@ -52,8 +52,8 @@ FOLDERS = {
         {"fmt", "simdjson", "spdlog", "prometheus", "boost", "sqlite3", "cli11", "posix"}),
     # For tests only. Its fixtures open every engine, http over a real server included.
     "testing": (
-        {"include", "base", "rules", "seam", "engine/memory", "engine/sqlite", "store", "net",
-         "api", "history", "testing"},
+        {"include", "base", "rules", "wire", "seam", "engine/memory", "engine/sqlite", "store",
+         "net", "api", "history", "testing"},
         {"fmt", "gtest", "libpq", "nlohmann", "sqlite3", "posix"}),
     "tests": ("anything", "anything"),
     "bench": ("anything", "anything"),

@@ -9,6 +9,7 @@
 #include "testing/script.h"
 #include "testing/store_checks.h"
 #include "testing/store_suite.h"
+#include "testing/text_of.h"
 #include "testing/token_names.h"
 #include "wire/encode.h"
 
@@ -29,65 +30,6 @@ AuditPage WithoutMeasurements(AuditPage page) {
     if (!entry.error.empty()) entry.details = std::regex_replace(entry.details, token, "the token");
   }
   return page;
-}
-
-/// Whatever a store answers, as text: all of it, with tokens where TokenNames looks for them.
-std::string TextOf(const Job& job) {
-  return wire::ToText(wire::WriteJob, job);
-}
-std::string TextOf(const Queue& queue) {
-  return wire::ToText(wire::WriteQueue, queue);
-}
-std::string TextOf(const Kind& kind) {
-  return wire::ToText(wire::WriteKind, kind);
-}
-std::string TextOf(const Record& record) {
-  return wire::ToText(wire::WriteRecord, record);
-}
-std::string TextOf(const Transfer& transfer) {
-  return wire::ToText(wire::WriteTransfer, transfer);
-}
-std::string TextOf(const Lock& lock) {
-  return wire::ToText(wire::WriteLock, lock);
-}
-std::string TextOf(const AuditEntry& entry) {
-  return wire::ToText(wire::WriteAuditEntry, entry);
-}
-std::string TextOf(const Receipt& receipt) {
-  return wire::ToText(wire::WriteReceipt, receipt);
-}
-std::string TextOf(Error error) {
-  std::string text;
-  if (error.detail.id && !error.detail.lock.empty()) {  // the token of the lock
-    text = "token " + std::to_string(*error.detail.id) + ": ";
-    error.detail.id.reset();
-  }
-  base::JsonWriter json;
-  json.BeginObject();
-  wire::WriteErrorFields(json, error);
-  json.EndObject();
-  return text + std::move(json).Take();
-}
-template <typename T>
-std::string TextOf(const std::optional<T>& value) {
-  return value ? TextOf(*value) : "nothing";
-}
-template <typename T>
-std::string TextOf(const std::vector<T>& values) {
-  std::string text;
-  for (const T& value : values) text += TextOf(value) + "\n";
-  return text;
-}
-template <typename Page>
-requires requires(Page page) {
-  page.next_cursor;
-}
-std::string TextOf(const Page& page) {
-  return TextOf(page.items) + "next: " + page.next_cursor;
-}
-template <typename T>
-std::string TextOf(const Result<T>& result) {
-  return result ? TextOf(*result) : TextOf(result.error());
 }
 
 /// Runs one script on two stores at once.

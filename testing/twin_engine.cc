@@ -1,0 +1,278 @@
+#include "testing/twin_engine.h"
+
+#include <algorithm>
+#include <ranges>
+#include <utility>
+
+#include "engine/memory/memory_engine.h"
+#include "testing/matchers.h"
+#include "testing/text_of.h"
+
+namespace holdfast::testing {
+namespace {
+
+/// Who waits is not told where waiters have died and nobody has written since.
+enum class Waiters : std::uint8_t { kShown, kHidden };
+
+std::string LocksOf(engine::Engine& engine, Waiters waiters) {
+  std::vector<Lock> locks = Must(engine.ListLocks({}, {.limit = 1'000})).items;
+  if (waiters == Waiters::kHidden) {
+    for (Lock& lock : locks) lock.waiters.clear();
+    std::erase_if(locks, [](const Lock& lock) { return lock.holders.empty(); });
+  }
+  return TextOf(locks);
+}
+
+std::string TrailOf(engine::Engine& engine, Time since) {
+  std::string text;
+  AuditFilter filter{.since = since, .limit = 1'000};
+  do {
+    AuditPage page = Must(engine.ListAudit({}, filter));
+    text += TextOf(page.items);
+    filter.cursor = page.next_cursor;
+  } while (!filter.cursor.empty());
+  return text;
+}
+
+std::string TextOfAll(engine::Engine& engine, Waiters waiters, Time since) {
+  std::string text = LocksOf(engine, waiters);
+  JobFilter jobs{.limit = 1'000};
+  do {
+    JobPage page = Must(engine.ListJobs({}, jobs));
+    text += TextOf(page.items);
+    jobs.cursor = page.next_cursor;
+  } while (!jobs.cursor.empty());
+  text += TextOf(Must(engine.ListQueues({})));
+  const std::vector<Kind> kinds = Must(engine.ListKinds({}));
+  text += TextOf(kinds);
+  for (const Kind& kind : kinds) {
+    text += TextOf(Must(engine.ListRecords({}, {.kind = kind.name, .limit = 1'000})).items);
+  }
+  text += TextOf(Must(engine.ListTransfers({}, {.limit = 1'000})).items);
+  return text + TrailOf(engine, since);
+}
+
+std::string TextOf(const engine::MaintainResult& result) {
+  const MaintainReport& report = result.report;
+  std::string text;
+  for (std::int64_t count :
+       {report.promoted, report.expired, report.pruned, report.lapsed, report.unlocked}) {
+    text += std::to_string(count) + " ";
+  }
+  return text + (report.more ? "more " : "") + testing::TextOf(result.expired);
+}
+
+/// Where they part, with what is around it.
+std::string Difference(std::string_view expected, std::string_view actual) {
+  auto [one, other] = std::ranges::mismatch(expected, actual);
+  const auto at = static_cast<std::size_t>(one - expected.begin());
+  const std::size_t from = at > 200 ? at - 200 : 0;
+  return "\nexpected ..." + std::string(expected.substr(from, 500)) + "\ngot      ..." +
+         std::string(actual.substr(from, 500));
+}
+
+}  // namespace
+
+Twin::Twin() : engine_(Must(engine::OpenMemory({.clock = &clock_, .maintain = false}))) {}
+
+void Twin::Trace(std::string_view text) {
+  for (char c : text) {
+    trace_ = (trace_ ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  }
+}
+
+void Twin::Violate(std::string what) {
+  if (violation_.empty()) violation_ = std::move(what);
+}
+
+void Twin::Expect(std::string_view what, const std::string& expected, const std::string& actual) {
+  Trace(actual);
+  if (expected != actual) Violate(std::string(what) + Difference(expected, actual));
+}
+
+template <typename T>
+Twin::Fate Twin::FateOf(const Result<T>& answer) {
+  if (answer) return Fate::kDone;
+  switch (answer.error().code) {
+    case ErrorCode::kOutcomeUnknown:
+      return Fate::kUnknown;
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kShuttingDown:
+    case ErrorCode::kCancelled:
+      return Fate::kNotDone;
+    default:
+      return Fate::kRefused;
+  }
+}
+
+Result<Receipt> Twin::Commit(const Context& context, const Batch& batch) {
+  Result<Receipt> answer = engine_->CommitAndWait(context.ForCleanUp(), batch);
+  if (const auto* wait = std::get_if<AwaitLock>(&batch.operations.front())) {
+    const AcquireLock& request = wait->request;
+    const std::int64_t ticket = answer ? answer->results.front().lock->ticket : 0;
+    if (ticket != 0) {
+      places_[ticket] = request.names.empty() ? std::vector{request.name} : request.names;
+    }
+  }
+  return answer;
+}
+
+Result<std::vector<Job>> Twin::Claim(const Context& context, const ClaimRequest& request) {
+  Result<std::vector<Job>> jobs;
+  engine_->Claim(context.ForCleanUp(), request,
+                 [&](Result<std::vector<Job>> answer) { jobs = std::move(answer); });
+  return jobs;
+}
+
+void Twin::Mirror(const Context& context, const std::vector<Batch>& batches,
+                  const std::vector<Result<Receipt>>& answers) {
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    const Result<Receipt>& answer = answers[i];
+    operations_ += batches[i].operations.size();
+    switch (FateOf(answer)) {
+      case Fate::kDone:
+      case Fate::kRefused:
+        Expect("a batch was answered wrongly: ", testing::TextOf(Commit(context, batches[i])),
+               testing::TextOf(answer));
+        if (answer) NoteTokens(*answer, batches[i]);
+        break;
+      case Fate::kUnknown:
+        ++unknown_count_;
+        unknown_.push_back([this, context, batch = batches[i]] { (void)Commit(context, batch); });
+        [[fallthrough]];
+      case Fate::kNotDone:
+        Trace(answer.error().message);
+    }
+  }
+}
+
+void Twin::Mirror(const Context& context, const ClaimRequest& request,
+                  const Result<std::vector<Job>>& answer) {
+  ++operations_;
+  switch (FateOf(answer)) {
+    case Fate::kDone:
+    case Fate::kRefused:
+      Expect("a claim was answered wrongly: ", testing::TextOf(Claim(context, request)),
+             testing::TextOf(answer));
+      if (!answer) break;
+      for (const Job& job : *answer) NoteToken(job.token);
+      break;
+    case Fate::kUnknown:
+      ++unknown_count_;
+      unknown_.push_back([this, context, request] { (void)Claim(context, request); });
+      [[fallthrough]];
+    case Fate::kNotDone:
+      Trace(answer.error().message);
+  }
+}
+
+void Twin::Mirror(const Context& context, const engine::MaintainRequest& request,
+                  const Result<engine::MaintainResult>& answer) {
+  ++operations_;
+  switch (FateOf(answer)) {
+    case Fate::kDone:
+      Expect("maintenance was not the same: ",
+             TextOf(Must(engine_->Maintain(context.ForCleanUp(), request))), TextOf(*answer));
+      break;
+    case Fate::kUnknown:
+      ++unknown_count_;
+      unknown_.push_back(
+          [this, context, request] { (void)engine_->Maintain(context.ForCleanUp(), request); });
+      [[fallthrough]];
+    case Fate::kNotDone:
+      Trace(answer.error().message);
+      break;
+    case Fate::kRefused:
+      Violate("maintenance failed: " + answer.error().message);
+  }
+}
+
+/// Tokens rise from grant to grant, whatever came between (LOCK-3, JOB-4).
+void Twin::NoteToken(Token token) {
+  if (token <= last_token_) {
+    Violate("token " + std::to_string(token) + " was given out after " +
+            std::to_string(last_token_));
+  }
+  last_token_ = std::max(last_token_, token);
+}
+
+void Twin::NoteTokens(const Receipt& receipt, const Batch& batch) {
+  if (receipt.replayed) return;
+  for (std::size_t i = 0; i < batch.operations.size() && i < receipt.results.size(); ++i) {
+    const OperationResult& result = receipt.results[i];
+    if (std::holds_alternative<ClaimJob>(batch.operations[i]) && result.job) {
+      NoteToken(result.job->token);
+    }
+    if (!std::holds_alternative<AcquireLock>(batch.operations[i]) || !result.lock) continue;
+    for (const LockGrant& grant : result.lock->grants) NoteToken(grant.token);
+  }
+}
+
+void Twin::SetTo(Time time) {
+  clock_.Advance(time - Must(engine_->Now()));
+}
+
+void Twin::Reconcile(engine::Engine& subject) {
+  SetTo(Must(subject.Now()));
+  const std::string actual = TextOfAll(subject, Waiters::kHidden, compared_);
+  if (TextOfAll(*engine_, Waiters::kHidden, compared_) != actual) {
+    for (const std::function<void()>& work : unknown_) work();
+    Expect("after a crash, with " + std::to_string(unknown_.size()) + " calls unknown: ",
+           TextOfAll(*engine_, Waiters::kHidden, compared_), actual);
+  }
+  unknown_.clear();
+  RemoveWaiters();
+}
+
+/// From the end of the line to its head, and at a time at which no lease has run out: so nobody is
+/// given anything.
+void Twin::RemoveWaiters() {
+  const Time now = Must(engine_->Now());
+  SetTo(Time());
+  for (const auto& [ticket, names] : std::views::reverse(places_)) {
+    (void)Commit({}, {.operations = {LeaveLock{names, ticket}}});
+  }
+  places_.clear();
+  SetTo(now);
+}
+
+void Twin::Compare(engine::Engine& subject) {
+  Expect("the stores differ: ", TextOfAll(*engine_, Waiters::kShown, compared_),
+         TextOfAll(subject, Waiters::kShown, compared_));
+  compared_ = Must(engine_->Now());
+}
+
+TwinEngine::TwinEngine(std::unique_ptr<engine::Engine> subject, Twin& twin)
+    : FaultyEngine(std::move(subject)), traits_(FaultyEngine::traits()), twin_(twin) {
+  traits_.has_threads = false;
+}
+
+void TwinEngine::Commit(const Context& context, std::vector<Batch> batches, CommitDone done) {
+  auto asked = batches;
+  FaultyEngine::Commit(context, std::move(batches),
+                       [this, context, asked = std::move(asked),
+                        done = std::move(done)](std::vector<Result<Receipt>> answers) mutable {
+                         twin_.Mirror(context, asked, answers);
+                         done(std::move(answers));
+                       });
+}
+
+void TwinEngine::Claim(const Context& context, ClaimRequest request, ClaimDone done) {
+  ClaimRequest asked = request;
+  FaultyEngine::Claim(context, std::move(request),
+                      [this, context, asked = std::move(asked),
+                       done = std::move(done)](Result<std::vector<Job>> answer) mutable {
+                        twin_.Mirror(context, asked, answer);
+                        done(std::move(answer));
+                      });
+}
+
+Result<engine::MaintainResult> TwinEngine::Maintain(const Context& context,
+                                                    engine::MaintainRequest request) {
+  engine::MaintainRequest asked = request;
+  Result<engine::MaintainResult> answer = FaultyEngine::Maintain(context, std::move(request));
+  twin_.Mirror(context, asked, answer);
+  return answer;
+}
+
+}  // namespace holdfast::testing
