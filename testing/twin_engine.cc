@@ -11,6 +11,8 @@
 namespace holdfast::testing {
 namespace {
 
+constexpr std::size_t kRemembered = 20;
+
 /// Who waits is not told where waiters have died and nobody has written since.
 enum class Waiters : std::uint8_t { kShown, kHidden };
 
@@ -79,10 +81,14 @@ void Twin::Trace(std::string_view text) {
   for (char c : text) {
     trace_ = (trace_ ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   }
+  if (last_.size() == kRemembered) last_.pop_front();
+  last_.emplace_back(text.substr(0, 300));
 }
 
 void Twin::Violate(std::string what) {
-  if (violation_.empty()) violation_ = std::move(what);
+  if (!violation_.empty()) return;
+  violation_ = std::move(what) + "\nwhat led to it:";
+  for (const std::string& text : last_) violation_ += "\n  " + text;
 }
 
 void Twin::Expect(std::string_view what, const std::string& expected, const std::string& actual) {
@@ -132,13 +138,13 @@ void Twin::Mirror(const Context& context, const std::vector<Batch>& batches,
     switch (FateOf(answer)) {
       case Fate::kDone:
       case Fate::kRefused:
+        Trace(wire::ToText(wire::WriteBatch, batches[i]));
         Expect("a batch was answered wrongly: ", testing::TextOf(Commit(context, batches[i])),
                testing::TextOf(answer));
         if (answer) NoteTokens(*answer, batches[i]);
         break;
       case Fate::kUnknown:
-        ++unknown_count_;
-        unknown_.push_back([this, context, batch = batches[i]] { (void)Commit(context, batch); });
+        Postpone([this, context, batch = batches[i]] { (void)Commit(context, batch); });
         [[fallthrough]];
       case Fate::kNotDone:
         Trace(answer.error().message);
@@ -158,8 +164,7 @@ void Twin::Mirror(const Context& context, const ClaimRequest& request,
       for (const Job& job : *answer) NoteToken(job.token);
       break;
     case Fate::kUnknown:
-      ++unknown_count_;
-      unknown_.push_back([this, context, request] { (void)Claim(context, request); });
+      Postpone([this, context, request] { (void)Claim(context, request); });
       [[fallthrough]];
     case Fate::kNotDone:
       Trace(answer.error().message);
@@ -175,8 +180,7 @@ void Twin::Mirror(const Context& context, const engine::MaintainRequest& request
              TextOf(Must(engine_->Maintain(context.ForCleanUp(), request))), TextOf(*answer));
       break;
     case Fate::kUnknown:
-      ++unknown_count_;
-      unknown_.push_back(
+      Postpone(
           [this, context, request] { (void)engine_->Maintain(context.ForCleanUp(), request); });
       [[fallthrough]];
     case Fate::kNotDone:
@@ -185,6 +189,11 @@ void Twin::Mirror(const Context& context, const engine::MaintainRequest& request
     case Fate::kRefused:
       Violate("maintenance failed: " + answer.error().message);
   }
+}
+
+void Twin::Postpone(std::function<void()> work) {
+  ++unknown_count_;
+  unknown_.push_back({Must(engine_->Now()), std::move(work)});
 }
 
 /// Tokens rise from grant to grant, whatever came between (LOCK-3, JOB-4).
@@ -216,7 +225,11 @@ void Twin::Reconcile(engine::Engine& subject) {
   SetTo(Must(subject.Now()));
   const std::string actual = TextOfAll(subject, Waiters::kHidden, compared_);
   if (TextOfAll(*engine_, Waiters::kHidden, compared_) != actual) {
-    for (const std::function<void()>& work : unknown_) work();
+    for (const Unknown& one : unknown_) {
+      SetTo(one.at);
+      one.work();
+    }
+    SetTo(Must(subject.Now()));
     Expect("after a crash, with " + std::to_string(unknown_.size()) + " calls unknown: ",
            TextOfAll(*engine_, Waiters::kHidden, compared_), actual);
   }
@@ -247,12 +260,18 @@ TwinEngine::TwinEngine(std::unique_ptr<engine::Engine> subject, Twin& twin)
   traits_.has_threads = false;
 }
 
+/// In the order in which the subject did it: what is answered during maintenance came after it.
+void TwinEngine::Mirror(auto request, const Context& context, const auto& answer) {
+  if (!is_maintaining_) return twin_.Mirror(context, request, answer);
+  deferred_.push_back([this, context, request, answer] { twin_.Mirror(context, request, answer); });
+}
+
 void TwinEngine::Commit(const Context& context, std::vector<Batch> batches, CommitDone done) {
   auto asked = batches;
   FaultyEngine::Commit(context, std::move(batches),
                        [this, context, asked = std::move(asked),
                         done = std::move(done)](std::vector<Result<Receipt>> answers) mutable {
-                         twin_.Mirror(context, asked, answers);
+                         Mirror(std::move(asked), context, answers);
                          done(std::move(answers));
                        });
 }
@@ -262,7 +281,7 @@ void TwinEngine::Claim(const Context& context, ClaimRequest request, ClaimDone d
   FaultyEngine::Claim(context, std::move(request),
                       [this, context, asked = std::move(asked),
                        done = std::move(done)](Result<std::vector<Job>> answer) mutable {
-                        twin_.Mirror(context, asked, answer);
+                        Mirror(std::move(asked), context, answer);
                         done(std::move(answer));
                       });
 }
@@ -270,8 +289,11 @@ void TwinEngine::Claim(const Context& context, ClaimRequest request, ClaimDone d
 Result<engine::MaintainResult> TwinEngine::Maintain(const Context& context,
                                                     engine::MaintainRequest request) {
   engine::MaintainRequest asked = request;
+  is_maintaining_ = true;
   Result<engine::MaintainResult> answer = FaultyEngine::Maintain(context, std::move(request));
+  is_maintaining_ = false;
   twin_.Mirror(context, asked, answer);
+  for (const std::function<void()>& mirror : std::exchange(deferred_, {})) mirror();
   return answer;
 }
 

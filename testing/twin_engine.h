@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -45,6 +46,11 @@ class Twin {
   friend class TwinEngine;
 
   enum class Fate : std::uint8_t { kDone, kRefused, kNotDone, kUnknown };
+  /// What may have been done.
+  struct Unknown {
+    Time at;
+    std::function<void()> work;
+  };
   template <typename T>
   static Fate FateOf(const Result<T>& answer);
 
@@ -61,14 +67,16 @@ class Twin {
   void NoteTokens(const Receipt& receipt, const Batch& batch);
   void NoteToken(Token token);
   void SetTo(Time time);
+  void Postpone(std::function<void()> work);
   void RemoveWaiters();
 
   FakeClock clock_;
   std::unique_ptr<engine::Engine> engine_;
-  std::vector<std::function<void()>> unknown_;  // of the group whose outcome is, to be done
+  std::vector<Unknown> unknown_;                             // the group whose outcome is
   std::map<std::int64_t, std::vector<std::string>> places_;  // in lines for locks, by ticket
   Time compared_;                                            // the trail was, until then
   Token last_token_ = 0;
+  std::deque<std::string> last_;  // of what was traced
   std::uint64_t trace_ = 0xcbf29ce484222325;
   std::uint64_t operations_ = 0;
   std::uint64_t unknown_count_ = 0;
@@ -87,8 +95,12 @@ class TwinEngine final : public FaultyEngine {
                                           engine::MaintainRequest request) override;
 
  private:
+  void Mirror(auto request, const Context& context, const auto& answer);
+
   engine::Traits traits_;
   Twin& twin_;
+  bool is_maintaining_ = false;
+  std::vector<std::function<void()>> deferred_;  // until maintenance is mirrored
 };
 
 }  // namespace holdfast::testing

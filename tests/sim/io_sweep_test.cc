@@ -3,7 +3,9 @@
 // holds writes no more until it is opened anew.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "testing/environment.h"
 #include "testing/sim_disk.h"
@@ -22,8 +24,12 @@ constexpr int kJobs = 6;  // of a round
 constexpr int kAdds = 8;  // likewise
 constexpr const char* kSwept = "swept.db";
 
-bool IsFullDisk(DiskFault fault) {
-  return fault == DiskFault::kFull;
+// Where the fault is not one of a sync, one in so many points loses power, too.
+constexpr std::uint64_t kLosesPower = 8;
+
+bool IsOfSync(DiskFault fault) {
+  return fault == DiskFault::kSync || fault == DiskFault::kSyncLost ||
+         fault == DiskFault::kSyncHidden || fault == DiskFault::kSyncDone;
 }
 
 /// The script, on a disk of its own, and what is known of its outcome.
@@ -77,12 +83,16 @@ class Swept {
   void Check() {
     std::map<std::string, int> jobs;
     std::map<std::string, int> completed;
-    for (const Job& job : ListAllJobs(*store_)) {
+    for (const Job& job : Must(store_->ListJobs({}, {.limit = 1'000})).items) {
       ++jobs[job.kind];
       if (job.state == JobState::kCompleted) ++completed[job.kind];
     }
     std::map<std::string, Record> rows;
     for (Record& row : ListAllRecords(*store_, "row")) rows.emplace(row.id, std::move(row));
+    std::set<std::string> held;
+    for (const Lock& lock : Must(store_->ListLocks({}, {})).items) {
+      if (!lock.holders.empty()) held.insert(lock.name);
+    }
     int there = 0;
     for (int round = 0; round < kRounds; ++round) {
       const std::string name = std::to_string(round);
@@ -94,12 +104,16 @@ class Swept {
       if (completed["b" + name] != kJobs) {
         EXPECT_EQ(completed["b" + name], 0);
       }
-      const bool is_held = !Must(store_->GetLock({}, "l" + name)).holders.empty();
-      EXPECT_EQ(is_held, is_there && completed["b" + name] == 0) << "lock of round " << round;
+      EXPECT_EQ(held.contains("l" + name), is_there && completed["b" + name] == 0)
+          << "lock of round " << round;
     }
     const auto sum = nlohmann::json::parse(rows.at("sum").data)["n"].get<int>();
     EXPECT_EQ(sum, there * kAdds);
-    ExpectCountsToBeExact(*store_);
+    for (const Queue& queue : Must(store_->ListQueues({}))) {
+      if (!queue.name.starts_with("q")) continue;
+      const auto done = queue.counts[static_cast<std::size_t>(JobState::kCompleted)];
+      EXPECT_EQ(done, completed["b" + queue.name.substr(1)]) << "queue " << queue.name;
+    }
   }
 
   /// It works again.
@@ -167,7 +181,7 @@ class Swept {
     EXPECT_THAT(answer, AnyOf(StatusIs(ErrorCode::kUnavailable,
                                        AnyOf(HasSubstr("disk"), HasSubstr("sqlite"))),
                               StatusIs(ErrorCode::kOutcomeUnknown, HasSubstr("disk I/O error"))));
-    if (!IsFullDisk(fault)) {
+    if (fault != DiskFault::kFull) {
       is_over_ = true;
       EXPECT_THAT(store_->CheckHealth(), StatusIs(ErrorCode::kUnavailable, HasSubstr("anew")));
     }
@@ -242,12 +256,13 @@ TEST_P(IoSweep, WhereverTheDiskFailsNoAnswerIsWrong) {
       swept.Reopen();
       swept.Check();
       swept.Go();
-      // What the system has in memory is not all there may be: an error of a sync may have left it
-      // there for ever.
-      swept.LosePower();
-      swept.Reopen();
-      swept.Check();
-      swept.Go();
+      // What can be read need not be on the disk: an error of a sync may have left it in memory.
+      if (IsOfSync(fault) || operations % kLosesPower == 0) {
+        swept.LosePower();
+        swept.Reopen();
+        swept.Check();
+        swept.Go();
+      }
       ASSERT_FALSE(HasFailure());
     }
   }

@@ -135,8 +135,10 @@ class Machine {
                '"' + std::string(static_cast<std::size_t>(script_.Below(3'000)), 'x') + '"'}});
     }
     batch.operations.push_back(CreateRecord{.kind = "row", .id = std::to_string(number)});
-    batch.operations.push_back(MakeTransfer{
-        .from = RandomPurse(), .to = RandomPurse(), .path = "/money", .amount = 1 + script_.Below(3)});
+    batch.operations.push_back(MakeTransfer{.from = RandomPurse(),
+                                            .to = RandomPurse(),
+                                            .path = "/money",
+                                            .amount = 1 + script_.Below(3)});
     if (auto& from = std::get<MakeTransfer>(batch.operations.back()); from.from == from.to) {
       batch.operations.pop_back();
     }

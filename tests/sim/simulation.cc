@@ -238,6 +238,7 @@ void Simulation::Add() {
 void Simulation::Pass(Duration time) {
   clock_.Advance(time);
   twin_.Advance(time);
+  twin_.Trace("time passes: " + std::to_string(time.count()));
   // Mostly at once; sometimes leases run out and nobody has noticed yet.
   if (script_.OneIn(6)) return;
   while (true) {
@@ -287,6 +288,7 @@ void Simulation::CheckLocks() {
 
 /// Soon, in some way.
 void Simulation::BreakDisk() {
+  if (script_.OneIn(4)) return disk_.Heal();
   const auto fault = static_cast<DiskFault>(script_.Below(static_cast<int>(kDiskFaultCount)));
   disk_.Break(fault, static_cast<std::uint64_t>(script_.Below(script_.OneIn(3) ? 100 : 12)),
               script_.OneIn(2) ? SimDisk::Lasts::kOnce : SimDisk::Lasts::kForEver);
@@ -318,6 +320,7 @@ void Simulation::Restart() {
 void Simulation::End(bool is_crash) {
   Duration down = kDown;
   ++life_;
+  twin_.Trace(is_crash ? "crash" : "restart");
   if (is_crash) {
     const auto crash = static_cast<Crash>(script_.Below(static_cast<int>(kCrashCount)));
     disk_.CrashAs(crash);
