@@ -107,6 +107,18 @@ struct Opened {
   SchemaVersions versions;
 };
 
+/// Moves what the log holds into the file, and syncs it. A process that died after a failed sync
+/// may have left commits in the log that can be read but, on Linux, will never be written: whatever
+/// is added behind them would be lost with them when the power goes. Where other processes have the
+/// file open, the log is theirs, and they know what they have synced.
+Result<void> SettleLog(Connection& connection) {
+  sqlite3_busy_timeout(connection.handle(), 0);
+  Result<void> settled = connection.Execute("PRAGMA wal_checkpoint(TRUNCATE)");
+  sqlite3_busy_timeout(connection.handle(), 10'000);
+  if (!settled && settled.error().code == ErrorCode::kBusy) return {};
+  return settled;
+}
+
 Result<Opened> OpenFile(const std::string& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) {
@@ -123,6 +135,7 @@ Result<Opened> OpenFile(const std::string& path) {
   HF_ASSIGN_OR_RETURN(opened.versions.before, Migrate(*opened.connection, path));
   opened.versions.after = kSchemaVersion;
   HF_RETURN_IF_ERROR(Configure(*opened.connection, Connection::Mode::kReadWrite));
+  HF_RETURN_IF_ERROR(SettleLog(*opened.connection));
   return opened;
 }
 
