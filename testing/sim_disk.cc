@@ -342,8 +342,10 @@ int SimDisk::Sync(File& file) {
   }
   for (const Change& change : inode.unsynced) Apply(change, inode.durable);
   inode.unsynced.clear();
-  if (file.syncs_folder) durable_names_ = names_;
-  file.syncs_folder = false;
+  if (std::exchange(file.syncs_folder, false)) durable_names_ = names_;
+  for (const auto& [name, named] : names_) {
+    if (named == file.inode) durable_names_[name] = named;
+  }
   return fault ? SQLITE_IOERR_FSYNC : SQLITE_OK;
 }
 

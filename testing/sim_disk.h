@@ -49,8 +49,8 @@ std::string_view NameOf(Crash crash);
 /// meanwhile are kept in it. Open none before it, and close all before its end. One at a time.
 /// Equal seeds and equal calls lead to equal bytes, SQLite's own chance included.
 ///
-/// As on Linux: a new file's name is durable once a file that SQLite syncs with its folder (a log,
-/// a journal) was synced, and a deleted one's may come back. Threads: any.
+/// As on Linux, a new file's name is durable once the file was synced, or another that SQLite syncs
+/// with its folder (a log, a journal); a deleted file may come back until then. Threads: any.
 class SimDisk {
  public:
   explicit SimDisk(std::uint64_t seed = 1);

@@ -11,7 +11,7 @@
 namespace holdfast::testing {
 namespace {
 
-constexpr std::size_t kRemembered = 20;
+constexpr std::size_t kRemembered = 40;
 
 /// Who waits is not told where waiters have died and nobody has written since.
 enum class Waiters : std::uint8_t { kShown, kHidden };
@@ -19,7 +19,10 @@ enum class Waiters : std::uint8_t { kShown, kHidden };
 std::string LocksOf(engine::Engine& engine, Waiters waiters) {
   std::vector<Lock> locks = Must(engine.ListLocks({}, {.limit = 1'000})).items;
   if (waiters == Waiters::kHidden) {
-    for (Lock& lock : locks) lock.waiters.clear();
+    for (Lock& lock : locks) {
+      lock.waiters.clear();
+      lock.limit.reset();  // of those, too
+    }
     std::erase_if(locks, [](const Lock& lock) { return lock.holders.empty(); });
   }
   return TextOf(locks);
@@ -82,7 +85,7 @@ void Twin::Trace(std::string_view text) {
     trace_ = (trace_ ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   }
   if (last_.size() == kRemembered) last_.pop_front();
-  last_.emplace_back(text.substr(0, 300));
+  last_.emplace_back(text.substr(0, 200));
 }
 
 void Twin::Violate(std::string what) {
@@ -260,40 +263,48 @@ TwinEngine::TwinEngine(std::unique_ptr<engine::Engine> subject, Twin& twin)
   traits_.has_threads = false;
 }
 
-/// In the order in which the subject did it: what is answered during maintenance came after it.
-void TwinEngine::Mirror(auto request, const Context& context, const auto& answer) {
-  if (!is_maintaining_) return twin_.Mirror(context, request, answer);
-  deferred_.push_back([this, context, request, answer] { twin_.Mirror(context, request, answer); });
+/// In the order in which the calls were made, which is that in which they were done: an engine that
+/// commits on the caller's thread answers one only after those that its news has led to.
+Twin::Call Twin::Begin() {
+  return calls_.emplace_back(std::make_shared<std::function<void()>>());
+}
+
+void Twin::Done(const Call& call, std::function<void()> mirror) {
+  *call = std::move(mirror);
+  while (!calls_.empty() && *calls_.front()) {
+    const Call next = std::move(calls_.front());
+    calls_.pop_front();
+    (*next)();
+  }
 }
 
 void TwinEngine::Commit(const Context& context, std::vector<Batch> batches, CommitDone done) {
-  auto asked = batches;
-  FaultyEngine::Commit(context, std::move(batches),
-                       [this, context, asked = std::move(asked),
+  FaultyEngine::Commit(context, batches,
+                       [&twin = twin_, call = twin_.Begin(), context, batches,
                         done = std::move(done)](std::vector<Result<Receipt>> answers) mutable {
-                         Mirror(std::move(asked), context, answers);
+                         twin.Done(call, [&twin, context, batches = std::move(batches), answers] {
+                           twin.Mirror(context, batches, answers);
+                         });
                          done(std::move(answers));
                        });
 }
 
 void TwinEngine::Claim(const Context& context, ClaimRequest request, ClaimDone done) {
-  ClaimRequest asked = request;
-  FaultyEngine::Claim(context, std::move(request),
-                      [this, context, asked = std::move(asked),
+  FaultyEngine::Claim(context, request,
+                      [&twin = twin_, call = twin_.Begin(), context, request,
                        done = std::move(done)](Result<std::vector<Job>> answer) mutable {
-                        Mirror(std::move(asked), context, answer);
+                        twin.Done(call, [&twin, context, request = std::move(request), answer] {
+                          twin.Mirror(context, request, answer);
+                        });
                         done(std::move(answer));
                       });
 }
 
 Result<engine::MaintainResult> TwinEngine::Maintain(const Context& context,
                                                     engine::MaintainRequest request) {
-  engine::MaintainRequest asked = request;
-  is_maintaining_ = true;
-  Result<engine::MaintainResult> answer = FaultyEngine::Maintain(context, std::move(request));
-  is_maintaining_ = false;
-  twin_.Mirror(context, asked, answer);
-  for (const std::function<void()>& mirror : std::exchange(deferred_, {})) mirror();
+  const Twin::Call call = twin_.Begin();
+  Result<engine::MaintainResult> answer = FaultyEngine::Maintain(context, request);
+  twin_.Done(call, [this, &context, &request, &answer] { twin_.Mirror(context, request, answer); });
   return answer;
 }
 

@@ -54,6 +54,10 @@ class Twin {
   template <typename T>
   static Fate FateOf(const Result<T>& answer);
 
+  /// A call on its way: once it is answered, how to do the same.
+  using Call = std::shared_ptr<std::function<void()>>;
+  Call Begin();
+  void Done(const Call& call, std::function<void()> mirror);
   void Mirror(const Context& context, const std::vector<Batch>& batches,
               const std::vector<Result<Receipt>>& answers);
   void Mirror(const Context& context, const ClaimRequest& request,
@@ -72,7 +76,8 @@ class Twin {
 
   FakeClock clock_;
   std::unique_ptr<engine::Engine> engine_;
-  std::vector<Unknown> unknown_;                             // the group whose outcome is
+  std::deque<Call> calls_;        // not yet mirrored, in the order in which they were made
+  std::vector<Unknown> unknown_;  // the group whose outcome is
   std::map<std::int64_t, std::vector<std::string>> places_;  // in lines for locks, by ticket
   Time compared_;                                            // the trail was, until then
   Token last_token_ = 0;
@@ -95,12 +100,8 @@ class TwinEngine final : public FaultyEngine {
                                           engine::MaintainRequest request) override;
 
  private:
-  void Mirror(auto request, const Context& context, const auto& answer);
-
   engine::Traits traits_;
   Twin& twin_;
-  bool is_maintaining_ = false;
-  std::vector<std::function<void()>> deferred_;  // until maintenance is mirrored
 };
 
 }  // namespace holdfast::testing

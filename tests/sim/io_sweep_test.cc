@@ -65,6 +65,11 @@ class Swept {
     disk_.CrashAs(Crash::kPower);
     store_.reset();
   }
+  /// Not even closed, so that what the log holds stays there.
+  void Kill() {
+    disk_.CrashAs(Crash::kProcess);
+    store_.reset();
+  }
 
   void Declare() {
     Must(store_->Apply({}, {.name = "row", .rules = "{}"}));
@@ -253,6 +258,7 @@ TEST_P(IoSweep, WhereverTheDiskFailsNoAnswerIsWrong) {
       ++points;
       swept.disk().Heal();
       if (swept.disk().is_dead()) swept.LosePower();
+      if (IsOfSync(fault)) swept.Kill();
       swept.Reopen();
       swept.Check();
       swept.Go();

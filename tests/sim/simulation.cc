@@ -64,7 +64,7 @@ SimulationReport Simulation::Run(Duration length) {
 /// Something happens. In all ten minutes, some hundreds of times.
 void Simulation::Step() {
   const int what = script_.Below(100);
-  if (what < 55) {
+  if (what < 47) {
     Gather();
   } else if (what < 90) {
     Pass(milliseconds(script_.Below(script_.OneIn(8) ? 40'000 : 8'000)));
@@ -89,7 +89,7 @@ void Simulation::Gather() {
   driver_.Hold();
   for (int asks = script_.OneIn(2) ? 1 : 1 + script_.Below(5); asks > 0; --asks) Ask();
   driver_.LetGo();
-  CheckLocks();
+  if (script_.OneIn(4)) CheckLocks();
 }
 
 void Simulation::Ask() {
@@ -179,8 +179,10 @@ void Simulation::Report() {
   Operation report = CompleteJob{id, token};
   if (script_.OneIn(4)) report = FailJob{id, token, "it went wrong"};
   if (script_.OneIn(6)) report = ReleaseJob{id, token};
-  Commit({.operations = {report}}, [this, id, token](const Result<Receipt>& receipt) {
-    if (receipt && latest_[id] != token) {
+  // As it is now: with the answer another worker may have the job already.
+  const bool is_old = latest_[id] != token;
+  Commit({.operations = {report}}, [this, id, is_old](const Result<Receipt>& receipt) {
+    if (receipt && is_old) {
       Violate("job " + std::to_string(id) + ": a report under an old token was taken");
     }
     if (!receipt && receipt.error().code == ErrorCode::kFenced) Count("stale report refused");
@@ -245,7 +247,6 @@ void Simulation::Pass(Duration time) {
     Result<MaintainReport> report = store_->Maintain({});
     if (!report || !report->more) break;
   }
-  CheckLocks();
 }
 
 /// The right answer, or an error that the disk explains.
@@ -290,6 +291,7 @@ void Simulation::CheckLocks() {
 void Simulation::BreakDisk() {
   if (script_.OneIn(4)) return disk_.Heal();
   const auto fault = static_cast<DiskFault>(script_.Below(static_cast<int>(kDiskFaultCount)));
+  twin_.Trace("fault: " + std::string(NameOf(fault)));
   disk_.Break(fault, static_cast<std::uint64_t>(script_.Below(script_.OneIn(3) ? 100 : 12)),
               script_.OneIn(2) ? SimDisk::Lasts::kOnce : SimDisk::Lasts::kForEver);
 }
@@ -302,10 +304,13 @@ void Simulation::Settle() {
 
 void Simulation::Restart() {
   const bool is_crash = disk_.is_dead() || script_.OneIn(2);
+  // What an ordinary end and an ordinary start may meet, and little else does.
+  if (!is_crash && script_.OneIn(6)) disk_.Break(DiskFault::kDelete);
   End(is_crash);
   // It may meet a fault while it starts, and is started again.
   for (int tries = 0; tries < 3 && script_.OneIn(3); ++tries) {
     BreakDisk();
+    if (script_.OneIn(4)) disk_.Break(DiskFault::kOpen, 0, SimDisk::Lasts::kOnce);
     if (Open()) break;
     if (disk_.is_dead()) End(true);
   }
@@ -320,9 +325,9 @@ void Simulation::Restart() {
 void Simulation::End(bool is_crash) {
   Duration down = kDown;
   ++life_;
-  twin_.Trace(is_crash ? "crash" : "restart");
   if (is_crash) {
     const auto crash = static_cast<Crash>(script_.Below(static_cast<int>(kCrashCount)));
+    twin_.Trace("crash: " + std::string(NameOf(crash)));
     disk_.CrashAs(crash);
     store_.reset();
     if (crash != Crash::kProcess) {
@@ -332,6 +337,7 @@ void Simulation::End(bool is_crash) {
     }
   } else {
     Count("restart");
+    twin_.Trace("restart");
     store_.reset();
     if (disk_.is_dead()) disk_.CrashAs(Crash::kProcess);
   }
