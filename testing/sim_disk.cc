@@ -125,20 +125,11 @@ std::uint64_t SimDisk::trace() const {
   return trace_;
 }
 
-void SimDisk::Trace(Operation operation, std::uint64_t at, std::string_view bytes) {
-  auto add = [this](std::uint64_t word) HF_REQUIRES(mutex_) {
+/// Not what is written: SQLite leaves in the free parts of a page what its memory happened to hold.
+void SimDisk::Trace(Operation operation, std::uint64_t at, std::size_t size) {
+  for (std::uint64_t word : {std::uint64_t{Index(operation)}, at, std::uint64_t{size}}) {
     trace_ = (trace_ ^ word) * kHashFactor;
     trace_ ^= trace_ >> 29;
-  };
-  add(Index(operation));
-  add(at);
-  add(bytes.size());
-  while (!bytes.empty()) {
-    std::uint64_t word = 0;
-    const std::size_t size = std::min(sizeof word, bytes.size());
-    std::memcpy(&word, bytes.data(), size);
-    add(word);
-    bytes.remove_prefix(size);
   }
 }
 
@@ -248,7 +239,8 @@ void SimDisk::Apply(const Change& change, std::string& data) {
 
 void SimDisk::Do(Inode& inode, Change change) {
   change.order = ++changes_;
-  Trace(change.is_truncation ? Operation::kTruncate : Operation::kWrite, change.at, change.data);
+  Trace(change.is_truncation ? Operation::kTruncate : Operation::kWrite, change.at,
+        change.data.size());
   Apply(change, inode.now);
   inode.unsynced.push_back(std::move(change));
 }
@@ -262,7 +254,7 @@ bool SimDisk::IsGone(const File& file) const {
 int SimDisk::Open(const char* name, File& file, int flags) {
   MutexLock lock(mutex_);
   if (is_dead_ || Strike(Operation::kOpen)) return SQLITE_CANTOPEN;
-  Trace(Operation::kOpen, 0, name == nullptr ? "" : name);
+  Trace(Operation::kOpen, 0, 0);
   constexpr int kJournals = SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL | SQLITE_OPEN_WAL;
   if (name == nullptr) {
     file.inode = std::make_shared<Inode>();  // a temporary one
@@ -293,7 +285,7 @@ int SimDisk::Delete(const std::string& name, bool syncs_folder) {
   if (is_dead_) return SQLITE_IOERR_DELETE;
   const std::optional<DiskFault> fault = Strike(Operation::kDelete);
   if (fault && (fault != DiskFault::kDeath || Below(2) == 0)) return SQLITE_IOERR_DELETE;
-  Trace(Operation::kDelete, 0, name);
+  Trace(Operation::kDelete, 0, 0);
   if (names_.erase(name) == 0) return SQLITE_IOERR_DELETE_NOENT;
   if (fault) return SQLITE_IOERR_DELETE;
   if (syncs_folder) durable_names_ = names_;
@@ -333,7 +325,7 @@ int SimDisk::Sync(File& file) {
   MutexLock lock(mutex_);
   if (IsGone(file)) return SQLITE_IOERR_FSYNC;
   const std::optional<DiskFault> fault = Strike(Operation::kSync);
-  Trace(Operation::kSync, 0, "");
+  Trace(Operation::kSync, 0, 0);
   Inode& inode = *file.inode;
   if (fault && fault != DiskFault::kSyncDone) {
     if (fault == DiskFault::kSyncLost) inode.now = inode.durable;

@@ -47,7 +47,7 @@ std::string_view NameOf(Crash crash);
 
 /// Registered as SQLite's default file system for as long as it lives: stores that are opened
 /// meanwhile are kept in it. Open none before it, and close all before its end. One at a time.
-/// Equal seeds and equal calls lead to equal bytes, SQLite's own chance included.
+/// Equal seeds and equal calls lead to equal operations, SQLite's own chance included.
 ///
 /// As on Linux, a new file's name is durable once the file was synced, or another that SQLite syncs
 /// with its folder (a log, a journal); a deleted file may come back until then. Threads: any.
@@ -82,7 +82,7 @@ class SimDisk {
   std::uint64_t torn_writes() const;
   std::uint64_t syncs() const { return seen(DiskFault::kSync); }
 
-  /// A hash over all operations so far, with what they wrote.
+  /// A hash over all operations so far, their places and sizes.
   std::uint64_t trace() const;
 
   /// The files as they are, and files to begin with, all synced.
@@ -130,7 +130,7 @@ class SimDisk {
   static bool Applies(DiskFault fault, Operation operation);
   bool IsGone(const File& file) const HF_REQUIRES(mutex_);
   void Do(Inode& inode, Change change) HF_REQUIRES(mutex_);
-  void Trace(Operation operation, std::uint64_t at, std::string_view bytes) HF_REQUIRES(mutex_);
+  void Trace(Operation operation, std::uint64_t at, std::size_t size) HF_REQUIRES(mutex_);
   static void Apply(const Change& change, std::string& data);
 
   // The operations of SQLite's interface, with its codes.

@@ -1,5 +1,5 @@
 // A store without threads on a simulated disk, under a clock that moves only when a test says so:
-// equal calls make equal runs, to the byte.
+// equal calls make equal runs.
 #pragma once
 
 #include <functional>
