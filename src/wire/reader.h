@@ -1,5 +1,5 @@
 // Strict reading of JSON objects into structs, by tables of fields. Shared by the files of this
-// folder; not for use outside it.
+// folder and of src/history; not for use elsewhere.
 //
 // simdjson's On-Demand parser walks the text once and hands out slices of it, so that a payload is
 // never parsed here, only found. Every reader returns false after it told `Trouble` what is wrong;
