@@ -33,13 +33,15 @@ import mutants as bugs
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JOBS = os.cpu_count() or 2
 # What each build runs, the slow first: program -> arguments.
-RELEASE_SUITES = {"crash": [], "e2e": [], "postgres": [], "contention": [], "conformance": [],
-                  "sim": [], "unit": []}
-ASAN_SUITES = {"postgres": [], "contention": [], "conformance": [], "sim": [], "unit": []}
+RELEASE_SUITES = {"crash": [], "e2e": [], "postgres": [], "history": [], "contention": [],
+                  "conformance": [], "sim": [], "unit": []}
+ASAN_SUITES = {"postgres": [], "history": [], "contention": [], "conformance": [], "sim": [],
+               "unit": []}
 # Of conformance, where mostly one thread speaks, the thread sanitizer has what has the most of
 # them: the client, the server and the engine's writer. PostgreSQL's own are at work in contention;
 # what its suite does besides is to end servers and connections.
-TSAN_SUITES = {"contention": [], "conformance": ["--gtest_filter=*/http_over_sqlite"], "unit": []}
+TSAN_SUITES = {"history": [], "contention": [],
+               "conformance": ["--gtest_filter=*/http_over_sqlite"], "unit": []}
 # How many test programs run at a time. They mostly wait: for leases, for disks, for each other.
 AT_ONCE = JOBS * 2
 SANITIZER_OPTIONS = {

@@ -147,6 +147,7 @@ void AddStoreCommands(Cli& cli);
 void AddDoctorCommand(Cli& cli);
 void AddRaceCommand(Cli& cli);
 void AddBenchCommands(Cli& cli);
+void AddTortureCommand(Cli& cli);
 void AddCompletionCommand(Cli& cli);
 
 }  // namespace holdfast::cli

@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   AddDoctorCommand(cli);
   AddRaceCommand(cli);
   AddBenchCommands(cli);
+  AddTortureCommand(cli);
   AddCompletionCommand(cli);
   return cli.Run(argc, argv);
 }

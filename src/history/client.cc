@@ -27,6 +27,7 @@ auto Client::Note(Request request, Make make) {
   }
   if (MayGoOn(call)) process_ = recording_.NextProcess();
   calls_.push_back(std::move(call));
+  if (on_call_) on_call_();
   return answer;
 }
 

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,6 +43,9 @@ class Client {
         context_(std::move(context)),
         process_(recording.NextProcess()) {}
 
+  /// Calls `seen` after each call, on this thread.
+  void OnCall(std::function<void()> seen) { on_call_ = std::move(seen); }
+
   Result<Receipt> Commit(Batch batch);
   /// A batch of this operation, with these guards.
   Result<OperationResult> Do(Operation operation, std::vector<Guard> guards = {});
@@ -63,6 +67,7 @@ class Client {
   const Context context_;
   int process_;
   std::vector<Observed> calls_;
+  std::function<void()> on_call_;
 };
 
 }  // namespace holdfast::history

@@ -41,17 +41,43 @@ class Groups {
   std::vector<std::size_t> leaders_;
 };
 
-constexpr std::string_view kRecordPrefix = "record ";
 constexpr std::string_view kJobPrefix = "job ";
 
-/// Records of a kind with unique keys may be in each other's way, wherever they are.
-void JoinUnique(const std::string& object, const StoredKinds& kinds, Groups& groups) {
-  if (!object.starts_with(kRecordPrefix)) return;
-  const std::string kind =
-      object.substr(kRecordPrefix.size(), object.find('/') - kRecordPrefix.size());
-  auto stored = kinds.find(kind);
-  if (stored == kinds.end() || stored->second.rules->unique.empty()) return;
-  groups.Join("kind " + kind, object);
+/// Records whose unique keys may be in each other's way: those of the same kind, or only those of
+/// the same parent if it is part of every key. They exist from their creation on.
+struct UniqueJoiner {
+  const StoredKinds& kinds;
+  Groups& groups;
+
+  void operator()(const CreateRecord& op, const std::optional<Record>& made) const {
+    auto stored = kinds.find(op.kind);
+    if (stored == kinds.end() || stored->second.rules->unique.empty()) return;
+    const std::string id = made ? made->id : op.id;
+    if (id.empty()) return;
+    std::string place = "kind " + op.kind;
+    const bool is_within_parent =
+        std::ranges::all_of(stored->second.rules->unique, [](const rules::UniqueRule& rule) {
+          return std::ranges::any_of(rule.parts, [](const auto& part) { return !part; });
+        });
+    if (is_within_parent && op.parent) place += " of " + ToString(*op.parent);
+    groups.Join(place, "record " + ToString(RecordKey{op.kind, id}));
+  }
+  void operator()(const auto&, const std::optional<Record>&) const {}
+};
+
+void JoinUnique(const Observed& call, const StoredKinds& kinds, Groups& groups) {
+  const auto* batch = std::get_if<Batch>(&call.request);
+  if (batch == nullptr) return;
+  const Receipt* receipt = call.answer ? &std::get<Receipt>(*call.answer) : nullptr;
+  for (std::size_t i = 0; i < batch->operations.size(); ++i) {
+    std::optional<Record> made;
+    if (receipt != nullptr && i < receipt->results.size()) made = receipt->results[i].record;
+    std::visit(
+        [&](const auto& op) {
+          UniqueJoiner{kinds, groups}(op, made);
+        },
+        batch->operations[i]);
+  }
 }
 
 Groups GroupsOf(const History& history, const StoredKinds& kinds) {
@@ -63,8 +89,8 @@ Groups GroupsOf(const History& history, const StoredKinds& kinds) {
     const bool is_claim = std::holds_alternative<ClaimRequest>(call.request);
     for (const std::string& object : objects) {
       groups.Join(is_claim ? object : objects.front(), object);
-      JoinUnique(object, kinds, groups);
     }
+    JoinUnique(call, kinds, groups);
   }
   return groups;
 }

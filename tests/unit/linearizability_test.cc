@@ -4,11 +4,11 @@
 
 #include <gtest/gtest.h>
 
-#include <numeric>
 #include <random>
 
 #include "history/lock_model.h"
 #include "testing/environment.h"
+#include "testing/every_order.h"
 
 namespace holdfast::testing {
 namespace {
@@ -279,35 +279,6 @@ TEST_F(Histories, ARefusalTellsWhatDoesNotFit) {
   ASSERT_TRUE(verdict.stuck_at);
   EXPECT_EQ(*verdict.stuck_at, 1U);
   EXPECT_NE(Describe(verdict, history_).find("does not fit in: client 1"), std::string::npos);
-}
-
-/// Looks at every order of the calls, and for what is unknown at every set of them.
-bool IsLinearizableByTrying(const LockModel& model, const LockHistory& history) {
-  std::vector<std::size_t> order(history.size());
-  std::iota(order.begin(), order.end(), 0U);
-  const std::int64_t never = std::numeric_limits<std::int64_t>::max();
-  do {
-    LockModel::State state = model.Initial();
-    std::int64_t latest = 0;  // no call can happen before those that come first were made
-    bool is_right = true;
-    for (std::size_t i = 0; i < order.size() && is_right; ++i) {
-      const LockCall& call = history[order[i]];
-      const bool is_unknown = call.end == CallEnd::kUnknown;
-      latest = std::max(latest, call.invoked);
-      // Whatever is unknown may end the story early; an order in which it comes last leaves it out.
-      if (is_unknown &&
-          std::all_of(order.begin() + static_cast<std::ptrdiff_t>(i), order.end(),
-                      [&](std::size_t rest) { return history[rest].end == CallEnd::kUnknown; })) {
-        break;
-      }
-      if ((is_unknown ? never : call.returned) < latest) is_right = false;
-      auto after = model.Step(state, call.input, is_unknown ? nullptr : &call.answer);
-      if (!after) is_right = false;
-      if (after) state = *std::move(after);
-    }
-    if (is_right) return true;
-  } while (std::next_permutation(order.begin(), order.end()));
-  return false;
 }
 
 /// Five random calls with random answers, some of which are even right.
