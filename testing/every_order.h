@@ -20,7 +20,9 @@ bool IsLinearizableByTrying(const Model& model, const std::vector<history::Call<
   const std::int64_t never = std::numeric_limits<std::int64_t>::max();
   do {
     typename Model::State state = model.Initial();
-    std::int64_t latest = 0;  // no call can happen before those that come first were made
+    std::int64_t latest =
+        std::numeric_limits<std::int64_t>::min();  // no call can happen before those that come
+                                                   // first were made
     bool is_right = true;
     for (std::size_t i = 0; i < order.size() && is_right; ++i) {
       const history::Call<Model>& call = calls[order[i]];

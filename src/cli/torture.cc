@@ -214,7 +214,9 @@ Result<int> RunTortureCommand(Cli& cli, TortureCommand command) {
     folder.emplace(std::move(made));
     url = "sqlite:" + folder->path() + "/torture.db";
   }
-  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenStore(url, {.log = &cli.Log()}));
+  // Jobs that fail and locks that are broken are what it is about.
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
+                      OpenStore(url, {.log = &cli.Log(LogLevel::kError)}));
   HF_RETURN_IF_ERROR(DeclareFile(*store, command.torture.kind));
   std::string shown;
   std::unique_ptr<Progress> progress;

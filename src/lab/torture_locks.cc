@@ -129,19 +129,25 @@ Result<void> AttackNextFree(Arena& arena) {
   std::vector<std::string> names;
   for (int i = 0; i < threads; ++i) names.push_back(arena.Own(fmt::format("lock-{:03}", i)));
   // As many locks as threads, each of which takes the first that is free: everybody gets one.
+  std::vector<LockGrant> got(static_cast<std::size_t>(threads));
   Tally tally = arena.Attack(threads, [&](Attacker& attacker) {
     AcquireLock request = Request(arena, attacker, "");
     request.name.clear();
     request.names = names;
     request.policy = LockPolicy::kAny;
     request.wait.reset();
-    (void)attacker.client.Acquire(request);
+    auto grants = attacker.client.Acquire(request);
+    if (grants) got[static_cast<std::size_t>(attacker.number)] = grants->front();
   });
   arena.ExpectAnswers(tally, threads, ErrorCode::kBusy, 0);
   HF_ASSIGN_OR_RETURN(LockPage page,
                       arena.store().ListLocks({}, {.prefix = arena.Own("lock-"), .limit = 1'000}));
   arena.Expect("locks that are held", std::min(threads, 1'000),
                static_cast<std::int64_t>(page.items.size()));
+  for (const LockGrant& grant : got) {
+    if (grant.token == 0) continue;
+    HF_RETURN_IF_ERROR(arena.client().Do(ReleaseLock{grant.name, grant.token}));
+  }
   return {};
 }
 

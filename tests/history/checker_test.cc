@@ -25,7 +25,7 @@ using history::Observed;
 
 class CheckerTest : public ::testing::Test {
  protected:
-  History Record(int number, int calls = 240) {
+  History Recorded(int number, int calls = 240) {
     return RecordMix(*store_, seed_ + static_cast<std::uint64_t>(number), number, calls);
   }
 
@@ -77,7 +77,7 @@ Found TryMutations(const History& history, Mutate mutate) {
 TEST_F(CheckerTest, AcceptsWhatWasRecordedAndFindsWhatIsPutIn) {
   Found swapped, lost, stale, tokens;
   for (int round = 0; round < Scaled(8, 2); ++round) {
-    const History history = Record(round);
+    const History history = Recorded(round);
     const Checked checked = Must(CheckHistory(history));
     ASSERT_TRUE(checked.Held()) << TextOf(checked);
     auto add = [](Found& sum, Found one) {
@@ -501,7 +501,7 @@ class HistoryFiles : public CheckerTest {
 };
 
 TEST_F(HistoryFiles, AreReadAsTheyWereWritten) {
-  History history = Record(0);
+  History history = Recorded(0);
   history.calls.back().answer.reset();  // never heard of again
   history.calls.back().error.reset();
   const std::string first = folder_.File("first.jsonl");
@@ -543,7 +543,7 @@ TEST_F(HistoryFiles, ThatAreNoneAreRefused) {
 }
 
 TEST_F(HistoryFiles, AreExportedForOtherCheckers) {
-  const History history = Record(0);
+  const History history = Recorded(0);
   const std::string path = folder_.File("jepsen.json");
   Must(history::ExportJepsen(history, path));
   const nlohmann::json events = nlohmann::json::parse(ReadText(path));
