@@ -42,7 +42,11 @@ Result<void> Mix::Prepare() {
     arena_.Adopt({application_, arena_.Own(NameOf(fmt::format("user-{}", user)))});
   }
   queue_ = arena_.Own(NameOf("queue"));
-  HF_ASSIGN_OR_RETURN(jobs_, arena_.Push(NameOf("queue"), 3));
+  constexpr int kJobs = 3;
+  for (int i = 0; i < kJobs; ++i) {  // one by one, so that they have nothing to do with one another
+    HF_ASSIGN_OR_RETURN(std::vector<JobId> job, arena_.Push(NameOf("queue"), 1));
+    jobs_.push_back(job.front());
+  }
   return {};
 }
 

@@ -183,9 +183,11 @@ Result<void> FillPlaces(Arena& arena, const KindSubject& subject, const rules::C
   if (!way) return {};
   const int threads = arena.threads();
   const int places = std::max(1, threads / 3);
+  // Those who are to come in from outside must be there first, and may count elsewhere by then.
+  const int room = way->to.empty() ? places : threads;
   HF_ASSIGN_OR_RETURN(
       std::optional<RecordKey> parent,
-      subject.MakeParent(arena, fmt::format("parent-{}", index), &rule.limit, places));
+      subject.MakeParent(arena, fmt::format("parent-{}", index), &rule.limit, room));
   auto create = [&](int number) {
     const std::string name = fmt::format("{}-{}", index, number);
     return CreateRecord{.kind = subject.kind(),
@@ -197,6 +199,11 @@ Result<void> FillPlaces(Arena& arena, const KindSubject& subject, const rules::C
   for (int i = 0; i < threads; ++i) {
     arena.Adopt({subject.kind(), create(i).id});
     if (!way->to.empty()) HF_RETURN_IF_ERROR(arena.client().Do(create(i)));
+  }
+  if (room != places) {
+    const Json narrow =
+        Json::array({{{"op", "replace"}, {"path", rule.limit.text()}, {"value", places}}});
+    HF_RETURN_IF_ERROR(arena.client().Do(PatchRecord{On(*parent), base::ToText(narrow)}));
   }
   Tally tally = arena.Attack(threads, [&](Attacker& attacker) {
     CreateRecord child = create(attacker.number);

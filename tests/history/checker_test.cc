@@ -57,7 +57,7 @@ struct Found {
 };
 template <typename Mutate>
 Found TryMutations(const History& history, Mutate mutate) {
-  constexpr int kMost = 12;  // of one history
+  constexpr int kMost = 6;  // of one history
   Found found;
   for (std::size_t i = 0; i < history.calls.size() && found.made < kMost; ++i) {
     History changed = history;
@@ -76,7 +76,7 @@ Found TryMutations(const History& history, Mutate mutate) {
 
 TEST_F(CheckerTest, AcceptsWhatWasRecordedAndFindsWhatIsPutIn) {
   Found swapped, lost, stale, tokens;
-  for (int round = 0; round < Scaled(8, 2); ++round) {
+  for (int round = 0; round < Scaled(4, 2); ++round) {
     const History history = Recorded(round);
     const Checked checked = Must(CheckHistory(history));
     ASSERT_TRUE(checked.Held()) << TextOf(checked);
