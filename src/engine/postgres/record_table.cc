@@ -106,6 +106,10 @@ RecordTable::RecordTable(Connection*& connection, const Settings& settings)
       lock_kinds_(settings, fmt::format("SELECT {} FROM $.kinds WHERE name = ANY ($1::text[]) "
                                         "ORDER BY name FOR UPDATE",
                                         kKindColumns)),
+      find_newcomer_(
+          settings,
+          "SELECT 1 FROM unnest($1::text[], $2::text[]) AS n (kind, id) JOIN $.records r "
+          "ON r.kind = n.kind AND r.id = n.id LIMIT 1"),
       find_children_(settings,
                      "SELECT kind, id FROM $.records WHERE parent_kind = $1 AND parent_id = $2 AND "
                      "($3 = '' OR kind = $3) AND status = ANY ($4::text[]) ORDER BY kind, id "
@@ -301,6 +305,18 @@ Result<void> RecordTable::TakeLoaded(Answers& answers) {
   queued_.clear();
   lacks_ = false;
   return {};
+}
+
+Result<bool> RecordTable::HasNewcomers() {
+  KeyColumns absent;
+  for (const auto& [key, cached] : records_) {
+    if (!cached.record) absent.Add(key);
+  }
+  if (absent.kinds.size() == 0) return false;
+  HF_ASSIGN_OR_RETURN(
+      Answer answer,
+      connection_->Query(find_newcomer_, Parameters().Add(absent.kinds).Add(absent.ids)));
+  return answer.size() > 0;
 }
 
 Result<void> RecordTable::TakeRecords(const Answer& answer) {

@@ -35,6 +35,9 @@ class RecordTable final : public rules::RecordLoader {
 
   void QueueLoad(Connection& connection);
   Result<void> TakeLoaded(Answers& answers);
+  /// What is not there cannot be locked: whether a record that was not there has come into being
+  /// while this transaction waited for what is. Then it must begin anew.
+  Result<bool> HasNewcomers();
 
   /// The batch at hand is accepted.
   void TakeOver(rules::RecordRows& rows);
@@ -96,7 +99,7 @@ class RecordTable final : public rules::RecordLoader {
   std::map<std::string, StoredKind> compiled_;  // for longer, by kind
 
   const Sql load_transfers_, load_records_, new_kinds_, load_kinds_, lock_kinds_;
-  const Sql find_children_, find_key_, scan_records_;
+  const Sql find_newcomer_, find_children_, find_key_, scan_records_;
   const Sql insert_records_, update_records_, delete_records_;
   const Sql upsert_kind_, delete_keys_of_kind_, delete_keys_, insert_keys_;
   const Sql insert_transfers_, update_transfers_;

@@ -149,7 +149,10 @@ Result<bool> Transaction::Begin() {
   HF_RETURN_IF_ERROR(locks_.TakeLoaded(answers));
   if (!wanted_answers_.empty()) TakeAnswers(answers.Next());
   TakeStamp(answers.Next());
-  return !Lacks();
+  if (Lacks()) return false;
+  // Every row that is there is locked by now.
+  HF_ASSIGN_OR_RETURN(bool has_newcomers, records_.HasNewcomers());
+  return !has_newcomers;
 }
 
 void Transaction::TakeStamp(const Answer& answer) {
