@@ -74,83 +74,88 @@ Found TryMutations(const History& history, Mutate mutate) {
   return found;
 }
 
+/// Two changes of one record, one after the other, swap their answers.
+bool SwapAnswers(History& h, std::size_t i) {
+  const Record* first = WrittenBy(h.calls[i]);
+  if (first == nullptr) return false;
+  for (std::size_t k = i + 1; k < h.calls.size(); ++k) {
+    const Record* second = WrittenBy(h.calls[k]);
+    if (second == nullptr || second->key() != first->key()) continue;
+    if (h.calls[k].invoked < h.calls[i].returned) continue;
+    std::swap(h.calls[i].answer, h.calls[k].answer);
+    return true;
+  }
+  return false;
+}
+
+/// An acknowledged change is undone: it tells of an effect that others do not see.
+bool LoseEffect(History& h, std::size_t i) {
+  const Record* written = WrittenBy(h.calls[i]);
+  if (written == nullptr || written->version == 1) return false;
+  const auto is_later = [&](const Observed& call) {
+    const Record* seen = WrittenBy(call) != nullptr ? WrittenBy(call) : ReadBy(call);
+    return seen != nullptr && seen->key() == written->key() && seen->version > written->version;
+  };
+  if (std::ranges::none_of(h.calls, is_later)) return false;
+  h.calls[i].answer.reset();
+  h.calls[i].error = Error{ErrorCode::kUnavailable, "as if it had not been done", {}};
+  return true;
+}
+
+/// What is read is what was there before a change that was acknowledged.
+bool ReadStale(History& h, std::size_t i) {
+  const Record* late = ReadBy(h.calls[i]);
+  if (late == nullptr) return false;
+  for (const Observed& call : h.calls) {
+    const Record* early = ReadBy(call) != nullptr ? ReadBy(call) : WrittenBy(call);
+    if (early == nullptr || early->key() != late->key()) continue;
+    if (early->version >= late->version) continue;
+    const auto is_between = [&](const Observed& other) {
+      const Record* seen = WrittenBy(other);
+      return seen != nullptr && seen->key() == late->key() && seen->version > early->version &&
+             other.returned < h.calls[i].invoked;
+    };
+    if (std::ranges::none_of(h.calls, is_between)) continue;
+    h.calls[i].answer = Answer(std::optional<Record>(*early));
+    return true;
+  }
+  return false;
+}
+
+LockGrant* GrantOf(Observed& call) {
+  auto* grants = call.answer ? std::get_if<std::vector<LockGrant>>(&*call.answer) : nullptr;
+  return grants == nullptr ? nullptr : grants->data();
+}
+
+bool GiveTokenAgain(History& h, std::size_t i) {
+  LockGrant* later = GrantOf(h.calls[i]);
+  if (later == nullptr) return false;
+  for (std::size_t k = 0; k < i; ++k) {
+    const LockGrant* earlier = GrantOf(h.calls[k]);
+    if (earlier == nullptr) continue;
+    later->token = earlier->token;
+    return true;
+  }
+  return false;
+}
+
 TEST_F(CheckerTest, AcceptsWhatWasRecordedAndFindsWhatIsPutIn) {
-  Found swapped, lost, stale, tokens;
+  constexpr bool (*kMutations[])(History&, std::size_t) = {SwapAnswers, LoseEffect, ReadStale,
+                                                           GiveTokenAgain};
+  std::array<Found, std::size(kMutations)> found;
   for (int round = 0; round < Scaled(4, 2); ++round) {
     const History history = Recorded(round);
     const Checked checked = Must(CheckHistory(history));
     ASSERT_TRUE(checked.Held()) << TextOf(checked);
-    auto add = [](Found& sum, Found one) {
-      sum.made += one.made;
-      sum.found += one.found;
-    };
-    // Two changes of one record, one after the other, swap their answers.
-    add(swapped, TryMutations(history, [](History& h, std::size_t i) {
-          const Record* first = WrittenBy(h.calls[i]);
-          if (first == nullptr) return false;
-          for (std::size_t k = i + 1; k < h.calls.size(); ++k) {
-            const Record* second = WrittenBy(h.calls[k]);
-            if (second == nullptr || second->key() != first->key()) continue;
-            if (h.calls[k].invoked < h.calls[i].returned) continue;
-            std::swap(h.calls[i].answer, h.calls[k].answer);
-            return true;
-          }
-          return false;
-        }));
-    // An acknowledged change is undone: it tells of an effect that others do not see.
-    add(lost, TryMutations(history, [](History& h, std::size_t i) {
-          const Record* written = WrittenBy(h.calls[i]);
-          if (written == nullptr || written->version == 1) return false;
-          const auto is_later = [&](const Observed& call) {
-            const Record* seen = WrittenBy(call) ? WrittenBy(call) : ReadBy(call);
-            return seen != nullptr && seen->key() == written->key() &&
-                   seen->version > written->version;
-          };
-          if (std::ranges::none_of(h.calls, is_later)) return false;
-          h.calls[i].answer.reset();
-          h.calls[i].error = Error{ErrorCode::kUnavailable, "as if it had not been done", {}};
-          return true;
-        }));
-    // What is read is what was there before a change that was acknowledged.
-    add(stale, TryMutations(history, [](History& h, std::size_t i) {
-          const Record* late = ReadBy(h.calls[i]);
-          if (late == nullptr) return false;
-          for (const Observed& call : h.calls) {
-            const Record* early = ReadBy(call) ? ReadBy(call) : WrittenBy(call);
-            if (early == nullptr || early->key() != late->key()) continue;
-            if (early->version >= late->version) continue;
-            const auto is_between = [&](const Observed& other) {
-              const Record* seen = WrittenBy(other);
-              return seen != nullptr && seen->key() == late->key() &&
-                     seen->version > early->version && other.returned < h.calls[i].invoked;
-            };
-            if (std::ranges::none_of(h.calls, is_between)) continue;
-            h.calls[i].answer = Answer(std::optional<Record>(*early));
-            return true;
-          }
-          return false;
-        }));
-    // A token is given a second time.
-    add(tokens, TryMutations(history, [](History& h, std::size_t i) {
-          auto grant_of = [](Observed& call) -> LockGrant* {
-            auto* grants =
-                call.answer ? std::get_if<std::vector<LockGrant>>(&*call.answer) : nullptr;
-            return grants == nullptr ? nullptr : grants->data();
-          };
-          LockGrant* later = grant_of(h.calls[i]);
-          if (later == nullptr) return false;
-          for (std::size_t k = 0; k < i; ++k) {
-            const LockGrant* earlier = grant_of(h.calls[k]);
-            if (earlier == nullptr) continue;
-            later->token = earlier->token;
-            return true;
-          }
-          return false;
-        }));
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const Found more = TryMutations(history, kMutations[i]);
+      found[i].made += more.made;
+      found[i].found += more.found;
+    }
   }
-  for (const Found& found : {swapped, lost, stale, tokens}) {
-    EXPECT_GT(found.made, 0);
-    EXPECT_EQ(found.found, found.made);
+  for (const Found& sort : found) {
+    EXPECT_GT(sort.made, 0);
+    EXPECT_EQ(sort.found, sort.made);
   }
 }
 
