@@ -265,7 +265,8 @@ void AddTortureCommand(Cli& cli) {
         return RunTortureCommand(cli, *command);
       });
   cli.AddRepeated(torture, "--scenario", command->torture.scenarios, "NAME",
-                  "only these; else all of them, in this order");
+                  "only these; else all of them, in this order")
+      ->expected(-1);
   cli.AddNumber(torture, "--threads", command->torture.threads, 2,
                 "threads, where a scenario does not say itself how many (50)");
   cli.AddNumber(torture, "--operations", command->torture.operations, 1,

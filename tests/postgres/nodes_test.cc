@@ -100,6 +100,24 @@ TEST_F(Nodes, REC_3_AKeyThatIsTakenIsNamedToItsBatchAloneOfAGroup) {
   EXPECT_THAT(answers[2], IsOk());
 }
 
+TEST_F(Nodes, REC_3_AKeyThatIsGivenUpLaterInAGroupIsNotFreeBefore) {
+  auto store = Open("&lanes=1");
+  Must(store->Apply({}, {.name = "room", .rules = R"({"unique":["/guest"]})"}));
+  Must(store->Create({}, {.kind = "room", .id = "1", .data = R"({"guest":"ada"})"}));
+  std::vector<Batch> batches(2);
+  batches[0].operations.emplace_back(
+      CreateRecord{.kind = "room", .id = "2", .data = R"({"guest":"ada"})"});
+  batches[1].operations.emplace_back(DeleteRecord{{"room", "1"}});
+  std::vector<Result<Receipt>> answers = store->CommitMany({}, batches);
+  EXPECT_THAT(answers[0], StatusIs(ErrorCode::kAlreadyExists, HasSubstr("room/1")));
+  EXPECT_THAT(answers[1], IsOk());
+  // Nobody has it now, and then one.
+  EXPECT_THAT(store->Commit({}, batches[0]), IsOk());
+  batches[0].operations = {CreateRecord{.kind = "room", .id = "3", .data = R"({"guest":"ada"})"}};
+  EXPECT_THAT(store->Commit({}, batches[0]),
+              StatusIs(ErrorCode::kAlreadyExists, HasSubstr("room/2")));
+}
+
 TEST_F(Nodes, ANewerSchemaIsLeftAlone) {
   Open();
   Sql("UPDATE $.holdfast_meta SET value = '999' WHERE name = 'schema'");

@@ -206,6 +206,10 @@ Result<bool> Transaction::Apply(BatchRequest& request) {
   }
   if (locks_.HasChangedUnlocked(rows_.locks())) return false;
   TakeOver(began);
+  if (records_.TookHeldKey()) {
+    records_.looks_up_keys = true;
+    return false;
+  }
   Receipt receipt = rows_.TakeReceipt(true);
   if (!batch.idempotency_key.empty()) StoreAnswer(request, receipt);
   request.answer = std::move(receipt);
