@@ -25,8 +25,7 @@ TEST_F(TortureCli, TellsWhatHeld) {
   EXPECT_THAT(ended.out, HasSubstr("8 threads, seed 7"));
   EXPECT_THAT(ended.out, HasSubstr("capacity_full 10"));
   EXPECT_THAT(ended.out, HasSubstr("2 of 2 scenarios held"));
-  EXPECT_EQ(Holdfast({"record", "list", "torture-campaign", "-o", "json"}).out,
-            "{\"items\":[]}\n");
+  EXPECT_EQ(Holdfast({"record", "list", "torture-campaign", "-o", "json"}).out, "{\"items\":[]}\n");
   Json json(Done(InSmall({"--scenario", "seat"})).out);
   EXPECT_EQ(json.At("/held"), "true");
   EXPECT_EQ(json.At("/scenarios/0/scenario"), "seat");
