@@ -34,7 +34,7 @@ JOBS = os.cpu_count() or 2
 LIMIT = 60  # seconds of a test: one that takes longer has found nothing
 HANG = 10  # of one whose mutant makes it wait for ever; without it takes a second
 ALL_LIMIT = 1800
-SUITES = ("unit", "conformance", "contention", "postgres", "crash")
+SUITES = ("unit", "conformance", "contention", "postgres", "disk")
 ENVIRONMENT = {"HOLDFAST_TEST_SCALE": "0.3", "HOLDFAST_POSTGRES_UNTIL": "parent",
                "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1"}
 # What tells that a test has failed: an expectation of its own, a check of the code, a sanitizer.

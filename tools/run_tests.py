@@ -15,7 +15,10 @@ tsan      unit and contention tests, and conformance over HTTP, under the thread
 The last line is "N passed, N failed" over all stages. A stage that does not build is one failure;
 the others run all the same.
 
-    tools/run_tests.py [--fuzz-seconds N] [STAGE...]
+    tools/run_tests.py [--fuzz-seconds N] [--long] [STAGE...]
+
+With --long the tests of chance try as often as docs/testing.md says of the long run, which takes
+hours.
 """
 
 import argparse
@@ -34,9 +37,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 JOBS = os.cpu_count() or 2
 # What each build runs, the slow first: program -> arguments.
 RELEASE_SUITES = {"crash": [], "e2e": [], "postgres": [], "history": [], "contention": [],
-                  "conformance": [], "sim": [], "unit": []}
+                  "conformance": [], "sim": [], "disk": [], "unit": []}
 ASAN_SUITES = {"postgres": [], "history": [], "contention": [], "conformance": [], "sim": [],
-               "unit": []}
+               "disk": [], "unit": []}
 # Of conformance, where mostly one thread speaks, the thread sanitizer has what has the most of
 # them: the client, the server and the engine's writer. PostgreSQL's own are at work in contention;
 # what its suite does besides is to end servers and connections.
@@ -114,7 +117,8 @@ def run_shard(preset, suite, arguments, shard, shards, options):
             [folder / "tests" / f"{suite}_tests", "--gtest_brief=1", *arguments,
              f"--gtest_output=xml:{report}"],
             cwd=ROOT, env=os.environ | options | environment, text=True, errors="replace",
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=None if os.environ.get("HOLDFAST_LONG") == "1" else 900)
         code, output = outcome.returncode, outcome.stdout
     except subprocess.TimeoutExpired as expired:
         code, output = "no exit code", (expired.stdout or b"").decode(errors="replace")
@@ -178,7 +182,7 @@ def asan():
 
 
 def mutants():
-    build("asan", ["sanitized", "crash_tests"])
+    build("asan", ["sanitized"])
     return bugs.check(bugs.load())
 
 
@@ -223,9 +227,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fuzz-seconds", type=int, default=fuzz_seconds, metavar="N")
+    parser.add_argument("--long", action="store_true", help="the long run, which takes hours")
     parser.add_argument("stages", nargs="*", metavar="STAGE")
     arguments = parser.parse_args()
     fuzz_seconds, names = arguments.fuzz_seconds, arguments.stages
+    if arguments.long:
+        os.environ["HOLDFAST_LONG"] = "1"
     if unknown := [name for name in names if name not in STAGES]:
         print(f"there is no stage {', '.join(unknown)}; there are {', '.join(STAGES)}")
         return 2
