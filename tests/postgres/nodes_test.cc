@@ -118,6 +118,19 @@ TEST_F(Nodes, REC_3_AKeyThatIsGivenUpLaterInAGroupIsNotFreeBefore) {
               StatusIs(ErrorCode::kAlreadyExists, HasSubstr("room/2")));
 }
 
+TEST_F(Nodes, REC_3_AKeyThatIsGivenUpAtOnceWasNotFreeBefore) {
+  auto store = Open("&lanes=1");
+  Must(store->Apply({}, {.name = "room", .rules = R"({"unique":["/guest"]})"}));
+  Must(store->Create({}, {.kind = "room", .id = "1", .data = R"({"guest":"ada"})"}));
+  std::vector<Batch> batches(2);
+  batches[0].operations.emplace_back(
+      CreateRecord{.kind = "room", .id = "2", .data = R"({"guest":"ada"})"});
+  batches[1].operations.emplace_back(DeleteRecord{{"room", "2"}});
+  std::vector<Result<Receipt>> answers = store->CommitMany({}, batches);
+  EXPECT_THAT(answers[0], StatusIs(ErrorCode::kAlreadyExists, HasSubstr("room/1")));
+  EXPECT_THAT(answers[1], StatusIs(ErrorCode::kNotFound, HasSubstr("room/2")));
+}
+
 TEST_F(Nodes, ANewerSchemaIsLeftAlone) {
   Open();
   Sql("UPDATE $.holdfast_meta SET value = '999' WHERE name = 'schema'");

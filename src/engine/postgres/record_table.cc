@@ -170,7 +170,7 @@ void RecordTable::Clear() {
 }
 
 void RecordTable::Forget() {
-  lacks_ = took_held_key_ = false;
+  lacks_ = took_unseen_key_ = false;
   records_.clear();
   kinds_.clear();
   transfers_.clear();
@@ -396,10 +396,10 @@ void RecordTable::NoteKeys(rules::RecordRows& rows) {
       if (now.erase({rule, value}) > 0) continue;  // kept
       auto [change, is_new] = keys_.try_emplace({key.kind, rule, value});
       if (is_new) change->second.stored = key.id;
-      // It was taken for free by a batch of this transaction, while this record had it all along.
-      if (!is_new && change->second.holder && *change->second.holder != key.id) {
-        took_held_key_ = true;
-        continue;
+      // A batch of this transaction took it unseen. As it is given up again no constraint will find
+      // out whether somebody had it all along.
+      if (!is_new && !looks_up_keys && change->second.holder && !change->second.stored) {
+        took_unseen_key_ = true;
       }
       change->second.holder.reset();
     }

@@ -39,9 +39,9 @@ class RecordTable final : public rules::RecordLoader {
   /// while this transaction waited for what is. Then it must begin anew.
   Result<bool> HasNewcomers();
 
-  /// A batch was given a key that another record held, which gives it up only now. Then the
-  /// transaction must begin anew, and look keys up.
-  bool TookHeldKey() const { return took_held_key_; }
+  /// A key was taken without looking who has it, and given up again, so that no constraint will
+  /// find out. Then the transaction must begin anew, and look keys up.
+  bool TookUnseenKey() const { return took_unseen_key_; }
 
   /// The batch at hand is accepted.
   void TakeOver(rules::RecordRows& rows);
@@ -87,7 +87,7 @@ class RecordTable final : public rules::RecordLoader {
 
   Connection*& connection_;  // that of the lane, which may be another after a failure
   bool lacks_ = false;
-  bool took_held_key_ = false;
+  bool took_unseen_key_ = false;
   std::set<RecordKey> wanted_;
   std::set<std::string> wanted_kinds_;
   std::set<TransferId> wanted_transfers_;

@@ -206,7 +206,7 @@ Result<bool> Transaction::Apply(BatchRequest& request) {
   }
   if (locks_.HasChangedUnlocked(rows_.locks())) return false;
   TakeOver(began);
-  if (records_.TookHeldKey()) {
+  if (records_.TookUnseenKey()) {
     records_.looks_up_keys = true;
     return false;
   }
