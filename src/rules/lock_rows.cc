@@ -55,6 +55,14 @@ LockGrant ToGrant(const StoredLock& lock, const StoredHolder& holder) {
           holder.acquired_at, holder.expires_at, holder.waited};
 }
 
+std::optional<RecordKey> RecordOfLock(std::string_view name) {
+  if (!IsRecordLock(name)) return std::nullopt;
+  name.remove_prefix(name.find(':') + 1);
+  const std::size_t slash = name.find('/');  // the name of a kind has none
+  if (slash == name.npos) return std::nullopt;
+  return RecordKey{std::string(name.substr(0, slash)), std::string(name.substr(slash + 1))};
+}
+
 bool IsListed(const Lock& lock, const LockFilter& filter) {
   if (lock.holders.empty() && lock.waiters.empty() && !lock.delayed_until) return false;
   if (filter.owner.empty()) return true;

@@ -76,6 +76,9 @@ inline bool IsRecordLock(std::string_view name) {
   return name.starts_with("record:");
 }
 
+/// The record whose lock has that name. Nothing: it is no record's.
+std::optional<RecordKey> RecordOfLock(std::string_view name);
+
 /// One step of what a batch did to a lock. `before` is of the holder that was changed or removed.
 struct LockEdit {
   enum class What : std::uint8_t {

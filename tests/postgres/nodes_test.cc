@@ -202,6 +202,25 @@ TEST_F(Nodes, JOB_3_AClaimNeverWaitsForARowThatSomebodyHolds) {
   EXPECT_EQ(jobs.front().id, free.id);
 }
 
+// Otherwise a change that found the lock free would land in the middle of the new holder's work.
+TEST_F(Nodes, LOCK_8_TheLockOfARecordWaitsForAChangeThatIsUnderWay) {
+  auto store = Open();
+  Must(store->Apply({}, {.name = "counter", .rules = "{}"}));
+  Must(store->Create({}, {.kind = "counter", .id = "a/b", .data = R"({"n":0})"}));
+  OtherSession change(schema_.server(), "holdfast", "change");
+  change.Run("BEGIN");
+  change.Run(
+      fmt::format("SELECT FROM {}.records WHERE id = 'a/b' FOR NO KEY UPDATE", schema_.name()));
+  auto acquire = std::async(std::launch::async, [&] {
+    return Must(store->Acquire({}, {.name = LockNameOf({"counter", "a/b"}), .owner = "o"}));
+  });
+  auto is_granted = [&] { return acquire.wait_for(seconds(0)) == std::future_status::ready; };
+  ASSERT_TRUE(WaitUntilTrue([&] { return is_granted() || CountBlockedBy(change) > 0; }));
+  EXPECT_FALSE(is_granted());
+  change.Run("ROLLBACK");
+  EXPECT_EQ(acquire.get().size(), 1U);
+}
+
 TEST_F(Nodes, JOB_11_ALimitHoldsAcrossNodes) {
   auto one = Open();
   auto two = Open();

@@ -28,6 +28,7 @@ class LockTable final : public rules::LockLoader {
 
   /// Locks that are to be changed.
   void Want(const std::string& name) { wanted_.insert(name); }
+  const std::set<std::string, std::less<>>& wanted() const { return wanted_; }
 
   void QueueLock(Connection& connection);
   /// After every other row was locked, so that what is read of the locks of records is the truth.

@@ -26,6 +26,8 @@ class RecordTable final : public rules::RecordLoader {
   void Forget();
   /// Whether anything was asked for that is not loaded and locked.
   bool Lacks() const { return lacks_; }
+  /// A record that is to be locked.
+  void Want(const RecordKey& key) { wanted_.insert(key); }
   /// Whether who holds a unique key is looked up before it is taken. Otherwise the constraint finds
   /// out, which costs nothing as long as nobody does.
   bool looks_up_keys = false;

@@ -130,6 +130,11 @@ void Transaction::BeginBatch() {
 }
 
 Result<bool> Transaction::Begin() {
+  // Who changes a record only looks at its lock. It must not be taken between that look and the
+  // change: so whoever takes it locks the record, too, and waits for the change.
+  for (const std::string& name : locks_.wanted()) {
+    if (auto record = rules::RecordOfLock(name)) records_.Want(*record);
+  }
   connection_->QueueText("BEGIN");
   locks_.QueueLock(*connection_);
   records_.QueueLoad(*connection_);
