@@ -64,8 +64,9 @@ class QueryPlan : public ::testing::Test {
 };
 
 TEST_F(QueryPlan, TheWriterScansNoTableThatGrows) {
+  const base::EngineClock clock(Clock::System(), {});
   Transaction transaction;
-  ASSERT_TRUE(transaction.Prepare(*connection_));
+  ASSERT_TRUE(transaction.Prepare(*connection_, clock));
   auto plans = PlansOf(*connection_);
   ASSERT_GE(plans.size(), 15U);
   for (const auto& [text, step] : plans) EXPECT_FALSE(IsWholeScan(step)) << step << ": " << text;
