@@ -58,7 +58,7 @@ LockGrant ToGrant(const StoredLock& lock, const StoredHolder& holder) {
 std::optional<RecordKey> RecordOfLock(std::string_view name) {
   if (!IsRecordLock(name)) return std::nullopt;
   name.remove_prefix(name.find(':') + 1);
-  const std::size_t slash = name.find('/');  // the name of a kind has none
+  const std::size_t slash = name.find('/');
   if (slash == name.npos) return std::nullopt;
   return RecordKey{std::string(name.substr(0, slash)), std::string(name.substr(slash + 1))};
 }
