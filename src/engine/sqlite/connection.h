@@ -31,6 +31,11 @@ class Connection {
   Result<std::optional<std::string>> QueryText(const std::string& sql);
   Result<std::int64_t> QueryInteger(const std::string& sql);
 
+  /// Whether the log stays as it is when the last connection to the file is closed.
+  void SetLogIsKept(bool is_kept) {
+    sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_kept ? 1 : 0, nullptr);
+  }
+
   bool InTransaction() const { return sqlite3_get_autocommit(db_) == 0; }
   sqlite3* handle() const { return db_; }
 

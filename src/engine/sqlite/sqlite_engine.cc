@@ -107,16 +107,26 @@ struct Opened {
   SchemaVersions versions;
 };
 
-/// Moves what the log holds into the file, and syncs it. A process that died after a failed sync
-/// may have left commits in the log that can be read but, on Linux, will never be written: whatever
-/// is added behind them would be lost with them when the power goes. Where other processes have the
-/// file open, the log is theirs, and they know what they have synced.
+/// Moves what the log holds into the file, syncs it, and begins the log anew. A process that died
+/// after a failed sync may have left commits in the log that can be read but, on Linux, will never
+/// be written: when the power goes, the log ends before them, and so before whatever was added
+/// behind them; and what is left of it would be laid over a file that is ahead of it. A log that
+/// begins anew, durably, is the end of both. Where other processes have the file open, the log is
+/// theirs, and they know what they have synced.
 Result<void> SettleLog(Connection& connection) {
-  sqlite3_busy_timeout(connection.handle(), 0);
-  Result<void> settled = connection.Execute("PRAGMA wal_checkpoint(TRUNCATE)");
-  sqlite3_busy_timeout(connection.handle(), 10'000);
-  if (!settled && settled.error().code == ErrorCode::kBusy) return {};
-  return settled;
+  Statement checkpoint;
+  HF_RETURN_IF_ERROR(checkpoint.Prepare(connection, "PRAGMA wal_checkpoint(PASSIVE)"));
+  HF_ASSIGN_OR_RETURN(bool has_answer, checkpoint.Step());
+  const bool is_empty = !has_answer || checkpoint.Integer(1) <= 0;
+  const bool is_whole = has_answer && checkpoint.Integer(2) == checkpoint.Integer(1);
+  checkpoint.Reset();
+  if (!is_empty && is_whole) {
+    HF_RETURN_IF_ERROR(connection.Execute("BEGIN IMMEDIATE"));
+    HF_ASSIGN_OR_RETURN(std::int64_t version, connection.QueryInteger("PRAGMA user_version"));
+    HF_RETURN_IF_ERROR(connection.Execute(fmt::format("PRAGMA user_version={}; COMMIT", version)));
+  }
+  connection.SetLogIsKept(false);
+  return {};
 }
 
 Result<Opened> OpenFile(const std::string& path) {
@@ -131,6 +141,9 @@ Result<Opened> OpenFile(const std::string& path) {
   }
   Opened opened;
   HF_ASSIGN_OR_RETURN(opened.connection, Connection::Open(path, Connection::Mode::kReadWrite));
+  // Until it is settled nobody may move it into the file and remove it: not even SQLite, when the
+  // last connection is closed because something here has failed.
+  opened.connection->SetLogIsKept(true);
   sqlite3_busy_timeout(opened.connection->handle(), 10'000);
   HF_ASSIGN_OR_RETURN(opened.versions.before, Migrate(*opened.connection, path));
   opened.versions.after = kSchemaVersion;

@@ -234,6 +234,7 @@ void Writer::RefuseIfOver(Work& work) {
 }
 
 void Writer::EndWriting(const Error& error) {
+  connection_->SetLogIsKept(true);  // for whoever opens the file next to settle
   MutexLock lock(mutex_);
   if (fatal_ || HF_MUTANT(writes_on_after_an_error)) return;
   fatal_ = Error{
