@@ -34,7 +34,7 @@ TEST(Simulation, WhateverFailsEveryPromiseIsKept) {
   // The ordinary run has the same seeds every time, so that only a change of the code can make it
   // fail; the long one looks for what nobody has seen.
   const std::uint64_t seed = is_replay || Rounds(0, 1) == 1 ? PrintedSeed() : 1;
-  const int seeds = is_replay ? 1 : Scaled(Scaled(Rounds(1'000, 100'000), 10), 10);
+  const int seeds = is_replay ? 1 : Scaled(Scaled(Rounds(600, 100'000), 10), 10);
   SimulationReport total;
   for (int i = 0; i < seeds; ++i) {
     total.Add(RunSeed(seed + i, minutes(10)));
