@@ -38,8 +38,9 @@ JOBS = os.cpu_count() or 2
 # What each build runs, the slow first: program -> arguments.
 RELEASE_SUITES = {"crash": [], "e2e": [], "postgres": [], "history": [], "contention": [],
                   "conformance": [], "sim": [], "disk": [], "unit": []}
-ASAN_SUITES = {"postgres": [], "history": [], "contention": [], "conformance": [], "sim": [],
-               "disk": [], "unit": []}
+# The simulation repeats millions of steps that the other suites have as well.
+ASAN_SUITES = {"postgres": [], "history": [], "contention": [], "conformance": [], "disk": [],
+               "unit": []}
 # Of conformance, where mostly one thread speaks, the thread sanitizer has what has the most of
 # them: the client, the server and the engine's writer. PostgreSQL's own are at work in contention;
 # what its suite does besides is to end servers and connections.
