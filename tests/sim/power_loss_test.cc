@@ -257,5 +257,44 @@ TEST(PowerLoss, NothingAcknowledgedIsLostAndNothingIsThereInPart) {
   EXPECT_GT(deaths, 0U);
 }
 
+// After a failed sync nobody knows what the log on the disk holds. Whatever the next process sees
+// of it must outlast the power, however the log was left behind, and however often it was opened.
+TEST(PowerLoss, WhatIsSeenAfterAFailedSyncStaysSeen) {
+  for (DiskFault failed : {DiskFault::kSync, DiskFault::kSyncHidden, DiskFault::kSyncDone}) {
+    for (bool is_killed : {false, true}) {
+      // The first opening meets a fault at its first, second... sync; at last at none.
+      for (std::uint64_t sync = 0; sync < 6; ++sync) {
+        for (Crash crash : {Crash::kPower, Crash::kPowerSome}) {
+          SCOPED_TRACE(std::string(NameOf(failed)) + (is_killed ? ", killed" : ", closed") +
+                       ", opening fails at sync " + std::to_string(sync) + ", " +
+                       std::string(NameOf(crash)));
+          SimDisk disk(sync + 1);
+          SimClock clock;
+          SimDriver driver;
+          auto open = [&] { return OpenSimStore("store.db", clock, driver); };
+          auto store = Must(open());
+          for (int i = 0; i < 3; ++i) Must(store->Enqueue({}, {.kind = "k"}));
+          Must(store->ListJobs({}, {}));  // so that there are readers to be closed, too
+          disk.Break(failed, 0, SimDisk::Lasts::kOnce);
+          EXPECT_FALSE(store->Enqueue({}, {.kind = "k"}));
+          ASSERT_EQ(disk.fired(failed), 1U);
+          if (is_killed) disk.CrashAs(Crash::kProcess);
+          store.reset();
+          disk.Break(DiskFault::kSyncDone, sync, SimDisk::Lasts::kOnce);
+          { auto first = open(); }
+          disk.Heal();
+          store = Must(open());
+          const std::size_t seen = ListAllJobs(*store).size();
+          disk.CrashAs(crash);
+          store.reset();
+          store = Must(open());
+          EXPECT_EQ(ListAllJobs(*store).size(), seen);
+          store.reset();
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::testing

@@ -318,6 +318,9 @@ void Simulation::Restart() {
   if (store_ == nullptr && !Open()) return Violate("the store cannot be opened again");
   twin_.Reconcile(*engine_);
   if (!twin_.violation().empty()) return;
+  // If the wall clock was set back, it is not known yet that the process is dead.
+  clock_.Advance(kDown);
+  twin_.Advance(kDown);
   if (!store_->Maintain({})) return Violate("a store that was opened anew refuses to write");
   twin_.Compare(*engine_);
 }

@@ -27,6 +27,7 @@ Result<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mo
   // Room for the cursors and rows of a statement at once: otherwise each step calls malloc. Only
   // possible before the first statement.
   sqlite3_db_config(db, SQLITE_DBCONFIG_LOOKASIDE, nullptr, 1200, 256);
+  connection->SetLogIsKept(mode == Mode::kReadOnly);
   return connection;
 }
 

@@ -31,7 +31,9 @@ class Connection {
   Result<std::optional<std::string>> QueryText(const std::string& sql);
   Result<std::int64_t> QueryInteger(const std::string& sql);
 
-  /// Whether the log stays as it is when the last connection to the file is closed.
+  /// Whether the log stays as it is if this is the last connection to the file that is closed.
+  /// Otherwise SQLite moves it into the file and removes it. One for reading alone leaves that to
+  /// whoever writes, and knows whether what is in the log was synced.
   void SetLogIsKept(bool is_kept) {
     sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_kept ? 1 : 0, nullptr);
   }

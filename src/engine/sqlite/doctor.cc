@@ -228,9 +228,7 @@ void RunFileChecks(const ExaminedFile& file, const ExamineOptions& options,
 Result<std::unique_ptr<Connection>> OpenToLook(const std::string& path,
                                                const ExamineOptions& options) {
   HF_ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kReadOnly));
-  const bool keeps_log = SizeOf(path + "-wal") > 0;
-  sqlite3_db_config(connection->handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps_log ? 1 : 0,
-                    nullptr);
+  connection->SetLogIsKept(SizeOf(path + "-wal") > 0);
   const auto limit = std::chrono::ceil<std::chrono::milliseconds>(options.statement_limit);
   sqlite3_busy_timeout(connection->handle(), static_cast<int>(limit.count()));
   HF_RETURN_IF_ERROR(connection->Execute("PRAGMA query_only=1"));

@@ -21,9 +21,11 @@ class SqliteEngine final : public Engine {
                 .survives_process_kill = true,
                 .shared_between_processes = true,
                 .has_threads = driver == nullptr},
-        readers_(path),
         writer_(std::move(connection), std::move(clock), driver),
+        readers_(path),
         watcher_(path) {}
+  /// What is answered meanwhile may read.
+  ~SqliteEngine() override { writer_.Stop(); }
 
   Result<void> Start() { return writer_.Start(); }
 
@@ -96,8 +98,8 @@ class SqliteEngine final : public Engine {
 
  private:
   const Traits traits_;
+  Writer writer_;  // the last to close the file: it knows whether its log may go
   Readers readers_;
-  Writer writer_;
   Readers watcher_;
   std::atomic<std::int64_t> last_data_version_ = 0;
 };

@@ -25,6 +25,10 @@ constexpr auto kBusyLimit = std::chrono::seconds(30);
 }  // namespace
 
 Writer::~Writer() {
+  Stop();
+}
+
+void Writer::Stop() {
   {
     MutexLock lock(mutex_);
     is_stopping_ = true;

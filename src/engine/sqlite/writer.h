@@ -29,11 +29,12 @@ class Writer {
   /// With a driver it has no thread, and writes when the driver says so.
   Writer(std::unique_ptr<Connection> connection, base::EngineClock clock, Driver* driver)
       : connection_(std::move(connection)), clock_(std::move(clock)), driver_(driver) {}
-  /// Finishes what is queued, answers it, joins.
   ~Writer();
 
   /// Prepares the statements and starts the thread.
   Result<void> Start();
+  /// Finishes what is queued, answers it, joins. Blocks until then; to call it again does nothing.
+  void Stop();
 
   void Submit(Work work);
 
