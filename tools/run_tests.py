@@ -4,13 +4,14 @@
 tidy      who may use whom, sizes, banned constructs, documents
 models    the protocols of models/, every interleaving, and that their broken variants fail
 release   the release build with warnings as errors, and every test there is
-asan      unit, conformance, contention and PostgreSQL tests under the address and UB sanitizers;
-          what only needs a database reaches PostgreSQL through PgBouncer in transaction mode
+asan      the tests of all that has no process to kill and no disk to simulate, under the address
+          and UB sanitizers; what only needs a database reaches PostgreSQL through PgBouncer in
+          transaction mode
 mutants   bugs put into the code on purpose, in the build of asan: the tests must find every one
 fuzz      what strangers can send (batches, patches, rules), mutated for a while, in the same build
-tsan      unit and contention tests, and conformance over HTTP, under the thread sanitizer, after
-          clang's thread-safety analysis of the whole library, binary and tests, which fails the
-          build
+tsan      unit, history and contention tests, and conformance over HTTP, under the thread
+          sanitizer, after clang's thread-safety analysis of the whole library, binary and tests,
+          which fails the build
 
 The last line is "N passed, N failed" over all stages. A stage that does not build is one failure;
 the others run all the same.

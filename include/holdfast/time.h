@@ -33,7 +33,8 @@ class Clock {
   /// Differs after every start of the machine, so that a stored SinceBoot() can be told stale.
   virtual std::string BootId() const = 0;
 
-  /// The clock of deadlines and of measured durations inside this process.
+  /// The clock of deadlines and of measured durations inside this process: never goes back. Does
+  /// not block. Threads: any.
   virtual SteadyTime Steady() const { return std::chrono::steady_clock::now(); }
 
   /// The clock of the operating system. Lives for ever.

@@ -45,12 +45,7 @@ void AnswerClaimed(Call& call, const OperationResult& result) {
 
 std::string TextOf(const std::vector<Job>& jobs) {
   base::JsonWriter json(1024 * (jobs.size() + 1));
-  json.BeginObject();
-  json.Key("jobs");
-  json.BeginArray();
-  for (const Job& job : jobs) wire::WriteJob(json, job);
-  json.EndArray();
-  json.EndObject();
+  wire::WriteJobs(json, jobs);
   return std::move(json).Take();
 }
 

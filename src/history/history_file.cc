@@ -68,14 +68,7 @@ struct AnswerWriter {
   JsonWriter& json;
 
   void operator()(const Receipt& receipt) { wire::WriteReceipt(json, receipt); }
-  void operator()(const std::vector<Job>& jobs) {
-    json.BeginObject();
-    json.Key("jobs");
-    json.BeginArray();
-    for (const Job& job : jobs) wire::WriteJob(json, job);
-    json.EndArray();
-    json.EndObject();
-  }
+  void operator()(const std::vector<Job>& jobs) { wire::WriteJobs(json, jobs); }
   void operator()(const std::vector<LockGrant>& grants) { wire::WriteGrants(json, grants); }
   void operator()(const std::optional<Record>& record) {
     record ? wire::WriteRecord(json, *record) : json.Null();

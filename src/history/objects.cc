@@ -4,12 +4,11 @@
 
 #include <algorithm>
 
+#include "rules/lock_rows.h"
 #include "rules/rows.h"
 
 namespace holdfast::history {
 namespace {
-
-constexpr std::string_view kLockOfRecord = "record:";
 
 /// What a request, a guard, an operation or a result is about.
 struct ObjectCollector {
@@ -21,9 +20,7 @@ struct ObjectCollector {
   void OfLock(const std::string& name) {
     names.push_back("lock " + name);
     // Who holds the lock of a record says what becomes of changes of the record.
-    if (name.starts_with(kLockOfRecord)) {
-      names.push_back("record " + name.substr(kLockOfRecord.size()));
-    }
+    if (auto record = rules::RecordOfLock(name)) Of(*record);
   }
 
   // Guards.

@@ -12,62 +12,72 @@
 namespace holdfast::lab {
 namespace {
 
-constexpr RaceInfo kRaces[] = {
-    {.name = "lost-update",
-     .stake = "every worker adds 1 to a counter, 5 times",
-     .naive = "reads the counter, adds 1, writes it back",
-     .guard = "writes only over the version that it read (REC-1), and reads again if that is gone",
-     .counts = "the counter"},
-    {.name = "double-claim",
-     .stake = "every job is to be done once",
-     .naive = "lists the jobs that wait, does the first one, marks it as done",
-     .guard = "claims a job before it does it (JOB-2, JOB-3)",
-     .counts = "jobs that were done"},
-    {.name = "overflow",
-     .stake = "a campaign of 3 places, of which one is left, and every worker applies",
-     .naive = "counts who is in, and applies if there is room",
-     .guard = "the kind declares the capacity, which every commit is held to (REC-5)",
-     .counts = "places taken"},
-    {.name = "overdraft",
-     .stake = "an account of 100, from which every worker wants 100",
-     .naive = "looks whether the balance is enough, and takes the money",
-     .guard = "the kind declares that the balance is never below 0 (REC-3)",
-     .counts = "paid out"},
-    {.name = "double-booking",
-     .stake = "one seat that is free, and every worker books it",
-     .naive = "looks whether the seat is free, and writes its name on it",
-     .guard = "the kind declares that free becomes booked once (REC-4)",
-     .counts = "guests who were told that it is theirs"},
-    {.name = "toctou",
-     .stake = "orders that one worker ships and another one refunds: one of them, not both",
-     .naive = "checks that the order is open, then ships or refunds it",
-     .guard = "acts only on the version that it checked (REC-1)",
-     .counts = "orders settled",
-     .in_pairs = true},
-    {.name = "stale-holder",
-     .stake = "two workers add 1 to a counter under a lock; the first is paused past its lease",
-     .naive = "takes it for granted that it still has the lock when it writes",
-     .guard = "commits under the guard of its lock's token (LOCK-8), and starts over if refused",
-     .counts = "the counters",
-     .in_pairs = true},
-    {.name = "deadlock",
-     .stake = "two workers each need two locks, and take them crosswise",
-     .naive = "holds one, and tries for the other until it is told to give up",
-     .guard = "waits in the store, which refuses the request that closes the circle (LOCK-7)",
-     .counts = "workers who got their work done",
-     .in_pairs = true},
+struct Race {
+  RaceInfo info;
+  MakeRaceScenario make;
 };
 
-constexpr MakeRaceScenario kMakers[] = {&MakeLostUpdate,  &MakeDoubleClaim,   &MakeOverflow,
-                                        &MakeOverdraft,   &MakeDoubleBooking, &MakeToctou,
-                                        &MakeStaleHolder, &MakeDeadlock};
-static_assert(std::size(kMakers) == std::size(kRaces));
+constexpr Race kRaces[] = {
+    {{.name = "lost-update",
+      .stake = "every worker adds 1 to a counter, 5 times",
+      .naive = "reads the counter, adds 1, writes it back",
+      .guard = "writes only over the version that it read (REC-1), and reads again if that is gone",
+      .counts = "the counter"},
+     &MakeLostUpdate},
+    {{.name = "double-claim",
+      .stake = "every job is to be done once",
+      .naive = "lists the jobs that wait, does the first one, marks it as done",
+      .guard = "claims a job before it does it (JOB-2, JOB-3)",
+      .counts = "jobs that were done"},
+     &MakeDoubleClaim},
+    {{.name = "overflow",
+      .stake = "a campaign of 3 places, of which one is left, and every worker applies",
+      .naive = "counts who is in, and applies if there is room",
+      .guard = "the kind declares the capacity, which every commit is held to (REC-5)",
+      .counts = "places taken"},
+     &MakeOverflow},
+    {{.name = "overdraft",
+      .stake = "an account of 100, from which every worker wants 100",
+      .naive = "looks whether the balance is enough, and takes the money",
+      .guard = "the kind declares that the balance is never below 0 (REC-3)",
+      .counts = "paid out"},
+     &MakeOverdraft},
+    {{.name = "double-booking",
+      .stake = "one seat that is free, and every worker books it",
+      .naive = "looks whether the seat is free, and writes its name on it",
+      .guard = "the kind declares that free becomes booked once (REC-4)",
+      .counts = "guests who were told that it is theirs"},
+     &MakeDoubleBooking},
+    {{.name = "toctou",
+      .stake = "orders that one worker ships and another one refunds: one of them, not both",
+      .naive = "checks that the order is open, then ships or refunds it",
+      .guard = "acts only on the version that it checked (REC-1)",
+      .counts = "orders settled",
+      .in_pairs = true},
+     &MakeToctou},
+    {{.name = "stale-holder",
+      .stake = "two workers add 1 to a counter under a lock; the first is paused past its lease",
+      .naive = "takes it for granted that it still has the lock when it writes",
+      .guard = "commits under the guard of its lock's token (LOCK-8), and starts over if refused",
+      .counts = "the counters",
+      .in_pairs = true},
+     &MakeStaleHolder},
+    {{.name = "deadlock",
+      .stake = "two workers each need two locks, and take them crosswise",
+      .naive = "holds one, and tries for the other until it is told to give up",
+      .guard = "waits in the store, which refuses the request that closes the circle (LOCK-7)",
+      .counts = "workers who got their work done",
+      .in_pairs = true},
+     &MakeDeadlock},
+};
 
 Result<std::size_t> IndexOf(std::string_view name) {
-  const auto* race = std::ranges::find(kRaces, name, &RaceInfo::name);
+  const auto* race = std::ranges::find(kRaces, name, [](const Race& r) { return r.info.name; });
   if (race != std::end(kRaces)) return static_cast<std::size_t>(race - std::begin(kRaces));
   std::string names;
-  for (const RaceInfo& info : kRaces) names += (names.empty() ? "" : ", ") + std::string(info.name);
+  for (const Race& r : kRaces) {
+    names += (names.empty() ? "" : ", ") + std::string(r.info.name);
+  }
   return Fail(ErrorCode::kInvalidArgument,
               fmt::format("there is no race {}; there are {}", name.substr(0, 64), names));
 }
@@ -92,13 +102,15 @@ Result<void> RunWorkers(RaceScenario& scenario, std::vector<Racer>& racers) {
 
 }  // namespace
 
-std::span<const RaceInfo> AllRaces() {
-  return kRaces;
+std::vector<RaceInfo> AllRaces() {
+  std::vector<RaceInfo> all;
+  for (const Race& race : kRaces) all.push_back(race.info);
+  return all;
 }
 
 Result<RaceInfo> FindRace(std::string_view name) {
   HF_ASSIGN_OR_RETURN(std::size_t index, IndexOf(name));
-  return kRaces[index];
+  return kRaces[index].info;
 }
 
 Result<RaceOutcome> RunRace(Store& store, std::string_view name, const RaceOptions& options) {
@@ -107,7 +119,7 @@ Result<RaceOutcome> RunRace(Store& store, std::string_view name, const RaceOptio
     return Fail(ErrorCode::kInvalidArgument, fmt::format("a race is of 2 to {} threads, not of {}",
                                                          kRaceThreadsMost, options.threads));
   }
-  RaceOutcome outcome{.info = kRaces[index], .is_unsafe = options.is_unsafe};
+  RaceOutcome outcome{.info = kRaces[index].info, .is_unsafe = options.is_unsafe};
   outcome.threads = options.threads - (outcome.info.in_pairs ? options.threads % 2 : 0);
 
   RaceGround ground{.store = store,
@@ -117,7 +129,7 @@ Result<RaceOutcome> RunRace(Store& store, std::string_view name, const RaceOptio
                     .run = fmt::format("{:08x}", Random::System().Next() >> 32),
                     .pass_time = options.pass_time};
   ground.context.correlation_id = fmt::format("race-{}-{}", name, ground.run);
-  std::unique_ptr<RaceScenario> scenario = kMakers[index](std::move(ground));
+  std::unique_ptr<RaceScenario> scenario = kRaces[index].make(std::move(ground));
 
   Result<void> done = scenario->Prepare();
   RaceTrack track(outcome.threads);

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +24,7 @@ struct RaceInfo {
   bool in_pairs = false;    ///< workers meet two by two: an odd one does not take part
 };
 
-std::span<const RaceInfo> AllRaces();
+std::vector<RaceInfo> AllRaces();
 /// Errors: invalid_argument; the message lists the names.
 Result<RaceInfo> FindRace(std::string_view name);
 

@@ -1,7 +1,6 @@
 // What torture does: one function a scenario, and the table of them all.
 #pragma once
 
-#include <span>
 #include <string_view>
 
 #include "lab/arena.h"
@@ -49,9 +48,6 @@ Result<void> AttackSeat(Arena& arena);
 Result<void> AttackTransfers(Arena& arena);
 // everything at once
 Result<void> AttackCombined(Arena& arena);
-
-/// Those that are run unless some are named, in their order.
-std::span<const Scenario> AllScenarios();
 
 /// What the rules of TortureOptions::kind declare, attacked: transitions, bounds, unique keys,
 /// capacity, transfers. Errors: invalid_argument (nothing in them can be attacked, or no data that

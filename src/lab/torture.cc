@@ -112,10 +112,6 @@ bool TortureReport::Held() const {
   return std::ranges::all_of(scenarios, &ScenarioReport::Held);
 }
 
-std::span<const Scenario> AllScenarios() {
-  return kScenarios;
-}
-
 std::vector<ScenarioInfo> ListScenarios() {
   std::vector<ScenarioInfo> all;
   for (const Scenario& scenario : kScenarios) all.push_back({scenario.name, scenario.title});

@@ -113,6 +113,15 @@ void WriteJob(JsonWriter& json, const Job& job) {
   json.EndObject();
 }
 
+void WriteJobs(JsonWriter& json, const std::vector<Job>& jobs) {
+  json.BeginObject();
+  json.Key("jobs");
+  json.BeginArray();
+  for (const Job& job : jobs) WriteJob(json, job);
+  json.EndArray();
+  json.EndObject();
+}
+
 void WriteQueue(JsonWriter& json, const Queue& queue) {
   json.BeginObject();
   json.Field("name", queue.name);

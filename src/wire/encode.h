@@ -17,6 +17,8 @@ void WriteQueue(base::JsonWriter& json, const Queue& queue);
 void WriteRecord(base::JsonWriter& json, const Record& record);
 void WriteKind(base::JsonWriter& json, const Kind& kind);
 void WriteTransfer(base::JsonWriter& json, const Transfer& transfer);
+/// {"jobs":[...]}
+void WriteJobs(base::JsonWriter& json, const std::vector<Job>& jobs);
 void WriteLockGrant(base::JsonWriter& json, const LockGrant& grant);
 void WriteLock(base::JsonWriter& json, const Lock& lock);
 /// The body of POST /v1/locks/acquire.

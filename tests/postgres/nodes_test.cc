@@ -100,33 +100,33 @@ TEST_F(Nodes, REC_3_AKeyThatIsTakenIsNamedToItsBatchAloneOfAGroup) {
   EXPECT_THAT(answers[2], IsOk());
 }
 
-TEST_F(Nodes, REC_3_AKeyThatIsGivenUpLaterInAGroupIsNotFreeBefore) {
-  auto store = Open("&lanes=1");
-  Must(store->Apply({}, {.name = "room", .rules = R"({"unique":["/guest"]})"}));
-  Must(store->Create({}, {.kind = "room", .id = "1", .data = R"({"guest":"ada"})"}));
+/// In one transaction: room/2 would take the key that room/1 has, and then `gone` is deleted.
+std::vector<Result<Receipt>> TakeAHeldKeyAndDelete(Store& store, const std::string& gone) {
+  Must(store.Apply({}, {.name = "room", .rules = R"({"unique":["/guest"]})"}));
+  Must(store.Create({}, {.kind = "room", .id = "1", .data = R"({"guest":"ada"})"}));
   std::vector<Batch> batches(2);
   batches[0].operations.emplace_back(
       CreateRecord{.kind = "room", .id = "2", .data = R"({"guest":"ada"})"});
-  batches[1].operations.emplace_back(DeleteRecord{{"room", "1"}});
-  std::vector<Result<Receipt>> answers = store->CommitMany({}, batches);
+  batches[1].operations.emplace_back(DeleteRecord{{"room", gone}});
+  return store.CommitMany({}, batches);
+}
+
+TEST_F(Nodes, REC_3_AKeyThatIsGivenUpLaterInAGroupIsNotFreeBefore) {
+  auto store = Open("&lanes=1");
+  const std::vector<Result<Receipt>> answers = TakeAHeldKeyAndDelete(*store, "1");
   EXPECT_THAT(answers[0], StatusIs(ErrorCode::kAlreadyExists, HasSubstr("room/1")));
   EXPECT_THAT(answers[1], IsOk());
   // Nobody has it now, and then one.
-  EXPECT_THAT(store->Commit({}, batches[0]), IsOk());
-  batches[0].operations = {CreateRecord{.kind = "room", .id = "3", .data = R"({"guest":"ada"})"}};
-  EXPECT_THAT(store->Commit({}, batches[0]),
-              StatusIs(ErrorCode::kAlreadyExists, HasSubstr("room/2")));
+  auto take = [&](const std::string& id) {
+    return store->Create({}, {.kind = "room", .id = id, .data = R"({"guest":"ada"})"});
+  };
+  EXPECT_THAT(take("2"), IsOk());
+  EXPECT_THAT(take("3"), StatusIs(ErrorCode::kAlreadyExists, HasSubstr("room/2")));
 }
 
 TEST_F(Nodes, REC_3_AKeyThatIsGivenUpAtOnceWasNotFreeBefore) {
   auto store = Open("&lanes=1");
-  Must(store->Apply({}, {.name = "room", .rules = R"({"unique":["/guest"]})"}));
-  Must(store->Create({}, {.kind = "room", .id = "1", .data = R"({"guest":"ada"})"}));
-  std::vector<Batch> batches(2);
-  batches[0].operations.emplace_back(
-      CreateRecord{.kind = "room", .id = "2", .data = R"({"guest":"ada"})"});
-  batches[1].operations.emplace_back(DeleteRecord{{"room", "2"}});
-  std::vector<Result<Receipt>> answers = store->CommitMany({}, batches);
+  const std::vector<Result<Receipt>> answers = TakeAHeldKeyAndDelete(*store, "2");
   EXPECT_THAT(answers[0], StatusIs(ErrorCode::kAlreadyExists, HasSubstr("room/1")));
   EXPECT_THAT(answers[1], StatusIs(ErrorCode::kNotFound, HasSubstr("room/2")));
 }
