@@ -1,10 +1,10 @@
 #include "testing/pooler.h"
 
 #include <fmt/format.h>
+#include <libpq-fe.h>
 #include <sys/stat.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -33,8 +33,9 @@ Pooler::Pooler(const PrivatePostgres& server, int connections) {
   config.close();
   guard_.emplace("/usr/sbin/pgbouncer -q \"$1\" & read -r _; kill -KILL $!",
                  std::vector<std::string>{dir_.File("pooler.ini")}, dir_.File("pooler.log"));
-  const std::string socket = dir_.File(fmt::format(".s.PGSQL.{}", kPort));
-  while (!std::filesystem::exists(socket)) std::this_thread::yield();
+  // The socket is there a moment before anybody listens on it.
+  const std::string place = fmt::format("host={} port={}", dir_.path().string(), kPort);
+  while (PQping(place.c_str()) == PQPING_NO_RESPONSE) std::this_thread::yield();
 }
 
 const Pooler& Pooler::Shared() {

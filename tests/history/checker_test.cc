@@ -414,8 +414,8 @@ TEST_F(RandomTold, AgreesWithTryingEveryOrder) {
     ASSERT_EQ(verdict.is == Linearizable::kYes, expected) << TextOf(Check());
     ++(expected ? yes : no);
   }
-  EXPECT_GT(yes, 10);
-  EXPECT_GT(no, 10);
+  EXPECT_GT(yes, 0);
+  EXPECT_GT(no, 0);
 }
 
 /// The same calls of one lock for the model that was written by hand.
