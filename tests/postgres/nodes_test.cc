@@ -331,6 +331,11 @@ TEST_F(Nodes, JOB_6_EveryNodeMayDoTheMaintenanceAndNothingIsDoneTwice) {
 TEST_F(Nodes, ASchemaOfAnEarlierVersionIsMigratedWithWhatIsInIt) {
   Must(Open()->Enqueue({}, {.kind = "k"}));
   Sql("DROP INDEX $.jobs_running; CREATE INDEX jobs_running ON $.jobs (id) WHERE is_running; "
+      "DO 'DECLARE row_type regtype; BEGIN FOR row_type IN SELECT oid::regtype FROM pg_type WHERE "
+      "typnamespace = ''" +
+      schema_.name() +
+      "''::regnamespace AND typtype = ''c'' AND typname LIKE ''%_row'' LOOP "
+      "EXECUTE format(''DROP TYPE %s'', row_type); END LOOP; END'; "
       "UPDATE $.holdfast_meta SET value = '1' WHERE name = 'schema'");
   auto store = Open();
   EXPECT_EQ(Must(store->Claim({}, {.worker = "w"})).size(), 1U);

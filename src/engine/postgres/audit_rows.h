@@ -10,6 +10,6 @@ namespace holdfast::engine::postgres {
 
 /// INSERT of entries, whose sequence numbers the table gives. `$.` stands for the schema.
 extern const char* const kInsertAudit;
-Parameters AuditParameters(const std::vector<AuditEntry>& entries);
+RowArray AuditRows(const std::vector<AuditEntry>& entries);
 
 }  // namespace holdfast::engine::postgres

@@ -80,7 +80,7 @@ Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests) {
   for (const auto& [queue, count] : asked.of_queue) {
     if (!asked.any) views.push_back(node_.low_watermarks.Look(queue, began));
   }
-  connection_->QueueText("BEGIN");
+  connection_->Queue(begin_);
   connection_->Queue(asked.any ? claim_any_ : claim_jobs_, asked.ToParameters(views));
   connection_->Queue(load_claim_queues_, Parameters().Add(asked.Names()));
   connection_->Queue(stamp_);

@@ -4,6 +4,7 @@
 
 #include <libpq-fe.h>
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,6 +66,9 @@ class Connection {
 
   /// Adds a statement to those that the next Run sends.
   void Queue(const Sql& sql, const Parameters& parameters = {});
+  /// One whose only parameter is an array of rows; unless there are none, then it has nothing to
+  /// do.
+  void QueueRows(const Sql& sql, const RowArray& rows);
   /// One that is not worth preparing.
   void QueueText(std::string_view text, const Parameters& parameters = {});
 
@@ -77,6 +81,10 @@ class Connection {
   Result<Answer> QueryText(std::string_view text, const Parameters& parameters = {});
   /// Several statements that answer nothing, outside of all that is queued.
   Result<void> Execute(const std::string& text);
+
+  /// Before QueueRows: finds the types of rows, whose numbers are others in every schema. Errors:
+  /// unavailable, corrupt (the schema has them not).
+  Result<void> LearnRowTypes(const Settings& settings);
 
   /// Ends a transaction that has failed, if one is open.
   void RollBack();
@@ -114,7 +122,8 @@ class Connection {
   std::string server_;
   std::unordered_set<const Sql*> prepared_;  // or about to be, by what is queued
   std::vector<Sent> sent_;                   // since the last Run
-  std::optional<Duration> patience_;         // for an answer, where it is limited
+  std::array<std::uint32_t, kRowTypeCount> row_types_{};
+  std::optional<Duration> patience_;  // for an answer, where it is limited
   Failure failure_ = Failure::kNone;
   bool is_lost_ = false;
 };

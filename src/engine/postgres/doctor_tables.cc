@@ -27,7 +27,8 @@ Result<Present> FindPresent(const Examined& examined) {
       Answer answer,
       AskOfSchema(examined,
                   "SELECT CASE c.relkind WHEN 'r' THEN 'table' WHEN 'i' THEN 'index' WHEN 'S' THEN "
-                  "    'sequence' ELSE '' END, c.relname::text, coalesce(i.indisvalid, true), "
+                  "    'sequence' WHEN 'c' THEN 'type' ELSE '' END, "
+                  "  c.relname::text, coalesce(i.indisvalid, true), "
                   "  c.relkind <> 'r' OR EXISTS (SELECT FROM pg_index p WHERE p.indrelid = c.oid "
                   "    AND p.indisprimary) "
                   "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -130,8 +131,8 @@ Result<Finding> CheckSchemaObjects(const Examined& examined) {
     present.faults.push_back(std::move(fault));
   }
   if (present.faults.empty()) {
-    return Healthy(
-        fmt::format("{} tables, indexes, sequences and functions, all there", expected.size()));
+    return Healthy(fmt::format("{} tables, indexes, sequences, types and functions, all there",
+                               expected.size()));
   }
   std::vector<std::string> texts;
   for (const Fault& fault : present.faults) texts.push_back(fault.what);

@@ -10,115 +10,88 @@
 namespace holdfast::engine::postgres {
 namespace {
 
-/// A column of jobs: its name, its type, and how a job gives its value.
+/// A column of jobs: its name, and how a job gives its value.
 struct JobColumn {
   std::string_view name;
-  Type type;
-  void (*add)(Column&, const Job&);
+  void (*add)(RowArray&, const Job&);
 };
 
-std::string_view NameOfType(Type type) {
-  switch (type) {
-    case Type::kBool:
-      return "boolean";
-    case Type::kInteger:
-      return "bigint";
-    case Type::kReal:
-      return "double precision";
-    case Type::kTime:
-      return "timestamptz";
-    case Type::kText:
-      break;
-  }
-  return "text";
-}
-
-constexpr JobColumn kId{"id", Type::kInteger, [](Column& c, const Job& j) { c.Add(j.id); }};
-constexpr JobColumn kState{"state", Type::kText,
-                           [](Column& c, const Job& j) { c.Add(NameOf(j.state)); }};
-constexpr JobColumn kRunAt{"run_at", Type::kTime, [](Column& c, const Job& j) { c.Add(j.run_at); }};
-constexpr JobColumn kAttempt{"attempt", Type::kInteger,
-                             [](Column& c, const Job& j) { c.Add(std::int64_t{j.attempt}); }};
-constexpr JobColumn kToken{"token", Type::kInteger,
-                           [](Column& c, const Job& j) { c.Add(j.token); }};
-constexpr JobColumn kWorker{"worker", Type::kText,
-                            [](Column& c, const Job& j) { c.AddOrNull(j.worker); }};
-constexpr JobColumn kLease{"lease_expires_at", Type::kTime,
-                           [](Column& c, const Job& j) { c.Add(j.lease_expires_at); }};
-constexpr JobColumn kExpiries{"lease_expiries", Type::kInteger, [](Column& c, const Job& j) {
-                                c.Add(std::int64_t{j.lease_expiries});
-                              }};
-constexpr JobColumn kCancel{"cancel_requested", Type::kBool,
-                            [](Column& c, const Job& j) { c.Add(j.cancel_requested); }};
-constexpr JobColumn kStarted{"started_at", Type::kTime,
-                             [](Column& c, const Job& j) { c.Add(j.started_at); }};
-constexpr JobColumn kFinished{"finished_at", Type::kTime,
-                              [](Column& c, const Job& j) { c.Add(j.finished_at); }};
-constexpr JobColumn kProgress{"progress", Type::kReal,
-                              [](Column& c, const Job& j) { c.Add(j.progress); }};
-constexpr JobColumn kMessage{"message", Type::kText,
-                             [](Column& c, const Job& j) { c.AddOrNull(j.message); }};
-constexpr JobColumn kErrors{"errors", Type::kText, [](Column& c, const Job& j) {
-                              c.AddOrNull(j.errors.empty() ? "" : wire::EncodeErrors(j.errors));
+constexpr JobColumn kId{"id", [](RowArray& r, const Job& j) { r.Add(j.id); }};
+constexpr JobColumn kState{"state", [](RowArray& r, const Job& j) { r.Add(NameOf(j.state)); }};
+constexpr JobColumn kRunAt{"run_at", [](RowArray& r, const Job& j) { r.Add(j.run_at); }};
+constexpr JobColumn kAttempt{"attempt",
+                             [](RowArray& r, const Job& j) { r.Add(std::int64_t{j.attempt}); }};
+constexpr JobColumn kToken{"token", [](RowArray& r, const Job& j) { r.Add(j.token); }};
+constexpr JobColumn kWorker{"worker", [](RowArray& r, const Job& j) { r.AddOrNull(j.worker); }};
+constexpr JobColumn kLease{"lease_expires_at",
+                           [](RowArray& r, const Job& j) { r.Add(j.lease_expires_at); }};
+constexpr JobColumn kExpiries{
+    "lease_expiries", [](RowArray& r, const Job& j) { r.Add(std::int64_t{j.lease_expiries}); }};
+constexpr JobColumn kCancel{"cancel_requested",
+                            [](RowArray& r, const Job& j) { r.Add(j.cancel_requested); }};
+constexpr JobColumn kStarted{"started_at", [](RowArray& r, const Job& j) { r.Add(j.started_at); }};
+constexpr JobColumn kFinished{"finished_at",
+                              [](RowArray& r, const Job& j) { r.Add(j.finished_at); }};
+constexpr JobColumn kProgress{"progress", [](RowArray& r, const Job& j) { r.Add(j.progress); }};
+constexpr JobColumn kMessage{"message", [](RowArray& r, const Job& j) { r.AddOrNull(j.message); }};
+constexpr JobColumn kErrors{"errors", [](RowArray& r, const Job& j) {
+                              r.AddOrNull(j.errors.empty() ? "" : wire::EncodeErrors(j.errors));
                             }};
-constexpr JobColumn kResult{"result", Type::kText,
-                            [](Column& c, const Job& j) { c.Add(j.result); }};
-constexpr JobColumn kPayload{"payload", Type::kText,
-                             [](Column& c, const Job& j) { c.Add(j.payload); }};
-constexpr JobColumn kReadyIn{"ready_in", Type::kText, [](Column& c, const Job& j) {
+constexpr JobColumn kResult{"result", [](RowArray& r, const Job& j) { r.Add(j.result); }};
+constexpr JobColumn kPayload{"payload", [](RowArray& r, const Job& j) { r.Add(j.payload); }};
+constexpr JobColumn kReadyIn{"ready_in", [](RowArray& r, const Job& j) {
                                if (j.state == JobState::kPending) {
-                                 c.Add(j.queue);
+                                 r.Add(j.queue);
                                } else {
-                                 c.AddNull();
+                                 r.AddNull(Type::kText);
                                }
                              }};
-constexpr JobColumn kDueAt{"due_at", Type::kTime, [](Column& c, const Job& j) {
+constexpr JobColumn kDueAt{"due_at", [](RowArray& r, const Job& j) {
                              if (j.state == JobState::kScheduled) {
-                               c.Add(j.run_at);
+                               r.Add(j.run_at);
                              } else {
-                               c.AddNull();
+                               r.AddNull(Type::kTime);
                              }
                            }};
-constexpr JobColumn kRetainedAs{"retained_as", Type::kText,
-                                [](Column& c, const Job& j) { c.AddOrNull(RetainedAs(j.state)); }};
-constexpr JobColumn kHeldKey{"held_unique_key", Type::kText, [](Column& c, const Job& j) {
-                               c.AddOrNull(rules::HoldsUniqueKey(j) ? j.unique_key : "");
+constexpr JobColumn kRetainedAs{
+    "retained_as", [](RowArray& r, const Job& j) { r.AddOrNull(RetainedAs(j.state)); }};
+constexpr JobColumn kHeldKey{"held_unique_key", [](RowArray& r, const Job& j) {
+                               r.AddOrNull(rules::HoldsUniqueKey(j) ? j.unique_key : "");
                              }};
-constexpr JobColumn kIsRunning{"is_running", Type::kBool, [](Column& c, const Job& j) {
-                                 c.Add(j.state == JobState::kProcessing);
-                               }};
+constexpr JobColumn kIsRunning{
+    "is_running", [](RowArray& r, const Job& j) { r.Add(j.state == JobState::kProcessing); }};
 
-constexpr JobColumn kInserted[] = {
+// These, and those of the other types, in the order in which schema.cc has them.
+constexpr JobColumn kColumns[] = {
     kId,
-    {"queue", Type::kText, [](Column& c, const Job& j) { c.Add(j.queue); }},
-    {"kind", Type::kText, [](Column& c, const Job& j) { c.Add(j.kind); }},
+    {"queue", [](RowArray& r, const Job& j) { r.Add(j.queue); }},
+    {"kind", [](RowArray& r, const Job& j) { r.Add(j.kind); }},
     kState,
-    {"priority", Type::kInteger, [](Column& c, const Job& j) { c.Add(std::int64_t{j.priority}); }},
+    {"priority", [](RowArray& r, const Job& j) { r.Add(std::int64_t{j.priority}); }},
     kRunAt,
     kAttempt,
-    {"max_attempts", Type::kInteger,
-     [](Column& c, const Job& j) { c.Add(std::int64_t{j.max_attempts}); }},
+    {"max_attempts", [](RowArray& r, const Job& j) { r.Add(std::int64_t{j.max_attempts}); }},
     kToken,
     kWorker,
     kLease,
     kExpiries,
     kCancel,
-    {"created_at", Type::kTime, [](Column& c, const Job& j) { c.Add(j.created_at); }},
+    {"created_at", [](RowArray& r, const Job& j) { r.Add(j.created_at); }},
     kStarted,
     kFinished,
-    {"unique_key", Type::kText, [](Column& c, const Job& j) { c.AddOrNull(j.unique_key); }},
-    {"unique_states", Type::kInteger,
-     [](Column& c, const Job& j) { c.Add(std::int64_t{j.unique_states.bits()}); }},
-    {"parent", Type::kInteger, [](Column& c, const Job& j) { c.Add(j.parent); }},
+    {"unique_key", [](RowArray& r, const Job& j) { r.AddOrNull(j.unique_key); }},
+    {"unique_states",
+     [](RowArray& r, const Job& j) { r.Add(std::int64_t{j.unique_states.bits()}); }},
+    {"parent", [](RowArray& r, const Job& j) { r.Add(j.parent); }},
     kProgress,
     kMessage,
-    {"tags", Type::kText,
-     [](Column& c, const Job& j) { c.AddOrNull(j.tags.empty() ? "" : wire::EncodeTags(j.tags)); }},
-    {"metadata", Type::kText,
-     [](Column& c, const Job& j) { c.AddOrNull(j.metadata == "{}" ? "" : j.metadata); }},
+    {"tags", [](RowArray& r,
+                const Job& j) { r.AddOrNull(j.tags.empty() ? "" : wire::EncodeTags(j.tags)); }},
+    {"metadata",
+     [](RowArray& r, const Job& j) { r.AddOrNull(j.metadata == "{}" ? "" : j.metadata); }},
     kErrors,
-    {"retry", Type::kText,
-     [](Column& c, const Job& j) { c.AddOrNull(j.retry ? wire::EncodeRetry(*j.retry) : ""); }},
+    {"retry",
+     [](RowArray& r, const Job& j) { r.AddOrNull(j.retry ? wire::EncodeRetry(*j.retry) : ""); }},
     kResult,
     kPayload,
     kReadyIn,
@@ -134,59 +107,46 @@ constexpr JobColumn kClaimed[] = {kId,     kState,   kReadyIn,  kLease,   kAttem
                                   kWorker, kStarted, kProgress, kMessage, kIsRunning};
 constexpr JobColumn kFinishedOnly[] = {kId,       kState,    kLease,  kRetainedAs,
                                        kFinished, kExpiries, kResult, kIsRunning};
-constexpr JobColumn kWhole[] = {kId,         kState,   kRunAt,    kAttempt, kToken,    kWorker,
-                                kLease,      kStarted, kExpiries, kCancel,  kFinished, kProgress,
-                                kMessage,    kErrors,  kResult,   kPayload, kReadyIn,  kDueAt,
-                                kRetainedAs, kHeldKey, kIsRunning};
+constexpr JobColumn kWhole[] = {kState,    kRunAt,   kAttempt,    kToken,   kWorker,
+                                kLease,    kStarted, kExpiries,   kCancel,  kFinished,
+                                kProgress, kMessage, kErrors,     kResult,  kPayload,
+                                kReadyIn,  kDueAt,   kRetainedAs, kHeldKey, kIsRunning};
 
-std::span<const JobColumn> ColumnsOf(rules::Change change, rules::Extent extent) {
-  if (change == rules::Change::kInserted) return kInserted;
-  switch (extent) {
-    case rules::Extent::kLease:
+/// Of the type, in its order.
+std::span<const JobColumn> ColumnsOf(RowType type) {
+  switch (type) {
+    case RowType::kJobLease:
       return kLeaseOnly;
-    case rules::Extent::kClaim:
+    case RowType::kJobClaim:
       return kClaimed;
-    case rules::Extent::kFinish:
+    case RowType::kJobFinish:
       return kFinishedOnly;
-    case rules::Extent::kWhole:
-      break;
+    default:
+      return kColumns;
   }
-  return kWhole;
 }
 
 }  // namespace
 
-JobColumns::JobColumns(rules::Change change, rules::Extent extent)
-    : change_(change), extent_(extent) {
-  for (const JobColumn& column : ColumnsOf(change, extent)) columns_.emplace_back(column.type);
+void AddJob(RowArray& rows, const Job& job) {
+  rows.NextRow();
+  for (const JobColumn& column : ColumnsOf(rows.type())) column.add(rows, job);
 }
 
-void JobColumns::Add(const Job& job) {
-  std::span<const JobColumn> columns = ColumnsOf(change_, extent_);
-  for (std::size_t i = 0; i < columns.size(); ++i) columns[i].add(columns_[i], job);
+std::string InsertJobsSql() {
+  std::vector<std::string_view> names;
+  for (const JobColumn& column : kColumns) names.push_back(column.name);
+  return fmt::format("INSERT INTO $.jobs ({}) SELECT * FROM unnest($1::$.job_row[])",
+                     fmt::join(names, ", "));
 }
 
-Parameters JobColumns::ToParameters() const {
-  Parameters parameters;
-  for (const Column& column : columns_) parameters.Add(column);
-  return parameters;
-}
-
-std::string JobColumns::SqlOf(rules::Change change, rules::Extent extent) {
-  std::vector<std::string> names;
+std::string UpdateJobsSql(RowType type) {
   std::vector<std::string> sets;
-  std::vector<std::string> arrays;
-  for (const JobColumn& column : ColumnsOf(change, extent)) {
-    names.emplace_back(column.name);
+  for (const JobColumn& column : type == RowType::kJob ? kWhole : ColumnsOf(type)) {
     if (column.name != "id") sets.push_back(fmt::format("{0} = u.{0}", column.name));
-    arrays.push_back(fmt::format("${}::{}[]", arrays.size() + 1, NameOfType(column.type)));
   }
-  const std::string rows = fmt::format("unnest({})", fmt::join(arrays, ", "));
-  if (change == rules::Change::kInserted) {
-    return fmt::format("INSERT INTO $.jobs ({}) SELECT * FROM {}", fmt::join(names, ", "), rows);
-  }
-  return fmt::format("UPDATE $.jobs SET {} FROM {} AS u ({}) WHERE jobs.id = u.id",
-                     fmt::join(sets, ", "), rows, fmt::join(names, ", "));
+  return fmt::format("UPDATE $.jobs SET {} FROM unnest($1::$.{}[]) AS u WHERE jobs.id = u.id",
+                     fmt::join(sets, ", "), NameOf(type));
 }
 
 }  // namespace holdfast::engine::postgres

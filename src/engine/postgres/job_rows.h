@@ -1,7 +1,7 @@
 // Jobs and queues as rows: how they become parameters.
 #pragma once
 
-#include <vector>
+#include <string>
 
 #include "engine/postgres/values.h"
 #include "engine/sql_rows.h"
@@ -16,21 +16,12 @@ inline constexpr const char* kQueueColumns =
     "coalesce(sum(c.processing), 0)::bigint, coalesce(sum(c.completed), 0)::bigint, "
     "coalesce(sum(c.failed), 0)::bigint, coalesce(sum(c.cancelled), 0)::bigint";
 
-/// Rows of jobs as columns, each set in the order of its statement.
-class JobColumns {
- public:
-  explicit JobColumns(rules::Change change, rules::Extent extent = rules::Extent::kWhole);
-  void Add(const Job& job);
-  bool IsEmpty() const { return columns_.front().size() == 0; }
-  Parameters ToParameters() const;
+/// Adds the job: all of it as a kJob, or what a renewal, a claim or the end of an attempt changes
+/// as a kJobLease, kJobClaim or kJobFinish.
+void AddJob(RowArray& rows, const Job& job);
 
-  /// The statement: `$.` stands for the schema.
-  static std::string SqlOf(rules::Change change, rules::Extent extent);
-
- private:
-  const rules::Change change_;
-  const rules::Extent extent_;
-  std::vector<Column> columns_;
-};
+/// Statements that write the rows which they are given; `$.` stands for the schema.
+std::string InsertJobsSql();
+std::string UpdateJobsSql(RowType type);
 
 }  // namespace holdfast::engine::postgres

@@ -20,6 +20,17 @@ bool HaveEqualSettings(const Queue& a, const Queue& b) {
          a.retain_failed == b.retain_failed;
 }
 
+void AddQueue(RowArray& rows, const Queue& queue) {
+  rows.NextRow();
+  rows.Add(queue.name);
+  rows.Add(queue.paused);
+  rows.Add(queue.max_pending);
+  rows.Add(queue.max_running);
+  rows.Add(queue.audit);
+  rows.Add(std::int64_t{queue.retain_completed.count()});
+  rows.Add(std::int64_t{queue.retain_failed.count()});
+}
+
 bool HasLimits(const Queue& queue) {
   return queue.max_pending || queue.max_running;
 }
@@ -28,13 +39,17 @@ bool HasLimits(const Queue& queue) {
 
 JobTable::JobTable(const Settings& settings, std::int64_t slot)
     : base_slot_(slot),
-      load_jobs_(settings,
-                 fmt::format("WITH wanted AS MATERIALIZED (SELECT unnest($1::bigint[]) AS id UNION "
-                             "SELECT j.id FROM unnest($2::text[], $3::text[]) AS k (kind, key) "
-                             "JOIN $.jobs j ON j.kind = k.kind AND j.held_unique_key = k.key) "
-                             "SELECT {} FROM $.jobs WHERE id IN (SELECT id FROM wanted) "
-                             "ORDER BY id FOR NO KEY UPDATE",
-                             kJobColumns)),
+      load_jobs_(settings, fmt::format("SELECT {} FROM $.jobs WHERE id = ANY ($1::bigint[]) "
+                                       "ORDER BY id FOR NO KEY UPDATE",
+                                       kJobColumns)),
+      load_jobs_and_holders_(
+          settings, fmt::format("WITH wanted AS MATERIALIZED (SELECT unnest($1::bigint[]) AS id "
+                                "UNION SELECT j.id FROM unnest($2::text[], $3::text[]) AS k (kind, "
+                                "key) JOIN $.jobs j ON j.kind = k.kind AND "
+                                "j.held_unique_key = k.key) "
+                                "SELECT {} FROM $.jobs WHERE id IN (SELECT id FROM wanted) "
+                                "ORDER BY id FOR NO KEY UPDATE",
+                                kJobColumns)),
       lock_queues_(settings,
                    "SELECT 1::bigint FROM $.queues WHERE name = ANY ($1::text[]) ORDER BY name "
                    "FOR UPDATE"),
@@ -48,31 +63,25 @@ JobTable::JobTable(const Settings& settings, std::int64_t slot)
                       "WHERE q.name = ANY ($1::text[]) OR q.name IN (SELECT queue FROM $.jobs "
                       "WHERE id = ANY ($2::bigint[])) GROUP BY q.name",
                       kQueueColumns)),
-      insert_jobs_(settings, JobColumns::SqlOf(rules::Change::kInserted, rules::Extent::kWhole)),
-      update_lease_(settings, JobColumns::SqlOf(rules::Change::kUpdated, rules::Extent::kLease)),
-      update_claimed_(settings, JobColumns::SqlOf(rules::Change::kUpdated, rules::Extent::kClaim)),
-      update_finished_(settings,
-                       JobColumns::SqlOf(rules::Change::kUpdated, rules::Extent::kFinish)),
-      update_whole_(settings, JobColumns::SqlOf(rules::Change::kUpdated, rules::Extent::kWhole)),
+      insert_jobs_(settings, InsertJobsSql()),
+      update_lease_(settings, UpdateJobsSql(RowType::kJobLease)),
+      update_claimed_(settings, UpdateJobsSql(RowType::kJobClaim)),
+      update_finished_(settings, UpdateJobsSql(RowType::kJobFinish)),
+      update_whole_(settings, UpdateJobsSql(RowType::kJob)),
       delete_jobs_(settings, "DELETE FROM $.jobs WHERE id = ANY ($1::bigint[])"),
       insert_queues_(settings,
                      "INSERT INTO $.queues (name, retain_completed, retain_failed) "
-                     "SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) "
-                     "ON CONFLICT (name) DO NOTHING"),
+                     "SELECT name, retain_completed, retain_failed FROM "
+                     "unnest($1::$.queue_row[]) ON CONFLICT (name) DO NOTHING"),
       set_queue_(settings,
-                 "INSERT INTO $.queues SELECT * FROM unnest($1::text[], $2::boolean[], "
-                 "$3::bigint[], $4::bigint[], $5::boolean[], $6::bigint[], $7::bigint[]) "
+                 "INSERT INTO $.queues SELECT * FROM unnest($1::$.queue_row[]) "
                  "ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, "
                  "max_pending = excluded.max_pending, max_running = excluded.max_running, "
                  "audit = excluded.audit, retain_completed = excluded.retain_completed, "
                  "retain_failed = excluded.retain_failed"),
-      add_counts_(
-          settings,
-          fmt::format(
-              "INSERT INTO $.queue_counts AS c SELECT * FROM unnest($1::text[], $2::bigint[], "
-              "$3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], "
-              "$8::bigint[]) {}",
-              kAddToCounts)) {}
+      add_counts_(settings, fmt::format("INSERT INTO $.queue_counts AS c SELECT * FROM "
+                                        "unnest($1::$.queue_count_row[]) {}",
+                                        kAddToCounts)) {}
 
 void JobTable::Clear() {
   Forget();
@@ -136,7 +145,11 @@ void JobTable::QueueLoad(Connection& connection, bool jobs) {
       kinds.Add(kind);
       keys.Add(key);
     }
-    connection.Queue(load_jobs_, Parameters().Add(ids).Add(kinds).Add(keys));
+    if (wanted_keys_.empty()) {
+      connection.Queue(load_jobs_, Parameters().Add(ids));
+    } else {
+      connection.Queue(load_jobs_and_holders_, Parameters().Add(ids).Add(kinds).Add(keys));
+    }
     queued_.push_back(Step::kJobs);
   }
   if (!locked_queues_.empty()) {
@@ -299,83 +312,51 @@ void JobTable::QueueWrite(Connection& connection) {
 /// over, and the constraint looks at every statement.
 void JobTable::QueueJobWrites(Connection& connection) {
   Column deleted(Type::kInteger);
-  JobColumns inserted(rules::Change::kInserted);
-  JobColumns leases(rules::Change::kUpdated, rules::Extent::kLease);
-  JobColumns claimed(rules::Change::kUpdated, rules::Extent::kClaim);
-  JobColumns finished(rules::Change::kUpdated, rules::Extent::kFinish);
-  JobColumns whole(rules::Change::kUpdated);
-  JobColumns takers(rules::Change::kUpdated);
+  RowArray inserted(RowType::kJob), leases(RowType::kJobLease), claimed(RowType::kJobClaim),
+      finished(RowType::kJobFinish), whole(RowType::kJob), takers(RowType::kJob);
   for (const auto& [id, cached] : jobs_) {
     const bool takes_key = !cached.held_key && rules::HoldsUniqueKey(cached.job);
     if (cached.change == rules::Change::kNone) continue;
     if (cached.change == rules::Change::kDeleted) {
       deleted.Add(id);
     } else if (cached.change == rules::Change::kInserted) {
-      inserted.Add(cached.job);
+      AddJob(inserted, cached.job);
     } else if (cached.extent == rules::Extent::kLease) {
-      leases.Add(cached.job);
+      AddJob(leases, cached.job);
     } else if (cached.extent == rules::Extent::kClaim) {
-      claimed.Add(cached.job);
+      AddJob(claimed, cached.job);
     } else if (cached.extent == rules::Extent::kFinish) {
-      finished.Add(cached.job);
+      AddJob(finished, cached.job);
     } else {
-      (takes_key ? takers : whole).Add(cached.job);
+      AddJob(takes_key ? takers : whole, cached.job);
     }
   }
   if (deleted.size() > 0) connection.Queue(delete_jobs_, Parameters().Add(deleted));
-  if (!leases.IsEmpty()) connection.Queue(update_lease_, leases.ToParameters());
-  if (!claimed.IsEmpty()) connection.Queue(update_claimed_, claimed.ToParameters());
-  if (!finished.IsEmpty()) connection.Queue(update_finished_, finished.ToParameters());
-  if (!whole.IsEmpty()) connection.Queue(update_whole_, whole.ToParameters());
-  if (!takers.IsEmpty()) connection.Queue(update_whole_, takers.ToParameters());
-  if (!inserted.IsEmpty()) connection.Queue(insert_jobs_, inserted.ToParameters());
+  connection.QueueRows(update_lease_, leases);
+  connection.QueueRows(update_claimed_, claimed);
+  connection.QueueRows(update_finished_, finished);
+  connection.QueueRows(update_whole_, whole);
+  connection.QueueRows(update_whole_, takers);
+  connection.QueueRows(insert_jobs_, inserted);
 }
 
 void JobTable::QueueQueueWrites(Connection& connection) {
-  Column new_names(Type::kText), completed(Type::kInteger), failed(Type::kInteger);
-  Column names(Type::kText), slots(Type::kInteger);
-  std::vector<Column> deltas(kJobStateCount, Column(Type::kInteger));
-  Column set_names(Type::kText), paused(Type::kBool), pending(Type::kInteger),
-      running(Type::kInteger), audit(Type::kBool), retain_completed(Type::kInteger),
-      retain_failed(Type::kInteger);
+  RowArray fresh(RowType::kQueue), set(RowType::kQueue), counts(RowType::kQueueCount);
   for (const auto& [name, cached] : queues_) {
-    const Queue& queue = cached.queue;
     if (cached.is_set) {
-      set_names.Add(name);
-      paused.Add(queue.paused);
-      pending.Add(queue.max_pending);
-      running.Add(queue.max_running);
-      audit.Add(queue.audit);
-      retain_completed.Add(std::int64_t{queue.retain_completed.count()});
-      retain_failed.Add(std::int64_t{queue.retain_failed.count()});
+      AddQueue(set, cached.queue);
     } else if (cached.is_new) {
-      new_names.Add(name);
-      completed.Add(std::int64_t{queue.retain_completed.count()});
-      failed.Add(std::int64_t{queue.retain_failed.count()});
+      AddQueue(fresh, cached.queue);
     }
     if (cached.delta == Counts{}) continue;
-    names.Add(name);
-    slots.Add(slot());
-    for (std::size_t i = 0; i < kJobStateCount; ++i) deltas[i].Add(cached.delta[i]);
+    counts.NextRow();
+    counts.Add(name);
+    counts.Add(slot());
+    for (std::int64_t delta : cached.delta) counts.Add(delta);
   }
-  if (new_names.size() > 0) {
-    connection.Queue(insert_queues_, Parameters().Add(new_names).Add(completed).Add(failed));
-  }
-  if (set_names.size() > 0) {
-    connection.Queue(set_queue_, Parameters()
-                                     .Add(set_names)
-                                     .Add(paused)
-                                     .Add(pending)
-                                     .Add(running)
-                                     .Add(audit)
-                                     .Add(retain_completed)
-                                     .Add(retain_failed));
-  }
-  if (names.size() == 0) return;
-  Parameters counts;
-  counts.Add(names).Add(slots);
-  for (const Column& delta : deltas) counts.Add(delta);
-  connection.Queue(add_counts_, counts);
+  connection.QueueRows(insert_queues_, fresh);
+  connection.QueueRows(set_queue_, set);
+  connection.QueueRows(add_counts_, counts);
 }
 
 }  // namespace holdfast::engine::postgres

@@ -127,7 +127,7 @@ class JobTable {
   std::map<std::string, CachedQueue, std::less<>> queues_;
   std::vector<Step> queued_;
 
-  const Sql load_jobs_, lock_queues_, load_queues_;
+  const Sql load_jobs_, load_jobs_and_holders_, lock_queues_, load_queues_;
   const Sql insert_jobs_, update_lease_, update_claimed_, update_finished_, update_whole_,
       delete_jobs_;
   const Sql insert_queues_, set_queue_, add_counts_;

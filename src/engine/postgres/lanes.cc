@@ -16,6 +16,11 @@ using base::MutexLock;
 // shares. Ids come in ranges of a thousand: see schema.cc.
 constexpr std::size_t kGroupOperations = 1000;
 
+// Transactions on their way before what comes waits for one of them; and for how long it does. Of
+// 64 threads with one job a call, two lanes did 7,700 life cycles/s on two cores, four did 4,600.
+constexpr int kAtOnce = 2;
+constexpr Duration kPatience = std::chrono::milliseconds(20);
+
 // Conflicts are rare, because rows are locked in one order; each costs a transaction.
 constexpr int kTries = 12;
 
@@ -46,6 +51,10 @@ struct Lanes::Lane {
   std::unique_ptr<Connection> owned;
   Transaction transaction;
   std::thread thread;
+  // Under the mutex of the lanes.
+  bool is_idle = false;
+  bool is_answering = false;
+  base::CondVar woken;
 };
 
 Lanes::Lanes(Node& node, WakeUps& wake_ups) : node_(node), wake_ups_(wake_ups) {}
@@ -54,7 +63,7 @@ Lanes::~Lanes() {
   {
     MutexLock lock(mutex_);
     is_stopping_ = true;
-    arrived_.NotifyAll();
+    while (!idle_.empty()) WakeOne();
     stopping_.NotifyAll();
   }
   for (auto& lane : lanes_) lane->thread.join();
@@ -91,7 +100,7 @@ void Lanes::Submit(Work work) {
       refusal = Error{ErrorCode::kShuttingDown, "the store is being closed", {}};
     } else {
       queue_.push_back(std::move(work));
-      arrived_.NotifyOne();
+      SeeToQueue();
     }
   }
   if (!refusal) return;
@@ -101,19 +110,69 @@ void Lanes::Submit(Work work) {
 
 void Lanes::Run(Lane& lane) {
   Group group;
-  while (TakeGroup(group)) {
+  while (TakeGroup(lane, group)) {
     RunGroup(lane, group);
+    NoteDone(lane);
     for (Work& work : group) work.Answer();
     group.clear();
   }
 }
 
+void Lanes::NoteDone(Lane& lane) {
+  MutexLock lock(mutex_);
+  --working_;
+  ++answering_;
+  lane.is_answering = true;
+}
+
+void Lanes::WakeOne() {
+  if (idle_.empty()) return;
+  Lane& lane = *idle_.back();
+  idle_.pop_back();
+  lane.is_idle = false;
+  lane.woken.NotifyOne();
+}
+
+/// Somebody shall look at what waits: at once, or when it has waited for long. A lane that answers
+/// will do so in a moment: none is woken for what the caller it has just answered asks next.
+void Lanes::SeeToQueue() {
+  if (queue_.empty()) return;
+  const bool is_for_idle = answering_ == 0 && (working_ < kAtOnce || !is_watched_);
+  if (is_for_idle || IsLate()) WakeOne();
+}
+
+bool Lanes::IsLate() const {
+  return queue_.front().called + kPatience <= std::chrono::steady_clock::now();
+}
+
+bool Lanes::IsTurn() const {
+  if (queue_.empty()) return false;
+  return working_ < kAtOnce || is_stopping_ || IsLate();
+}
+
+void Lanes::AwaitTurn(Lane& lane) {
+  if (!queue_.empty() && !is_watched_) {
+    is_watched_ = true;
+    (void)lane.woken.WaitUntil(mutex_, queue_.front().called + kPatience);
+    is_watched_ = false;
+    return;
+  }
+  idle_.push_back(&lane);
+  lane.is_idle = true;
+  while (lane.is_idle) lane.woken.Wait(mutex_);
+}
+
 /// What is of the same sort as the first in the queue: a claim waits for nobody's rows, and must
 /// not be kept by a commit that does.
-bool Lanes::TakeGroup(Group& group) {
+bool Lanes::TakeGroup(Lane& lane, Group& group) {
   MutexLock lock(mutex_);
-  while (queue_.empty() && !is_stopping_) arrived_.Wait(mutex_);
-  if (queue_.empty()) return false;
+  if (lane.is_answering) --answering_;
+  lane.is_answering = false;
+  while (!IsTurn()) {
+    if (is_stopping_) return false;  // and nothing waits
+    AwaitTurn(lane);
+  }
+  ++working_;
   const std::size_t sort = queue_.front().what.index();
   std::size_t operations = 0;
   for (auto work = queue_.begin(); work != queue_.end() && operations < kGroupOperations;) {
@@ -126,7 +185,7 @@ bool Lanes::TakeGroup(Group& group) {
     work = queue_.erase(work);
     if (std::holds_alternative<MaintainWork>(group.back().what)) break;
   }
-  if (!queue_.empty()) arrived_.NotifyOne();
+  SeeToQueue();
   return true;
 }
 
@@ -274,6 +333,7 @@ Result<void> Lanes::Connect(Lane& lane) {
   Result<std::unique_ptr<Connection>> opened = Connection::Open(node_.settings);
   NoteHealth(opened ? Result<void>() : std::unexpected(opened.error()));
   if (!opened) return std::unexpected(std::move(opened).error());
+  HF_RETURN_IF_ERROR((*opened)->LearnRowTypes(node_.settings));
   lane.owned = *std::move(opened);
   lane.connection = lane.owned.get();
   return {};

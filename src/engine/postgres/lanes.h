@@ -18,8 +18,10 @@
 
 namespace holdfast::engine::postgres {
 
-/// While the lanes are busy the next group gathers, so groups grow with the load by themselves.
-/// Threads: any.
+/// While lanes are busy the next group gathers, so groups grow with the load by themselves. Few
+/// transactions at once are the cheapest for all: as long as two are on their way, what comes waits
+/// for one of them to end, unless that takes long, as it does where the server is far away or a row
+/// is locked. Threads: any.
 class Lanes {
  public:
   Lanes(Node& node, WakeUps& wake_ups);
@@ -39,7 +41,13 @@ class Lanes {
   struct Lane;
 
   void Run(Lane& lane);
-  bool TakeGroup(Group& group);
+  bool TakeGroup(Lane& lane, Group& group);
+  void NoteDone(Lane& lane);
+  bool IsLate() const HF_REQUIRES(mutex_);
+  bool IsTurn() const HF_REQUIRES(mutex_);
+  void AwaitTurn(Lane& lane) HF_REQUIRES(mutex_);
+  void SeeToQueue() HF_REQUIRES(mutex_);
+  void WakeOne() HF_REQUIRES(mutex_);
   void RunGroup(Lane& lane, Group& group);
   void RunCommits(Lane& lane, Group& group);
   void RunChunk(Lane& lane, std::span<BatchRequest> requests);
@@ -61,9 +69,15 @@ class Lanes {
   std::vector<std::unique_ptr<Lane>> lanes_;
 
   mutable base::Mutex mutex_{base::LockRank::kEngine};
-  base::CondVar arrived_;
   base::CondVar stopping_;
+  /// Whoever went idle last is woken first: what it needs is still in the caches, its server
+  /// process's as well. One after the other, four lanes did 10,000 life cycles/s where one does
+  /// 15,500 (batches of 100, one thread).
+  std::vector<Lane*> idle_ HF_GUARDED_BY(mutex_);
   std::deque<Work> queue_ HF_GUARDED_BY(mutex_);
+  int working_ HF_GUARDED_BY(mutex_) = 0;          // lanes with a transaction
+  int answering_ HF_GUARDED_BY(mutex_) = 0;        // lanes that have had one, and will look again
+  bool is_watched_ HF_GUARDED_BY(mutex_) = false;  // a lane waits for how long the queue does
   bool is_stopping_ HF_GUARDED_BY(mutex_) = false;
   std::optional<Error> unhealthy_ HF_GUARDED_BY(mutex_);
 };

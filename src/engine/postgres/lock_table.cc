@@ -24,76 +24,56 @@ std::int64_t SlotOf(const StoredHolder& holder) {
   return holder.mode == LockMode::kExclusive ? 0 : holder.token;
 }
 
+/// Adds the lease, in the order of kHolderColumns.
+void AddHolder(RowArray& rows, const std::string& name, const StoredHolder& holder) {
+  rows.NextRow();
+  rows.Add(name);
+  rows.Add(SlotOf(holder));
+  rows.Add(holder.token);
+  rows.Add(holder.owner);
+  rows.Add(NameOf(holder.mode));
+  rows.Add(holder.limit);
+  rows.Add(std::int64_t{holder.ttl.count()});
+  rows.Add(std::int64_t{holder.lock_delay.count()});
+  rows.Add(holder.acquired_at);
+  rows.Add(holder.expires_at);
+  rows.Add(std::int64_t{holder.waited.count()});
+  rows.Add(holder.ticket);
+  rows.Add(holder.is_delay);
+}
+
+/// Adds the request, in the order of kWaiterColumns.
+void AddWaiter(RowArray& rows, const std::string& name, const StoredWaiter& waiter) {
+  rows.NextRow();
+  rows.Add(name);
+  rows.Add(waiter.ticket);
+  rows.Add(waiter.waiter);
+  rows.Add(waiter.session);
+  rows.Add(waiter.owner);
+  rows.Add(NameOf(waiter.mode));
+  rows.Add(waiter.limit);
+  rows.Add(std::int64_t{waiter.ttl.count()});
+  rows.Add(std::int64_t{waiter.lock_delay.count()});
+  rows.Add(NameOf(waiter.policy));
+  rows.Add(waiter.has_others);
+  rows.Add(waiter.since);
+  rows.Add(waiter.deadline);
+  rows.Add(waiter.actor);
+  rows.Add(waiter.correlation_id);
+}
+
 }  // namespace
 
-/// What is written of all locks together, as columns.
-class LockWrites {
- public:
-  void Delete(const std::string& name, const StoredHolder& holder) {
-    gone_names.Add(name);
-    gone_slots.Add(SlotOf(holder));
-    gone_tokens.Add(holder.token);
-  }
-  void Update(const std::string& name, const StoredHolder& holder) {
-    names.Add(name);
-    slots.Add(SlotOf(holder));
-    ttls.Add(std::int64_t{holder.ttl.count()});
-    expiries.Add(holder.expires_at);
-    delays.Add(holder.is_delay);
-  }
-  void Insert(const std::string& name, const StoredHolder& holder) {
-    new_names.Add(name);
-    new_slots.Add(SlotOf(holder));
-    new_tokens.Add(holder.token);
-    new_owners.Add(holder.owner);
-    new_modes.Add(NameOf(holder.mode));
-    new_limits.Add(holder.limit);
-    new_ttls.Add(std::int64_t{holder.ttl.count()});
-    new_lock_delays.Add(std::int64_t{holder.lock_delay.count()});
-    new_acquired.Add(holder.acquired_at);
-    new_expiries.Add(holder.expires_at);
-    new_waited.Add(std::int64_t{holder.waited.count()});
-    new_tickets.Add(holder.ticket);
-    new_delays.Add(holder.is_delay);
-  }
-  void Delete(const std::string& name, std::int64_t ticket) {
+/// What is written of all locks together.
+struct LockWrites {
+  RowArray gone{RowType::kLockHolder}, renewed{RowType::kLockHolder}, granted{RowType::kLockHolder},
+      in_line{RowType::kLockWaiter};
+  Column left_names{Type::kText}, left_tickets{Type::kInteger};
+
+  void Leave(const std::string& name, std::int64_t ticket) {
     left_names.Add(name);
     left_tickets.Add(ticket);
   }
-  void Insert(const std::string& name, const StoredWaiter& waiter) {
-    in_line.names.Add(name);
-    in_line.tickets.Add(waiter.ticket);
-    in_line.waiters.Add(waiter.waiter);
-    in_line.sessions.Add(waiter.session);
-    in_line.owners.Add(waiter.owner);
-    in_line.modes.Add(NameOf(waiter.mode));
-    in_line.limits.Add(waiter.limit);
-    in_line.ttls.Add(std::int64_t{waiter.ttl.count()});
-    in_line.lock_delays.Add(std::int64_t{waiter.lock_delay.count()});
-    in_line.policies.Add(NameOf(waiter.policy));
-    in_line.has_others.Add(waiter.has_others);
-    in_line.since.Add(waiter.since);
-    in_line.deadlines.Add(waiter.deadline);
-    in_line.actors.Add(waiter.actor);
-    in_line.correlation_ids.Add(waiter.correlation_id);
-  }
-
-  Column gone_names{Type::kText}, gone_slots{Type::kInteger}, gone_tokens{Type::kInteger};
-  Column names{Type::kText}, slots{Type::kInteger}, ttls{Type::kInteger}, expiries{Type::kTime},
-      delays{Type::kBool};
-  Column new_names{Type::kText}, new_slots{Type::kInteger}, new_tokens{Type::kInteger},
-      new_owners{Type::kText}, new_modes{Type::kText}, new_limits{Type::kInteger},
-      new_ttls{Type::kInteger}, new_lock_delays{Type::kInteger}, new_acquired{Type::kTime},
-      new_expiries{Type::kTime}, new_waited{Type::kInteger}, new_tickets{Type::kInteger},
-      new_delays{Type::kBool};
-  Column left_names{Type::kText}, left_tickets{Type::kInteger};
-  struct {
-    Column names{Type::kText}, tickets{Type::kInteger}, waiters{Type::kInteger},
-        sessions{Type::kInteger}, owners{Type::kText}, modes{Type::kText}, limits{Type::kInteger},
-        ttls{Type::kInteger}, lock_delays{Type::kInteger}, policies{Type::kText},
-        has_others{Type::kBool}, since{Type::kTime}, deadlines{Type::kTime}, actors{Type::kText},
-        correlation_ids{Type::kText};
-  } in_line;
 };
 
 LockTable::LockTable(Connection*& connection, const Settings& settings, std::int64_t session)
@@ -117,31 +97,21 @@ LockTable::LockTable(Connection*& connection, const Settings& settings, std::int
                   "SELECT name FROM $.lock_waiters WHERE owner = $1 AND policy = 'all' "
                   "ORDER BY name"),
       delete_holders_(settings,
-                      "DELETE FROM $.lock_holders h USING unnest($1::text[], $2::bigint[], "
-                      "$3::bigint[]) AS u (name, slot, token) WHERE h.name = u.name AND "
-                      "h.slot = u.slot AND h.token = u.token"),
-      insert_holders_(settings,
-                      fmt::format("INSERT INTO $.lock_holders ({}) SELECT * FROM "
-                                  "unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], "
-                                  "$5::text[], $6::bigint[], $7::bigint[], $8::bigint[], "
-                                  "$9::timestamptz[], $10::timestamptz[], $11::bigint[], "
-                                  "$12::bigint[], $13::boolean[])",
-                                  kHolderColumns)),
+                      "DELETE FROM $.lock_holders h USING unnest($1::$.lock_holder_row[]) AS u "
+                      "WHERE h.name = u.name AND h.slot = u.slot AND h.token = u.token"),
+      insert_holders_(settings, fmt::format("INSERT INTO $.lock_holders ({}) SELECT * FROM "
+                                            "unnest($1::$.lock_holder_row[])",
+                                            kHolderColumns)),
       update_holders_(settings,
                       "UPDATE $.lock_holders h SET ttl_us = u.ttl_us, expires_at = u.expires_at, "
-                      "is_delay = u.is_delay FROM unnest($1::text[], $2::bigint[], $3::bigint[], "
-                      "$4::timestamptz[], $5::boolean[]) AS u (name, slot, ttl_us, expires_at, "
-                      "is_delay) WHERE h.name = u.name AND h.slot = u.slot"),
+                      "is_delay = u.is_delay FROM unnest($1::$.lock_holder_row[]) AS u WHERE "
+                      "h.name = u.name AND h.slot = u.slot"),
       delete_waiters_(settings,
                       "DELETE FROM $.lock_waiters w USING unnest($1::text[], $2::bigint[]) AS u "
                       "(name, ticket) WHERE w.name = u.name AND w.ticket = u.ticket"),
-      insert_waiters_(settings,
-                      fmt::format("INSERT INTO $.lock_waiters ({}) SELECT * FROM "
-                                  "unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], "
-                                  "$5::text[], $6::text[], $7::bigint[], $8::bigint[], "
-                                  "$9::bigint[], $10::text[], $11::boolean[], $12::timestamptz[], "
-                                  "$13::timestamptz[], $14::text[], $15::text[])",
-                                  kWaiterColumns)),
+      insert_waiters_(settings, fmt::format("INSERT INTO $.lock_waiters ({}) SELECT * FROM "
+                                            "unnest($1::$.lock_waiter_row[])",
+                                            kWaiterColumns)),
       upsert_session_(settings,
                       "INSERT INTO $.lock_sessions VALUES ($1::bigint, $2::timestamptz) "
                       "ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at") {}
@@ -313,64 +283,39 @@ void LockTable::NoteChanges(const CachedLock& cached, LockWrites& writes) {
   auto before = cached.holders_before.begin();
   for (const StoredHolder& holder : lock.holders) {  // both by their tokens
     while (before != cached.holders_before.end() && before->token < holder.token) {
-      writes.Delete(lock.name, *before++);
+      AddHolder(writes.gone, lock.name, *before++);
     }
     if (before == cached.holders_before.end() || before->token != holder.token) {
-      writes.Insert(lock.name, holder);
+      AddHolder(writes.granted, lock.name, holder);
       continue;
     }
     const bool is_equal = before->ttl == holder.ttl && before->expires_at == holder.expires_at &&
                           before->is_delay == holder.is_delay;
-    if (!is_equal) writes.Update(lock.name, holder);
+    if (!is_equal) AddHolder(writes.renewed, lock.name, holder);
     ++before;
   }
-  while (before != cached.holders_before.end()) writes.Delete(lock.name, *before++);
+  while (before != cached.holders_before.end()) AddHolder(writes.gone, lock.name, *before++);
   for (std::int64_t ticket : cached.tickets_before) {
-    if (!lock.waiters.contains(ticket)) writes.Delete(lock.name, ticket);
+    if (!lock.waiters.contains(ticket)) writes.Leave(lock.name, ticket);
   }
   for (const auto& [ticket, waiter] : lock.waiters) {
-    if (!cached.tickets_before.contains(ticket)) writes.Insert(lock.name, waiter);
+    if (!cached.tickets_before.contains(ticket)) AddWaiter(writes.in_line, lock.name, waiter);
   }
 }
 
 /// First what goes, then what comes: the next exclusive lease takes the place of the one before.
 void LockTable::QueueWrite(Connection& connection, Time now) {
-  LockWrites w;
+  LockWrites writes;
   for (const auto& [name, cached] : locks_) {
-    if (cached.is_changed) NoteChanges(cached, w);
+    if (cached.is_changed) NoteChanges(cached, writes);
   }
-  if (w.gone_names.size() > 0) {
-    connection.Queue(delete_holders_,
-                     Parameters().Add(w.gone_names).Add(w.gone_slots).Add(w.gone_tokens));
+  connection.QueueRows(delete_holders_, writes.gone);
+  if (writes.left_names.size() > 0) {
+    connection.Queue(delete_waiters_, Parameters().Add(writes.left_names).Add(writes.left_tickets));
   }
-  if (w.left_names.size() > 0) {
-    connection.Queue(delete_waiters_, Parameters().Add(w.left_names).Add(w.left_tickets));
-  }
-  if (w.names.size() > 0) {
-    connection.Queue(
-        update_holders_,
-        Parameters().Add(w.names).Add(w.slots).Add(w.ttls).Add(w.expiries).Add(w.delays));
-  }
-  if (w.new_names.size() > 0) {
-    Parameters inserted;
-    for (const Column* column :
-         {&w.new_names, &w.new_slots, &w.new_tokens, &w.new_owners, &w.new_modes, &w.new_limits,
-          &w.new_ttls, &w.new_lock_delays, &w.new_acquired, &w.new_expiries, &w.new_waited,
-          &w.new_tickets, &w.new_delays}) {
-      inserted.Add(*column);
-    }
-    connection.Queue(insert_holders_, inserted);
-  }
-  const auto& l = w.in_line;
-  if (l.names.size() > 0) {
-    Parameters inserted;
-    for (const Column* column : {&l.names, &l.tickets, &l.waiters, &l.sessions, &l.owners, &l.modes,
-                                 &l.limits, &l.ttls, &l.lock_delays, &l.policies, &l.has_others,
-                                 &l.since, &l.deadlines, &l.actors, &l.correlation_ids}) {
-      inserted.Add(*column);
-    }
-    connection.Queue(insert_waiters_, inserted);
-  }
+  connection.QueueRows(update_holders_, writes.renewed);
+  connection.QueueRows(insert_holders_, writes.granted);
+  connection.QueueRows(insert_waiters_, writes.in_line);
   if (renews_session_) {
     connection.Queue(upsert_session_, Parameters().Add(session_).Add(now + rules::kSessionLife));
   }

@@ -60,7 +60,7 @@ class LockTable final : public rules::LockLoader {
   };
   enum class Step : std::uint8_t { kNew, kLock, kHolders, kWaiters, kSessions };
 
-  static void NoteChanges(const CachedLock& cached, class LockWrites& writes);
+  static void NoteChanges(const CachedLock& cached, struct LockWrites& writes);
 
   Connection*& connection_;
   const std::int64_t session_;

@@ -32,8 +32,8 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
   if (!request.refusals.empty()) {
     std::vector<AuditEntry> refusals = request.refusals;
     for (AuditEntry& entry : refusals) entry.at = now_;
-    HF_ASSIGN_OR_RETURN(Answer written,
-                        connection_->Query(insert_audit_, AuditParameters(refusals)));
+    connection_->QueueRows(insert_audit_, AuditRows(refusals));
+    HF_RETURN_IF_ERROR(connection_->Run());
   }
   HF_RETURN_IF_ERROR(FoldCounts());
   HF_RETURN_IF_ERROR(FindNextDue(result));
@@ -46,7 +46,7 @@ Result<void> Transaction::HandleDue(int limit, MaintainResult& result) {
   Clear();
   HF_ASSIGN_OR_RETURN(Answer stamp, connection_->Query(stamp_));  // for the time
   TakeStamp(stamp);
-  connection_->QueueText("BEGIN");
+  connection_->Queue(begin_);
   connection_->Queue(due_jobs_, Parameters().Add(now_).Add(std::int64_t{limit}).Add(running_from_));
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> answers, connection_->Run());

@@ -25,57 +25,58 @@ struct KeyColumns {
   }
 };
 
-constexpr std::string_view kRecordArrays =
-    "unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], "
-    "$7::timestamptz[], $8::timestamptz[], $9::text[], $10::timestamptz[], $11::text[], "
-    "$12::text[], $13::text[], $14::bigint[])";
-
-/// Records as columns, in the order of kRecordColumns.
-class RecordColumns {
- public:
-  void Add(const StoredRecord& record) {
-    Record lists;  // only what is kept as text
-    for (const auto& [path, amount] : record.reserved) lists.reserved.push_back({path, amount});
-    for (const auto& [of, count] : record.children) {
-      lists.children.push_back({of.first, of.second, count});
-    }
-    kinds_.Add(record.key.kind);
-    ids_.Add(record.key.id);
-    versions_.Add(record.version);
-    statuses_.Add(record.status);
-    if (record.parent) {
-      parent_kinds_.Add(record.parent->kind);
-      parent_ids_.Add(record.parent->id);
-    } else {
-      parent_kinds_.AddNull();
-      parent_ids_.AddNull();
-    }
-    created_.Add(record.created_at);
-    updated_.Add(record.updated_at);
-    updated_by_.Add(record.updated_by);
-    expires_.Add(record.expires_at);
-    reserved_.AddOrNull(lists.reserved.empty() ? "" : wire::EncodeReservations(lists.reserved));
-    children_.AddOrNull(lists.children.empty() ? "" : wire::EncodeChildren(lists.children));
-    data_.Add(record.text);
-    fences_.Add(record.fence);
+/// Adds the record, in the order of kRecordColumns.
+void AddRecord(RowArray& rows, const StoredRecord& record) {
+  Record lists;  // only what is kept as text
+  for (const auto& [path, amount] : record.reserved) lists.reserved.push_back({path, amount});
+  for (const auto& [of, count] : record.children) {
+    lists.children.push_back({of.first, of.second, count});
   }
-  bool IsEmpty() const { return kinds_.size() == 0; }
-  Parameters ToParameters() const {
-    Parameters parameters;
-    for (const Column* column :
-         {&kinds_, &ids_, &versions_, &statuses_, &parent_kinds_, &parent_ids_, &created_,
-          &updated_, &updated_by_, &expires_, &reserved_, &children_, &data_, &fences_}) {
-      parameters.Add(*column);
-    }
-    return parameters;
+  rows.NextRow();
+  rows.Add(record.key.kind);
+  rows.Add(record.key.id);
+  rows.Add(record.version);
+  rows.Add(record.status);
+  if (record.parent) {
+    rows.Add(record.parent->kind);
+    rows.Add(record.parent->id);
+  } else {
+    rows.AddNull(Type::kText);
+    rows.AddNull(Type::kText);
   }
+  rows.Add(record.created_at);
+  rows.Add(record.updated_at);
+  rows.Add(record.updated_by);
+  rows.Add(record.expires_at);
+  rows.AddOrNull(lists.reserved.empty() ? "" : wire::EncodeReservations(lists.reserved));
+  rows.AddOrNull(lists.children.empty() ? "" : wire::EncodeChildren(lists.children));
+  rows.Add(record.text);
+  rows.Add(record.fence);
+}
 
- private:
-  Column kinds_{Type::kText}, ids_{Type::kText}, versions_{Type::kInteger}, statuses_{Type::kText},
-      parent_kinds_{Type::kText}, parent_ids_{Type::kText}, created_{Type::kTime},
-      updated_{Type::kTime}, updated_by_{Type::kText}, expires_{Type::kTime},
-      reserved_{Type::kText}, children_{Type::kText}, data_{Type::kText}, fences_{Type::kInteger};
-};
+/// Adds the transfer, in the order of kTransferColumns.
+void AddTransfer(RowArray& rows, const Transfer& transfer) {
+  rows.NextRow();
+  rows.Add(transfer.id);
+  rows.Add(transfer.from.kind);
+  rows.Add(transfer.from.id);
+  rows.Add(transfer.to.kind);
+  rows.Add(transfer.to.id);
+  rows.Add(transfer.path);
+  rows.Add(transfer.amount);
+  rows.Add(transfer.posted);
+  rows.Add(NameOf(transfer.state));
+  rows.Add(transfer.created_at);
+  rows.Add(transfer.expires_at);
+  rows.Add(transfer.finished_at);
+  rows.Add(transfer.created_by);
+}
+
+void AddRecordKey(RowArray& rows, std::string_view kind, std::string_view rule,
+                  std::string_view key, std::string_view id) {
+  rows.NextRow();
+  for (std::string_view text : {kind, rule, key, id}) rows.Add(text);
+}
 
 }  // namespace
 
@@ -120,18 +121,18 @@ RecordTable::RecordTable(Connection*& connection, const Settings& settings)
                     fmt::format("SELECT {} FROM $.records WHERE kind = $1 AND id > $2 ORDER BY id "
                                 "LIMIT $3::bigint",
                                 kRecordColumns)),
-      insert_records_(settings, fmt::format("INSERT INTO $.records ({}) SELECT * FROM {}",
-                                            kRecordColumns, kRecordArrays)),
+      insert_records_(settings, fmt::format("INSERT INTO $.records ({}) SELECT * FROM "
+                                            "unnest($1::$.record_row[])",
+                                            kRecordColumns)),
       // The parent, too: a record may be deleted and made anew in one transaction.
-      update_records_(
-          settings,
-          fmt::format("UPDATE $.records r SET version = u.version, status = u.status, "
+      update_records_(settings,
+                      "UPDATE $.records r SET version = u.version, status = u.status, "
                       "parent_kind = u.parent_kind, parent_id = u.parent_id, "
                       "created_at = u.created_at, updated_at = u.updated_at, "
                       "updated_by = u.updated_by, expires_at = u.expires_at, "
                       "reserved = u.reserved, children = u.children, data = u.data, "
-                      "fence = u.fence FROM {} AS u ({}) WHERE r.kind = u.kind AND r.id = u.id",
-                      kRecordArrays, kRecordColumns)),
+                      "fence = u.fence FROM unnest($1::$.record_row[]) AS u WHERE "
+                      "r.kind = u.kind AND r.id = u.id"),
       delete_records_(settings,
                       "DELETE FROM $.records r USING unnest($1::text[], $2::text[]) AS u (kind, "
                       "id) WHERE r.kind = u.kind AND r.id = u.id"),
@@ -142,24 +143,18 @@ RecordTable::RecordTable(Connection*& connection, const Settings& settings)
                    "updated_by = excluded.updated_by"),
       delete_keys_of_kind_(settings, "DELETE FROM $.record_keys WHERE kind = $1"),
       delete_keys_(settings,
-                   "DELETE FROM $.record_keys k USING unnest($1::text[], $2::text[], $3::text[], "
-                   "$4::text[]) AS u (kind, rule, key, id) WHERE k.kind = u.kind AND "
-                   "k.rule = u.rule AND k.key = u.key AND k.id = u.id"),
+                   "DELETE FROM $.record_keys k USING unnest($1::$.record_key_row[]) AS u WHERE "
+                   "k.kind = u.kind AND k.rule = u.rule AND k.key = u.key AND k.id = u.id"),
       insert_keys_(settings,
-                   std::string("INSERT INTO $.record_keys SELECT * FROM unnest($1::text[], "
-                               "$2::text[], $3::text[], $4::text[])") +
+                   std::string("INSERT INTO $.record_keys SELECT * FROM "
+                               "unnest($1::$.record_key_row[])") +
                        (HF_MUTANT(unique_by_looking_first) ? " ON CONFLICT DO NOTHING" : "")),
-      insert_transfers_(
-          settings,
-          fmt::format("INSERT INTO $.transfers ({}) SELECT * FROM unnest($1::bigint[], "
-                      "$2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], "
-                      "$8::bigint[], $9::text[], $10::timestamptz[], $11::timestamptz[], "
-                      "$12::timestamptz[], $13::text[])",
-                      kTransferColumns)),
+      insert_transfers_(settings, fmt::format("INSERT INTO $.transfers ({}) SELECT * FROM "
+                                              "unnest($1::$.transfer_row[])",
+                                              kTransferColumns)),
       update_transfers_(settings,
                         "UPDATE $.transfers t SET posted = u.posted, state = u.state, "
-                        "finished_at = u.finished_at FROM unnest($1::bigint[], $2::bigint[], "
-                        "$3::text[], $4::timestamptz[]) AS u (id, posted, state, finished_at) "
+                        "finished_at = u.finished_at FROM unnest($1::$.transfer_row[]) AS u "
                         "WHERE t.id = u.id") {}
 
 void RecordTable::Clear() {
@@ -434,109 +429,52 @@ void RecordTable::QueueKinds(Connection& connection) {
                                        .Add(kind.updated_by));
     // The keys of all its records, by the new rules.
     connection.Queue(delete_keys_of_kind_, Parameters().Add(kind.name));
-    if (applied.keys.empty()) continue;
-    Column kinds(Type::kText), rules(Type::kText), keys(Type::kText), ids(Type::kText);
-    for (const auto& [rule, key, id] : applied.keys) {
-      kinds.Add(kind.name);
-      rules.Add(rule);
-      keys.Add(key);
-      ids.Add(id);
-    }
-    connection.Queue(insert_keys_, Parameters().Add(kinds).Add(rules).Add(keys).Add(ids));
+    RowArray keys(RowType::kRecordKey);
+    for (const auto& [rule, key, id] : applied.keys) AddRecordKey(keys, kind.name, rule, key, id);
+    connection.QueueRows(insert_keys_, keys);
   }
 }
 
 void RecordTable::QueueRecords(Connection& connection) {
   KeyColumns deleted;
-  RecordColumns updated;
-  RecordColumns inserted;
+  RowArray updated(RowType::kRecord), inserted(RowType::kRecord);
   for (const auto& [key, cached] : records_) {
     if (!cached.is_dirty) continue;
     if (!cached.record) {
       if (cached.is_stored) deleted.Add(key);
     } else {
-      (cached.is_stored ? updated : inserted).Add(*cached.record);
+      AddRecord(cached.is_stored ? updated : inserted, *cached.record);
     }
   }
   if (deleted.kinds.size() > 0) {
     connection.Queue(delete_records_, Parameters().Add(deleted.kinds).Add(deleted.ids));
   }
-  if (!updated.IsEmpty()) connection.Queue(update_records_, updated.ToParameters());
-  if (!inserted.IsEmpty()) connection.Queue(insert_records_, inserted.ToParameters());
+  connection.QueueRows(update_records_, updated);
+  connection.QueueRows(insert_records_, inserted);
 }
 
 /// First every key that is given up, then every key that is taken: the constraint looks at every
 /// statement.
 void RecordTable::QueueKeys(Connection& connection) {
-  struct Columns {
-    Column kinds{Type::kText}, rules{Type::kText}, keys{Type::kText}, ids{Type::kText};
-
-    void Add(const UniqueKey& key, const std::string& id) {
-      kinds.Add(std::get<0>(key));
-      rules.Add(std::get<1>(key));
-      keys.Add(std::get<2>(key));
-      ids.Add(id);
-    }
-    Parameters ToParameters() const {
-      return Parameters().Add(kinds).Add(rules).Add(keys).Add(ids);
-    }
-  };
-  Columns given_up;
-  Columns taken;
+  RowArray given_up(RowType::kRecordKey), taken(RowType::kRecordKey);
   for (const auto& [key, change] : keys_) {
     if (change.stored == change.holder) continue;
-    if (change.stored) given_up.Add(key, *change.stored);
-    if (change.holder) taken.Add(key, *change.holder);
+    const auto& [kind, rule, text] = key;
+    if (change.stored) AddRecordKey(given_up, kind, rule, text, *change.stored);
+    if (change.holder) AddRecordKey(taken, kind, rule, text, *change.holder);
   }
-  if (given_up.ids.size() > 0) connection.Queue(delete_keys_, given_up.ToParameters());
-  if (taken.ids.size() > 0) connection.Queue(insert_keys_, taken.ToParameters());
+  connection.QueueRows(delete_keys_, given_up);
+  connection.QueueRows(insert_keys_, taken);
 }
 
 void RecordTable::QueueTransfers(Connection& connection) {
-  Column ids(Type::kInteger), from_kinds(Type::kText), from_ids(Type::kText), to_kinds(Type::kText),
-      to_ids(Type::kText), paths(Type::kText), amounts(Type::kInteger), posted(Type::kInteger),
-      states(Type::kText), created(Type::kTime), expires(Type::kTime), finished(Type::kTime),
-      created_by(Type::kText);
-  Column changed_ids(Type::kInteger), changed_posted(Type::kInteger), changed_states(Type::kText),
-      changed_finished(Type::kTime);
+  RowArray updated(RowType::kTransfer), inserted(RowType::kTransfer);
   for (const auto& [id, cached] : transfers_) {
     if (!cached || cached->change == rules::Change::kNone) continue;
-    const Transfer& transfer = cached->transfer;
-    if (cached->change == rules::Change::kUpdated) {
-      changed_ids.Add(id);
-      changed_posted.Add(transfer.posted);
-      changed_states.Add(NameOf(transfer.state));
-      changed_finished.Add(transfer.finished_at);
-      continue;
-    }
-    ids.Add(id);
-    from_kinds.Add(transfer.from.kind);
-    from_ids.Add(transfer.from.id);
-    to_kinds.Add(transfer.to.kind);
-    to_ids.Add(transfer.to.id);
-    paths.Add(transfer.path);
-    amounts.Add(transfer.amount);
-    posted.Add(transfer.posted);
-    states.Add(NameOf(transfer.state));
-    created.Add(transfer.created_at);
-    expires.Add(transfer.expires_at);
-    finished.Add(transfer.finished_at);
-    created_by.Add(transfer.created_by);
+    AddTransfer(cached->change == rules::Change::kUpdated ? updated : inserted, cached->transfer);
   }
-  if (changed_ids.size() > 0) {
-    connection.Queue(update_transfers_, Parameters()
-                                            .Add(changed_ids)
-                                            .Add(changed_posted)
-                                            .Add(changed_states)
-                                            .Add(changed_finished));
-  }
-  if (ids.size() == 0) return;
-  Parameters inserted;
-  for (const Column* column : {&ids, &from_kinds, &from_ids, &to_kinds, &to_ids, &paths, &amounts,
-                               &posted, &states, &created, &expires, &finished, &created_by}) {
-    inserted.Add(*column);
-  }
-  connection.Queue(insert_transfers_, inserted);
+  connection.QueueRows(update_transfers_, updated);
+  connection.QueueRows(insert_transfers_, inserted);
 }
 
 }  // namespace holdfast::engine::postgres

@@ -306,7 +306,59 @@ DROP INDEX $.jobs_running;
 CREATE INDEX jobs_running ON $.jobs (token) WHERE is_running;
 )sql";
 
-constexpr std::string_view kMigrations[] = {kVersion1, kVersion2};
+// What nodes send: see RowArray. A type is never changed, because nodes of the version before may
+// be at work: what a later one needs differently is a new type.
+constexpr std::string_view kVersion3 = R"sql(
+CREATE TYPE $.job_row AS (
+  id bigint, queue text, kind text, state text, priority bigint, run_at timestamptz,
+  attempt bigint, max_attempts bigint, token bigint, worker text, lease_expires_at timestamptz,
+  lease_expiries bigint, cancel_requested boolean, created_at timestamptz,
+  started_at timestamptz, finished_at timestamptz, unique_key text, unique_states bigint,
+  parent bigint, progress double precision, message text, tags text, metadata text, errors text,
+  retry text, result text, payload text, ready_in text, due_at timestamptz, retained_as text,
+  held_unique_key text, is_running boolean);
+CREATE TYPE $.job_lease_row AS (
+  id bigint, lease_expires_at timestamptz, cancel_requested boolean, progress double precision,
+  message text);
+CREATE TYPE $.job_claim_row AS (
+  id bigint, state text, ready_in text, lease_expires_at timestamptz, attempt bigint,
+  token bigint, worker text, started_at timestamptz, progress double precision, message text,
+  is_running boolean);
+CREATE TYPE $.job_finish_row AS (
+  id bigint, state text, lease_expires_at timestamptz, retained_as text,
+  finished_at timestamptz, lease_expiries bigint, result text, is_running boolean);
+CREATE TYPE $.queue_row AS (
+  name text, paused boolean, max_pending bigint, max_running bigint, audit boolean,
+  retain_completed bigint, retain_failed bigint);
+CREATE TYPE $.queue_count_row AS (
+  queue text, slot bigint, scheduled bigint, pending bigint, processing bigint,
+  completed bigint, failed bigint, cancelled bigint);
+CREATE TYPE $.answer_row AS (
+  key text, fingerprint text, answer text, expires_at timestamptz);
+CREATE TYPE $.audit_row AS (
+  at timestamptz, actor text, operation text, target text, old_status text, new_status text,
+  token bigint, lock_wait_us bigint, commit_us bigint, correlation_id text, details text,
+  error text, count bigint, old_version bigint, new_version bigint);
+CREATE TYPE $.record_row AS (
+  kind text, id text, version bigint, status text, parent_kind text, parent_id text,
+  created_at timestamptz, updated_at timestamptz, updated_by text, expires_at timestamptz,
+  reserved text, children text, data text, fence bigint);
+CREATE TYPE $.record_key_row AS (kind text, rule text, key text, id text);
+CREATE TYPE $.transfer_row AS (
+  id bigint, from_kind text, from_id text, to_kind text, to_id text, path text, amount bigint,
+  posted bigint, state text, created_at timestamptz, expires_at timestamptz,
+  finished_at timestamptz, created_by text);
+CREATE TYPE $.lock_holder_row AS (
+  name text, slot bigint, token bigint, owner text, mode text, holder_limit bigint,
+  ttl_us bigint, lock_delay_us bigint, acquired_at timestamptz, expires_at timestamptz,
+  waited_us bigint, ticket bigint, is_delay boolean);
+CREATE TYPE $.lock_waiter_row AS (
+  name text, ticket bigint, waiter bigint, session bigint, owner text, mode text,
+  holder_limit bigint, ttl_us bigint, lock_delay_us bigint, policy text, has_others boolean,
+  since timestamptz, deadline timestamptz, actor text, correlation_id text);
+)sql";
+
+constexpr std::string_view kMigrations[] = {kVersion1, kVersion2, kVersion3};
 static_assert(std::size(kMigrations) == kPostgresSchema);
 
 // Its name says whose schema this is.
@@ -389,7 +441,8 @@ std::vector<SchemaObject> SchemaObjects(const Settings& settings) {
       for (auto [head, kind] : {std::pair("CREATE TABLE ", "table"),
                                 {"CREATE INDEX ", "index"},
                                 {"CREATE UNIQUE INDEX ", "index"},
-                                {"CREATE SEQUENCE ", "sequence"}}) {
+                                {"CREATE SEQUENCE ", "sequence"},
+                                {"CREATE TYPE ", "type"}}) {
         if (!statement.starts_with(head)) continue;
         std::string_view name = std::string_view(statement).substr(std::string_view(head).size());
         if (name.starts_with(schema)) name.remove_prefix(schema.size());

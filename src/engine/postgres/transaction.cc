@@ -135,7 +135,7 @@ Result<bool> Transaction::Begin() {
   for (const std::string& name : locks_.wanted()) {
     if (auto record = rules::RecordOfLock(name)) records_.Want(*record);
   }
-  connection_->QueueText("BEGIN");
+  connection_->Queue(begin_);
   locks_.QueueLock(*connection_);
   records_.QueueLoad(*connection_);
   jobs_.QueueLoad(*connection_, true);
@@ -319,8 +319,8 @@ Result<void> Transaction::WriteAndCommit() {
   records_.QueueWrite(*connection_);
   locks_.QueueWrite(*connection_, now_);
   if (!HF_MUTANT(answer_after_commit)) QueueAnswers();
-  if (!audit_.empty()) connection_->Queue(insert_audit_, AuditParameters(audit_));
-  connection_->QueueText("COMMIT");
+  connection_->QueueRows(insert_audit_, AuditRows(audit_));
+  connection_->Queue(commit_);
   if (HF_MUTANT(answer_after_commit)) QueueAnswers();
   commit_was_sent_ = true;
   Result<std::vector<Answer>> written = connection_->Run();
@@ -336,20 +336,22 @@ Result<void> Transaction::WriteAndCommit() {
 }
 
 void Transaction::QueueAnswers() {
-  Column keys(Type::kText), fingerprints(Type::kText), answers(Type::kText), expires(Type::kTime);
+  Column keys(Type::kText);
+  RowArray rows(RowType::kAnswer);
   for (const auto& [key, answer] : answers_) {
     if (!answer.is_new) continue;
     keys.Add(key);
-    fingerprints.Add(answer.fingerprint);
-    answers.Add(answer.answer);
-    expires.Add(answer.expires_at);
+    rows.NextRow();
+    rows.Add(key);
+    rows.Add(answer.fingerprint);
+    rows.Add(answer.answer);
+    rows.Add(answer.expires_at);
   }
   if (keys.size() == 0) return;
   // One that is over makes room; one that somebody else has just stored is in the way, and finds
   // out that it came first.
   connection_->Queue(delete_answers_, Parameters().Add(keys).Add(now_));
-  connection_->Queue(insert_answers_,
-                     Parameters().Add(keys).Add(fingerprints).Add(answers).Add(expires));
+  connection_->QueueRows(insert_answers_, rows);
 }
 
 }  // namespace holdfast::engine::postgres

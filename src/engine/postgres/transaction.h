@@ -139,7 +139,7 @@ class Transaction {
   std::vector<JobId> candidates_;  // for claims, in their order
   Change change_;
 
-  const Sql stamp_, load_answers_, delete_answers_, insert_answers_, insert_audit_;
+  const Sql begin_, commit_, stamp_, load_answers_, delete_answers_, insert_answers_, insert_audit_;
   const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_;
   const Sql due_jobs_, due_records_, due_transfers_, due_locks_, dead_lines_, prune_jobs_,
       prune_answers_, prune_audit_, prune_transfers_, prune_locks_, prune_sessions_, next_due_,

@@ -60,6 +60,8 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
       job_ids_{node.job_ids, &rules::Counters::last_job},
       record_ids_{node.record_ids, &rules::Counters::last_record},
       transfer_ids_{node.transfer_ids, &rules::Counters::last_transfer},
+      begin_(node.settings, "BEGIN"),
+      commit_(node.settings, "COMMIT"),
       stamp_(node.settings,
              "SELECT nextval('$.stamps'), clock_timestamp(), pg_current_xact_id()::text::bigint"),
       load_answers_(node.settings,
@@ -70,7 +72,7 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
                       "expires_at <= $2::timestamptz"),
       insert_answers_(node.settings,
                       "INSERT INTO $.idempotency (key, fingerprint, answer, expires_at) SELECT * "
-                      "FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])"),
+                      "FROM unnest($1::$.answer_row[])"),
       insert_audit_(node.settings, kInsertAudit),
       claim_jobs_(
           node.settings,

@@ -1,5 +1,6 @@
 #include "engine/postgres/values.h"
 
+#include <array>
 #include <bit>
 #include <charconv>
 #include <cstring>
@@ -13,11 +14,21 @@ namespace {
 constexpr std::int64_t kEpoch = 946'684'800'000'000;
 
 constexpr std::size_t kArrayHeader = 20;
+constexpr std::size_t kRowHeader = 8;  // its length, and how many columns it has
+
+// In the place of a length.
+constexpr std::uint32_t kNull = ~std::uint32_t{0};
 
 template <typename T>
 void AppendNetwork(std::string& bytes, T value) {
   if constexpr (std::endian::native == std::endian::little) value = std::byteswap(value);
   bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+template <typename T>
+void WriteNetwork(char* to, T value) {
+  if constexpr (std::endian::native == std::endian::little) value = std::byteswap(value);
+  std::memcpy(to, &value, sizeof value);
 }
 
 template <typename T>
@@ -28,53 +39,84 @@ T ReadNetwork(const char* bytes) {
   return value;
 }
 
+void AppendArrayHeader(std::string& bytes, std::size_t size, bool has_null, std::uint32_t type) {
+  AppendNetwork(bytes, std::uint32_t{size == 0 ? 0U : 1U});  // dimensions
+  AppendNetwork(bytes, std::uint32_t{has_null});
+  AppendNetwork(bytes, type);
+  if (size == 0) return;
+  AppendNetwork(bytes, static_cast<std::uint32_t>(size));
+  AppendNetwork(bytes, std::uint32_t{1});  // the first index
+}
+
 std::int64_t ToWire(Time time) {
   return time.time_since_epoch().count() - kEpoch;
 }
 
 }  // namespace
 
-void Column::Begin(Type type, std::size_t bytes) {
-  HF_CHECK(type_ == type);
-  ++size_;
-  AppendNetwork(bytes_, static_cast<std::uint32_t>(bytes));
+std::string_view NameOf(RowType type) {
+  static constexpr std::array<std::string_view, kRowTypeCount> kNames = {
+      "job_row",         "job_lease_row",   "job_claim_row",  "job_finish_row", "queue_row",
+      "queue_count_row", "answer_row",      "audit_row",      "record_row",     "record_key_row",
+      "transfer_row",    "lock_holder_row", "lock_waiter_row"};
+  return kNames[static_cast<std::size_t>(type)];
 }
 
-Column& Column::Add(std::int64_t value) {
+void Values::Add(std::int64_t value) {
   Begin(Type::kInteger, sizeof value);
   AppendNetwork(bytes_, static_cast<std::uint64_t>(value));
-  return *this;
 }
 
-Column& Column::Add(std::string_view text) {
-  Begin(Type::kText, text.size());
+void Values::Add(std::string_view text) {
+  Begin(Type::kText, static_cast<std::uint32_t>(text.size()));
   bytes_.append(text);
-  return *this;
 }
 
-Column& Column::Add(bool value) {
+void Values::Add(bool value) {
   Begin(Type::kBool, 1);
   bytes_ += static_cast<char>(value);
-  return *this;
 }
 
-Column& Column::Add(double value) {
+void Values::Add(double value) {
   Begin(Type::kReal, sizeof value);
   AppendNetwork(bytes_, std::bit_cast<std::uint64_t>(value));
-  return *this;
 }
 
-Column& Column::Add(Time time) {
+void Values::Add(Time time) {
   Begin(Type::kTime, sizeof(std::int64_t));
   AppendNetwork(bytes_, static_cast<std::uint64_t>(ToWire(time)));
-  return *this;
 }
 
-Column& Column::AddNull() {
+void Values::AddNull(Type type) {
+  Begin(type, kNull);
+}
+
+void Column::Begin(Type type, std::uint32_t length) {
+  HF_CHECK(type_ == type);
   ++size_;
-  has_null_ = true;
-  AppendNetwork(bytes_, ~std::uint32_t{0});
-  return *this;
+  has_null_ |= length == kNull;
+  AppendNetwork(bytes_, length);
+}
+
+void RowArray::NextRow() {
+  if (size_ > 0) EndRow(bytes_);
+  row_at_ = bytes_.size();
+  bytes_.append(kRowHeader, '\0');
+  ++size_;
+  columns_ = 0;
+}
+
+void RowArray::EndRow(std::string& bytes) const {
+  const auto length = static_cast<std::uint32_t>(bytes_.size() - row_at_ - sizeof(std::uint32_t));
+  const std::size_t at = bytes.size() - (bytes_.size() - row_at_);
+  WriteNetwork(bytes.data() + at, length);
+  WriteNetwork(bytes.data() + at + sizeof length, columns_);
+}
+
+void RowArray::Begin(Type type, std::uint32_t length) {
+  ++columns_;
+  AppendNetwork(bytes_, static_cast<std::uint32_t>(type));
+  AppendNetwork(bytes_, length);
 }
 
 Parameters& Parameters::Add(std::int64_t value) {
@@ -95,13 +137,18 @@ Parameters& Parameters::Add(Time time) {
 Parameters& Parameters::Add(const Column& column) {
   std::string& bytes = values_.emplace_back();
   bytes.reserve(kArrayHeader + column.bytes_.size());
-  AppendNetwork(bytes, std::uint32_t{column.size_ == 0 ? 0U : 1U});  // dimensions
-  AppendNetwork(bytes, std::uint32_t{column.has_null_});
-  AppendNetwork(bytes, static_cast<std::uint32_t>(column.type_));
-  if (column.size_ == 0) return *this;
-  AppendNetwork(bytes, static_cast<std::uint32_t>(column.size_));
-  AppendNetwork(bytes, std::uint32_t{1});  // the first index
+  AppendArrayHeader(bytes, column.size_, column.has_null_,
+                    static_cast<std::uint32_t>(column.type_));
   bytes += column.bytes_;
+  return *this;
+}
+
+Parameters& Parameters::Add(const RowArray& rows, std::uint32_t oid) {
+  std::string& bytes = values_.emplace_back();
+  bytes.reserve(kArrayHeader + rows.bytes_.size());
+  AppendArrayHeader(bytes, rows.size_, false, oid);
+  bytes += rows.bytes_;
+  if (rows.size_ > 0) rows.EndRow(bytes);
   return *this;
 }
 

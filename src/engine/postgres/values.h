@@ -1,9 +1,10 @@
 // Parameters and results in PostgreSQL's binary form: numbers as they are, texts without quoting,
-// and arrays, by which one statement reads or writes any number of rows.
+// and arrays, of values or of rows, by which one statement reads or writes any number of rows.
 #pragma once
 
 #include <libpq-fe.h>
 
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -24,8 +25,43 @@ enum class Type : std::uint32_t {
   kTime = 1184,  // timestamp with time zone
 };
 
-/// One parameter that is an array, filled value by value; the SQL names its type: `$1::bigint[]`.
-class Column {
+/// What is filled value by value.
+class Values {
+ public:
+  void Add(std::int64_t value);
+  void Add(std::string_view text);
+  void Add(bool value);
+  void Add(double value);
+  void Add(Time time);
+  void Add(const std::string& text) { Add(std::string_view(text)); }
+  void AddNull(Type type);
+  template <typename T>
+  void Add(const std::optional<T>& value) {
+    value ? Add(*value) : AddNull(kTypeOf<T>);
+  }
+  /// NULL for the empty text.
+  void AddOrNull(std::string_view text) { text.empty() ? AddNull(Type::kText) : Add(text); }
+
+ protected:
+  ~Values() = default;
+  /// Everything that stands before the value itself.
+  virtual void Begin(Type type, std::uint32_t length) = 0;
+
+  std::string bytes_;
+
+ private:
+  template <typename T>
+  static constexpr Type kTypeOf = [] {
+    if constexpr (std::same_as<T, bool>) return Type::kBool;
+    if constexpr (std::same_as<T, double>) return Type::kReal;
+    if constexpr (std::same_as<T, Time>) return Type::kTime;
+    if constexpr (std::integral<T>) return Type::kInteger;
+    return Type::kText;
+  }();
+};
+
+/// One parameter that is an array; the SQL names its type: `$1::bigint[]`.
+class Column final : public Values {
  public:
   explicit Column(Type type) : type_(type) {}
   /// Of texts.
@@ -36,30 +72,60 @@ class Column {
     return column;
   }
 
-  Column& Add(std::int64_t value);
-  Column& Add(std::string_view text);
-  Column& Add(bool value);
-  Column& Add(double value);
-  Column& Add(Time time);
-  Column& AddNull();
-  template <typename T>
-  Column& Add(const std::optional<T>& value) {
-    return value ? Add(*value) : AddNull();
-  }
-  Column& Add(const std::string& text) { return Add(std::string_view(text)); }
-  /// NULL for the empty text.
-  Column& AddOrNull(std::string_view text) { return text.empty() ? AddNull() : Add(text); }
-
   std::size_t size() const { return size_; }
 
  private:
   friend class Parameters;
-  void Begin(Type type, std::size_t bytes);
+  void Begin(Type type, std::uint32_t length) override;
 
   Type type_;
-  std::string bytes_;
   std::size_t size_ = 0;
   bool has_null_ = false;
+};
+
+/// The composite types of the schema: what a statement that writes several rows takes them as.
+enum class RowType : std::uint8_t {
+  kJob,
+  kJobLease,
+  kJobClaim,
+  kJobFinish,
+  kQueue,
+  kQueueCount,
+  kAnswer,
+  kAudit,
+  kRecord,
+  kRecordKey,
+  kTransfer,
+  kLockHolder,
+  kLockWaiter,
+};
+inline constexpr std::size_t kRowTypeCount = 13;
+/// "job_row".
+std::string_view NameOf(RowType type);
+
+/// One parameter that is an array of rows: `unnest($1::$.job_row[])`. The server makes a table of
+/// every array that it takes apart, which costs more than most statements do: an INSERT of one job
+/// took 1.03 ms from an array for each column, and takes 0.09 ms from an array of rows.
+class RowArray final : public Values {
+ public:
+  explicit RowArray(RowType type) : type_(type) {}
+
+  /// What is added from now on, column by column in the order of the type, is another row.
+  void NextRow();
+
+  RowType type() const { return type_; }
+  bool IsEmpty() const { return size_ == 0; }
+
+ private:
+  friend class Parameters;
+  void Begin(Type type, std::uint32_t length) override;
+  /// Writes how long the latest row is.
+  void EndRow(std::string& bytes) const;
+
+  RowType type_;
+  std::uint32_t size_ = 0;
+  std::size_t row_at_ = 0;  // where the latest row begins
+  std::uint32_t columns_ = 0;
 };
 
 /// The parameters of one execution, in their order.
@@ -71,6 +137,8 @@ class Parameters {
   Parameters& Add(const std::string& text) { return Add(std::string_view(text)); }
   /// As an array.
   Parameters& Add(const Column& column);
+  /// Likewise. `oid`: of the type of its rows, see Connection::Queue.
+  Parameters& Add(const RowArray& rows, std::uint32_t oid);
 
   const std::vector<std::string>& values() const { return values_; }
 
