@@ -11,13 +11,17 @@
 #include "base/result.h"
 #include "cli/bench.h"
 #include "cli/bench_commands.h"
+#include "cli/bench_pgbench.h"
 #include "cli/bench_target.h"
+#include "cli/process.h"
+#include "engine/postgres/settings.h"
 
 namespace holdfast::cli {
 namespace {
 
 constexpr std::string_view kSqlite = "sqlite:";
-constexpr int kClaims = 1000;  // before what was pushed counts as lost
+constexpr int kClientsMost = 32;  // of pgbench: a server has a hundred connections
+constexpr int kClaims = 1000;     // before what was pushed counts as lost
 constexpr Duration kRawLength = std::chrono::seconds(3);
 
 struct JobsOptions {
@@ -191,7 +195,7 @@ void PrintTable(std::vector<CaseFigures>& cases) {
   }
   table.Print();
   std::fputc('\n', stdout);
-  Table summary({{"CASE"}, {"LIFE CYCLES/S", true}, {"RAW SQLITE/S", true}, {"RATIO", true}});
+  Table summary({{"CASE"}, {"LIFE CYCLES/S", true}, {"RAW/S", true}, {"RATIO", true}});
   for (const CaseFigures& figures : cases) {
     bool raw = figures.raw_per_second > 0;
     summary.AddRow(
@@ -238,6 +242,48 @@ void PrintCasesJson(std::vector<CaseFigures>& cases, const std::string& store) {
   PrintJson(json);
 }
 
+bool IsPostgres(std::string_view url) {
+  return url.starts_with("postgres:") || url.starts_with("postgresql:");
+}
+
+/// The hand-written statements on the same engine, measured once for each number of clients and
+/// jobs. Threads: one.
+class Yardstick {
+ public:
+  Yardstick(const JobsOptions& options, std::string url, std::string folder)
+      : options_(options), url_(std::move(url)), folder_(std::move(folder)) {}
+
+  /// 0: there are none.
+  Result<double> PerSecond(const Shape& shape) {
+    if (url_.starts_with(kSqlite)) {  // which has one writer, whoever asks it
+      return Once({1, shape.raw_group}, [&](const std::string& file, Duration length) {
+        return MeasureRawSqlite(file, shape.raw_group, options_.payload, length);
+      });
+    }
+    if (!IsPostgres(url_) || !FindProgram("pgbench") || !FindProgram("psql")) return 0;
+    const int clients = std::min(shape.threads, kClientsMost);
+    return Once({clients, shape.group}, [&](const std::string&, Duration length) {
+      return MeasureRawPostgres(url_, clients, shape.group,
+                                static_cast<std::size_t>(options_.payload), length);
+    });
+  }
+
+ private:
+  template <typename Way>
+  Result<double> Once(std::pair<int, int> shape, Way measure) {
+    double& per_second = known_[shape];
+    if (per_second > 0) return per_second;
+    HF_ASSIGN_OR_RETURN(per_second, measure(fmt::format("{}/raw-{}.db", folder_, known_.size()),
+                                            std::min(options_.seconds, kRawLength)));
+    return per_second;
+  }
+
+  const JobsOptions& options_;
+  const std::string url_;
+  const std::string folder_;
+  std::map<std::pair<int, int>, double> known_;  // by clients and jobs
+};
+
 Result<int> BenchJobs(Cli& cli, const JobsOptions& options) {
   if (options.batch > 1000) {
     return Fail(ErrorCode::kInvalidArgument, "--batch is at most 1000, the most a commit may hold");
@@ -252,23 +298,21 @@ Result<int> BenchJobs(Cli& cli, const JobsOptions& options) {
   HF_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::Make(parent));
   if (!options.given_store) url = std::string(kSqlite) + folder.path() + "/jobs.db";
 
+  Yardstick yardstick(options, url, folder.path());
   std::vector<CaseFigures> cases;
-  std::map<int, double> raw;  // by group
   for (const Shape& shape : ShapesOf(options)) {
     {
       HF_ASSIGN_OR_RETURN(BenchTarget target, OpenBenchTarget(url, options.http));
       HF_ASSIGN_OR_RETURN(CaseFigures figures, Measure(target.Use(), options, shape));
       cases.push_back(std::move(figures));
     }
-    if (!is_sqlite) continue;
-    double& per_second = raw[shape.raw_group];
-    if (per_second == 0) {  // right behind what it is held against: disks change their mind
-      HF_ASSIGN_OR_RETURN(
-          per_second,
-          MeasureRawSqlite(fmt::format("{}/raw-{}.db", folder.path(), raw.size()), shape.raw_group,
-                           options.payload, std::min(options.seconds, kRawLength)));
-    }
-    cases.back().raw_per_second = per_second;
+    // Right behind what it is held against: disks change their mind.
+    HF_ASSIGN_OR_RETURN(cases.back().raw_per_second, yardstick.PerSecond(shape));
+  }
+  if (IsPostgres(url)) {  // without the password
+    HF_ASSIGN_OR_RETURN(engine::postgres::Settings settings,
+                        engine::postgres::ParsePostgresUrl(url));
+    url = settings.shown;
   }
   if (options.http) url += " behind HTTP";
   if (cli.globals().output == OutputFormat::kJson) {
@@ -287,7 +331,11 @@ void AddBenchJobs(Cli& cli, CLI::App& group) {
   CLI::App& jobs = cli.AddCommand(
       group, "jobs",
       "Measures job life cycles (enqueue, claim, complete), in batches and one at a time.\n"
-      "Without --store, on a fresh SQLite file that is removed afterwards.",
+      "Without --store, on a fresh SQLite file that is removed afterwards. Beside them "
+      "hand-written\n"
+      "statements: on the same tables of SQLite, and by pgbench, if it is there, on a lean table "
+      "of\n"
+      "PostgreSQL.",
       "holdfast bench jobs\n"
       "holdfast bench jobs --http --seconds 10\n"
       "holdfast bench jobs --store memory: --jobs 1000000",
