@@ -139,6 +139,27 @@ struct GivenOut {
   }
 };
 
+/// Notes the tokens that the receipt tells were given out. False: one of them is not larger than
+/// those before it.
+bool NoteTokens(const Batch& batch, const Receipt& receipt, State& state) {
+  bool rise = true;
+  auto note = [&](const std::string& of, Token token) {
+    Token& last = state.issued_of[of];
+    rise &= token > last;
+    last = token;
+  };
+  for (std::size_t i = 0; i < batch.operations.size(); ++i) {
+    const OperationResult& result = receipt.results[i];
+    if (std::holds_alternative<ClaimJob>(batch.operations[i]) && result.job) {
+      note(fmt::format("job {}", result.job->id), result.job->token);
+    }
+    if (std::holds_alternative<AcquireLock>(batch.operations[i]) && result.lock) {
+      for (const LockGrant& grant : result.lock->grants) note(grant.name, grant.token);
+    }
+  }
+  return rise;
+}
+
 /// When it was done, as far as the receipt tells: for what the rules write into the data.
 Time InstantOf(const std::optional<Receipt>& receipt) {
   if (!receipt) return {};
@@ -151,6 +172,7 @@ Time InstantOf(const std::optional<Receipt>& receipt) {
 /// What makes a difference, as text.
 std::string CanonicalOf(const State& state) {
   std::string text = fmt::format("{}", state.issued);
+  for (const auto& [name, token] : state.issued_of) text += fmt::format(" {}={}", name, token);
   for (const auto& [key, record] : state.records) {
     text += fmt::format("\n{}/{} {} {} {} {} {}", key.kind, key.id, record->version, record->status,
                         record->fence, record->updated_by, record->text);
@@ -315,20 +337,19 @@ Result<Receipt> RulesModel::Apply(const State& state, const Posed& posed, State&
                     .last_record = given.record.value_or(kUnheardOf) - 1,
                     .last_transfer = given.transfer.value_or(kUnheardOf) - 1};
   const Token before = rows_.counters.last_token;
-  if (before < state.issued) {
-    return Fail(ErrorCode::kCorrupt, "the token is not larger than those before it");
-  }
   StateLoader loader(state, *kinds_, rows_);
   HF_RETURN_IF_ERROR(rules::LoadRows(batch, loader, loader, loader, keys_, rows_));
   HF_RETURN_IF_ERROR(rules::Apply(rows_, batch, origin));
   HF_RETURN_IF_ERROR(rules::CheckUniqueKeys(rows_, loader));
   after = state;
   Persist(rows_, after);
-  after.issued = rows_.counters.last_token;
+  after.issued = std::max(state.issued, rows_.counters.last_token);
+  Receipt receipt = rows_.TakeReceipt(false);
   if (!posed.receipt) {
     for (Token token = before + 1; token <= after.issued; ++token) after.guessed.insert(token);
+  } else if (!NoteTokens(batch, receipt, after)) {
+    return Fail(ErrorCode::kCorrupt, "the token is not larger than those before it");
   }
-  Receipt receipt = rows_.TakeReceipt(false);
   for (OperationResult& result : receipt.results) WithoutTimes(result);
   if (!batch.idempotency_key.empty()) {
     after.answers[batch.idempotency_key] =
