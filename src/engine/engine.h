@@ -99,6 +99,14 @@ class Engine {
   /// and never for a job to arrive (unless is_remote).
   virtual void Claim(const Context& context, ClaimRequest request, ClaimDone done) = 0;
 
+  /// As Claim, blocking until the outcome is durable.
+  virtual Result<std::vector<Job>> ClaimAndWait(const Context& context, ClaimRequest request) {
+    auto answer = std::make_shared<base::Answer<Result<std::vector<Job>>>>();
+    Claim(context, std::move(request),
+          [answer](Result<std::vector<Job>> jobs) { answer->Set(std::move(jobs)); });
+    return answer->Take();
+  }
+
   /// As Store::Acquire, the wait included: asked only of an engine that is remote. For the others
   /// the store waits.
   virtual void Acquire(const Context&, AcquireLock, AcquireDone done) {

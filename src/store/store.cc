@@ -128,6 +128,21 @@ class Store::Impl {
     return answer;
   }
 
+  Result<std::vector<Job>> ClaimAndWait(const Context& context, ClaimRequest request) {
+    if (request.wait > Duration::zero()) {
+      // What may have to wait for a job is not held up by this thread.
+      auto answer = std::make_shared<Answer<Result<std::vector<Job>>>>();
+      Claim(context, std::move(request),
+            [answer](Result<std::vector<Job>> jobs) { answer->Set(std::move(jobs)); });
+      return answer->Take();
+    }
+    HF_RETURN_IF_ERROR(rules::Validate(context));
+    HF_RETURN_IF_ERROR(rules::Validate(request));
+    Result<std::vector<Job>> jobs = engine_->ClaimAndWait(context, std::move(request));
+    if (jobs) recorder_.RecordClaim(*jobs);
+    return jobs;
+  }
+
   void Claim(const Context& context, ClaimRequest request, ClaimDone done) {
     Result<void> valid = rules::Validate(context);
     if (valid) valid = rules::Validate(request);
@@ -253,10 +268,7 @@ void Store::ClaimAsync(const Context& context, ClaimRequest request, ClaimDone d
 }
 
 Result<std::vector<Job>> Store::Claim(const Context& context, ClaimRequest request) {
-  auto answer = std::make_shared<Answer<Result<std::vector<Job>>>>();
-  impl_->Claim(context, std::move(request),
-               [answer](Result<std::vector<Job>> result) { answer->Set(std::move(result)); });
-  return answer->Take();
+  return impl_->ClaimAndWait(context, std::move(request));
 }
 
 void Store::StopWaiting() {

@@ -367,7 +367,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         HomeMaker{"OnDisk", [] { return std::unique_ptr<Home>(new File(PlaceInFileOnDisk())); }},
         HomeMaker{"InMemory", [] { return std::unique_ptr<Home>(new File(PlaceInFile())); }},
-        HomeMaker{"InPostgres", [] { return std::unique_ptr<Home>(new Database()); }},
+        HomeMaker{"InPostgres", [] { return std::unique_ptr<Home>(new Database()); }, 20},
         HomeMaker{"BehindAServer",
                   [] { return std::unique_ptr<Home>(new ServedFile(PlaceInFile())); }, 40, 1'000}),
     [](const auto& maker) { return maker.param.name; });

@@ -108,6 +108,38 @@ void Lanes::Submit(Work work) {
   work.Answer();
 }
 
+void Lanes::SubmitAndHelp(Work work) {
+  Lane* lane = work.context.Check() ? Borrow() : nullptr;
+  if (lane == nullptr) return Submit(std::move(work));
+  Group group;
+  group.push_back(std::move(work));
+  RunGroup(*lane, group);
+  GiveBack(*lane);
+  group.front().Answer();
+}
+
+/// A lane that is idle, if one would be woken; its thread goes on sleeping.
+Lanes::Lane* Lanes::Borrow() {
+  MutexLock lock(mutex_);
+  const bool would_wake = queue_.empty() && answering_ == 0 && working_ < kAtOnce;
+  if (is_stopping_ || !would_wake || idle_.empty()) return nullptr;
+  Lane* lane = idle_.back();
+  idle_.pop_back();
+  ++working_;
+  return lane;
+}
+
+void Lanes::GiveBack(Lane& lane) {
+  MutexLock lock(mutex_);
+  --working_;
+  idle_.push_back(&lane);
+  if (is_stopping_) {
+    WakeOne();
+  } else {
+    SeeToQueue();
+  }
+}
+
 void Lanes::Run(Lane& lane) {
   Group group;
   while (TakeGroup(lane, group)) {

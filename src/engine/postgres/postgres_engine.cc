@@ -34,6 +34,22 @@ class PostgresEngine final : public Engine {
     lanes_.Submit(
         Work::Of(context, std::chrono::steady_clock::now(), std::move(request), std::move(done)));
   }
+  Result<Receipt> CommitAndWait(const Context& context, Batch batch) override {
+    auto answer = std::make_shared<base::Answer<std::vector<Result<Receipt>>>>();
+    std::vector<Batch> batches;
+    batches.push_back(std::move(batch));
+    lanes_.SubmitAndHelp(Work::Of(
+        context, std::chrono::steady_clock::now(), std::move(batches),
+        [answer](std::vector<Result<Receipt>> answers) { answer->Set(std::move(answers)); }));
+    return std::move(answer->Take().front());
+  }
+  Result<std::vector<Job>> ClaimAndWait(const Context& context, ClaimRequest request) override {
+    auto answer = std::make_shared<base::Answer<Result<std::vector<Job>>>>();
+    lanes_.SubmitAndHelp(
+        Work::Of(context, std::chrono::steady_clock::now(), std::move(request),
+                 [answer](Result<std::vector<Job>> jobs) { answer->Set(std::move(jobs)); }));
+    return answer->Take();
+  }
   Result<std::optional<Job>> GetJob(const Context& context, JobId id) override {
     return readers_.GetJob(context, id);
   }
