@@ -101,6 +101,7 @@ RULES = ([f"JOB_{n}" for n in range(1, 14)] + [f"REC_{n}" for n in range(1, 10)]
 
 # ---- the tree ----------------------------------------------------------------------------------
 
+GENERATED = {"__pycache__", "node_modules"}
 SCANNED = ["include", "src", "testing", "tests", "bench", "examples", "cmake", "tools", "docs",
            "models", ".ci"]
 CODE = {".h", ".cc"}
@@ -125,7 +126,7 @@ class Tree:
             files += [p for p in (self.root / folder).rglob("*") if p.is_file()]
         self.text = {}
         for path in files:
-            if path.suffix in TEXT and "__pycache__" not in path.parts:
+            if path.suffix in TEXT and not GENERATED.intersection(path.parts):
                 name = path.relative_to(self.root).as_posix()
                 self.text[name] = path.read_text(encoding="utf-8")
         self.code = {n: t for n, t in self.text.items() if pathlib.Path(n).suffix in CODE}

@@ -4,8 +4,9 @@
 // Tokens, ids and the time are the answer's own, as far as the rules allow them: a token is larger
 // than every one before of the same lock or job. (Of grants that overlap, of different ones, the
 // one with the higher token may be seen first: see docs/decisions/0011-postgres.md. That those
-// which do not overlap rise in the whole store is looked at in violations.cc.) Times are not compared, and leases do not run out: a history that is to be
-// checked is recorded with leases that outlast it.
+// which do not overlap rise in the whole store is looked at in violations.cc.) Times are not
+// compared, and leases do not run out: a history that is to be checked is recorded with leases that
+// outlast it.
 #pragma once
 
 #include <map>
@@ -53,11 +54,11 @@ struct RulesModel {
     Table<JobId, Job> jobs;
     Table<std::string, rules::StoredLock> locks;
     Table<TransferId, Transfer> transfers;
-    Table<std::string, Kept> answers;  // by idempotency key
-    Token issued = 0;                  // the highest token that was seen
+    Table<std::string, Kept> answers;                     // by idempotency key
+    Token issued = 0;                                     // the highest token that was seen
     std::map<std::string, Token, std::less<>> issued_of;  // likewise by lock, and by job
-    std::set<Token> guessed;           // tokens of grants whose answers were lost
-    std::string canonical;             // all of it that makes a difference, as text
+    std::set<Token> guessed;  // tokens of grants whose answers were lost
+    std::string canonical;    // all of it that makes a difference, as text
 
     bool operator<(const State& other) const { return canonical < other.canonical; }
   };

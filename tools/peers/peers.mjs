@@ -36,7 +36,7 @@ function report(name, pushed, worked) {
 }
 
 async function measureGraphileWorker() {
-  const options = { connectionString: url, maxPoolSize: 10, noHandleSignals: true };
+  const options = { connectionString: url, maxPoolSize: 20, noHandleSignals: true };
   const utils = await makeWorkerUtils(options);
   await utils.migrate();
   const pushed = await secondsOf(() => callAll(jobs, () => utils.addJob('peer', payload)));
