@@ -233,34 +233,25 @@ using Names = std::set<std::string>;
 // A store whose commits overlap draws the token of each when it holds what that commit changes.
 TEST_F(Told, OfOverlappingGrantsOfTwoLocksTheLowerTokenMayBeSeenLast) {
   auto grant = [](const std::string& name, Token token) {
-    LockGrant of_name{.name = name, .owner = "o", .token = token};
-    of_name.expires_at = Time(std::chrono::hours(1));
-    return OperationResult{.lock = LockOutcome{.grants = {of_name}}};
+    return OperationResult{
+        .lock = LockOutcome{.grants = {{.name = name, .owner = "o", .token = token}}}};
   };
-  auto acquire = [&](const std::string& name, Token token, std::int64_t invoked,
-                     std::int64_t returned) {
-    Answer(Do(AcquireLock{.name = name, .owner = "o"}, invoked, returned), grant(name, token));
+  auto acquire = [&](const std::string& name, Token token, std::int64_t from, std::int64_t to) {
+    Answer(Do(AcquireLock{.name = name, .owner = "o"}, from, to), grant(name, token));
   };
-  auto release = [&](const std::string& name, Token token, std::int64_t invoked,
-                     std::int64_t returned) {
-    Answer(Do(ReleaseLock{.name = name, .token = token}, invoked, returned), grant(name, token));
+  auto release = [&](const std::string& name, Token token, std::int64_t from, std::int64_t to) {
+    Answer(Do(ReleaseLock{.name = name, .token = token}, from, to), grant(name, token));
   };
-  // One call about both, so that they are checked together.
-  Batch both;
-  both.operations = {AcquireLock{.name = "a", .owner = "o"},
-                     AcquireLock{.name = "b", .owner = "o"}};
-  Receipt granted;
-  granted.results = {grant("a", 1), grant("b", 2)};
-  Add(std::move(both), 1, 2).answer = std::move(granted);
+  Batch both;  // one call about both, so that they are checked together
+  for (const char* name : {"a", "b"})
+    both.operations.push_back(AcquireLock{.name = name, .owner = "o"});
+  Add(std::move(both), 1, 2).answer = Receipt{.results = {grant("a", 1), grant("b", 2)}};
   release("a", 1, 3, 4);
   release("b", 2, 5, 6);
-
   acquire("a", 10, 11, 20);
   acquire("b", 11, 12, 14);
   Add(history::ReadLock{"a"}, 15, 16).answer = Lock{.name = "a"};
-  const Checked checked = Check();
-  EXPECT_TRUE(checked.Held()) << TextOf(checked);
-
+  EXPECT_TRUE(Check().Held());
   release("b", 11, 21, 30);
   acquire("b", 9, 22, 31);  // of one lock they rise
   EXPECT_THAT(Broken(), ::testing::Contains("linearizable"));
