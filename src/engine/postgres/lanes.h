@@ -31,8 +31,9 @@ class Lanes {
   void Start();
 
   void Submit(Work work);
-  /// The same for a caller who waits for the answer. If a lane is idle his thread does its work:
-  /// a call of one job takes 0.4 ms where handing it over and back made it 0.6.
+  /// The same for a caller who waits for the answer. If a lane is idle his thread does its work,
+  /// which spares two wake-ups: 1,300 life cycles/s of one job a call on one thread, where handing
+  /// it over and back made it 1,210.
   void SubmitAndHelp(Work work);
 
   void Listen(ChangeListener* listener) { listener_ = listener; }
