@@ -47,7 +47,9 @@ struct LockGrant {
   std::string name;
   std::string owner;
   LockMode mode = LockMode::kExclusive;
-  Token token = 0;  ///< larger than that of every earlier grant of any lock or claim of any job
+  /// Larger than that of every grant of this lock before it, and of any grant or claim that was
+  /// answered before this one was asked for.
+  Token token = 0;
   Time acquired_at;
   Time expires_at;  ///< by the engine's clock
   /// Between the request and the grant, never more than has really passed since the request was

@@ -242,10 +242,6 @@ void PrintCasesJson(std::vector<CaseFigures>& cases, const std::string& store) {
   PrintJson(json);
 }
 
-bool IsPostgres(std::string_view url) {
-  return url.starts_with("postgres:") || url.starts_with("postgresql:");
-}
-
 /// The hand-written statements on the same engine, measured once for each number of clients and
 /// jobs. Threads: one.
 class Yardstick {
@@ -260,7 +256,8 @@ class Yardstick {
         return MeasureRawSqlite(file, shape.raw_group, options_.payload, length);
       });
     }
-    if (!IsPostgres(url_) || !FindProgram("pgbench") || !FindProgram("psql")) return 0;
+    if (!engine::postgres::IsPostgresUrl(url_) || !FindProgram("pgbench") || !FindProgram("psql"))
+      return 0;
     const int clients = std::min(shape.threads, kClientsMost);
     return Once({clients, shape.group}, [&](const std::string&, Duration length) {
       return MeasureRawPostgres(url_, clients, shape.group,
@@ -309,7 +306,7 @@ Result<int> BenchJobs(Cli& cli, const JobsOptions& options) {
     // Right behind what it is held against: disks change their mind.
     HF_ASSIGN_OR_RETURN(cases.back().raw_per_second, yardstick.PerSecond(shape));
   }
-  if (IsPostgres(url)) {  // without the password
+  if (engine::postgres::IsPostgresUrl(url)) {  // without the password
     HF_ASSIGN_OR_RETURN(engine::postgres::Settings settings,
                         engine::postgres::ParsePostgresUrl(url));
     url = settings.shown;

@@ -1,10 +1,5 @@
 // The yardstick on PostgreSQL: a job's life cycle in hand-written statements, run by pgbench.
-#include "cli/bench.h"
-
 #include <fmt/format.h>
-
-#include <algorithm>
-#include <fstream>
 
 #include "base/result.h"
 #include "cli/bench_pgbench.h"
@@ -15,13 +10,14 @@ namespace {
 
 /// What somebody would write who needs a queue and nothing else: one index, and no history, unique
 /// keys, counts, retention or limits.
-constexpr const char* kRawTables =
+constexpr const char* kRawTable =
     "CREATE SEQUENCE {table}_token;"
     "CREATE TABLE {table} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, queue text NOT "
     "NULL, kind text NOT NULL, state text NOT NULL, priority int NOT NULL, run_at timestamptz NOT "
     "NULL, attempt int NOT NULL, max_attempts int NOT NULL, token bigint NOT NULL, worker text, "
     "lease_expires_at timestamptz, created_at timestamptz NOT NULL, finished_at timestamptz, "
     "payload text NOT NULL);"
+    "ALTER SEQUENCE {table}_token OWNED BY {table}.token;"
     "CREATE INDEX {table}_ready ON {table} (queue, priority, run_at, id) WHERE state = 'pending'";
 
 // Rows are claimed as the manuals advise, and completed by whoever has the token. A queue for each
@@ -41,59 +37,23 @@ constexpr const char* kLifeCycle =
     "unnest(:ids::bigint[], :tokens::bigint[]) AS d (id, token) WHERE t.id = d.id AND t.token = "
     "d.token AND t.state = 'processing';\n";
 
-/// The table of one run. Threads: one.
-class RawTable {
- public:
-  explicit RawTable(std::string url)
-      : url_(std::move(url)),
-        name_(fmt::format("holdfast_bench_{:016x}", Random::System().Next())) {}
-  ~RawTable() {
-    (void)QueryPostgres(url_, fmt::format("SET client_min_messages = error; DROP TABLE IF EXISTS "
-                                          "{0}; DROP SEQUENCE IF EXISTS {0}_token",
-                                          name_));
-  }
-  RawTable(const RawTable&) = delete;
-  RawTable& operator=(const RawTable&) = delete;
-
-  const std::string& name() const { return name_; }
-
-  Result<void> Make() {
-    HF_RETURN_IF_ERROR(
-        QueryPostgres(url_, fmt::format(fmt::runtime(kRawTables), fmt::arg("table", name_))));
-    return {};
-  }
-
- private:
-  const std::string url_;
-  const std::string name_;
-};
-
 }  // namespace
 
 Result<double> MeasureRawPostgres(const std::string& store_url, int clients, int group,
                                   std::size_t payload_bytes, Duration length) {
   HF_ASSIGN_OR_RETURN(engine::postgres::Settings settings,
                       engine::postgres::ParsePostgresUrl(store_url));
-  const std::string& url = settings.connection;
-  RawTable table(url);
-  HF_RETURN_IF_ERROR(table.Make());
-  HF_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::Make("."));
-  const std::string file = folder.path() + "/jobs.sql";
-  std::ofstream(file) << fmt::format(fmt::runtime(kLifeCycle), fmt::arg("table", table.name()));
-  const auto run = [&](std::int64_t seconds) {
-    return RunPostgresTool(
-        "pgbench", {"-n", "-M", "prepared", "-c", std::to_string(clients), "-j",
-                    std::to_string(std::min(clients, 2)), "-T", std::to_string(seconds), "-D",
-                    fmt::format("jobs={}", group), "-D",
-                    fmt::format("payload='{}'", std::string(payload_bytes, 'x')), "-f", file, url});
+  BenchTable table(settings.connection);
+  HF_RETURN_IF_ERROR(table.Query(kRawTable));
+  const auto run = [&](Duration time) {
+    return RunPgbench(settings.connection, table.In(kLifeCycle), clients, time,
+                      {"-M", "prepared", "-D", fmt::format("jobs={}", group), "-D",
+                       fmt::format("payload='{}'", std::string(payload_bytes, 'x'))});
   };
   // Once for the statistics: what is planned for a table that is empty may stay so for long.
-  HF_RETURN_IF_ERROR(run(1));
-  HF_RETURN_IF_ERROR(QueryPostgres(url, "VACUUM ANALYZE " + table.name()));
-  HF_ASSIGN_OR_RETURN(std::string report,
-                      run(std::max<std::int64_t>(
-                          1, std::chrono::duration_cast<std::chrono::seconds>(length).count())));
-  HF_ASSIGN_OR_RETURN(double per_second, PgbenchRateOf(report));
+  HF_RETURN_IF_ERROR(run(std::chrono::seconds(1)));
+  HF_RETURN_IF_ERROR(table.Query("VACUUM ANALYZE {table}"));
+  HF_ASSIGN_OR_RETURN(double per_second, run(length));
   return per_second * group;
 }
 

@@ -2,14 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <fstream>
 
 #include "base/result.h"
+#include "cli/bench.h"
 #include "cli/input.h"
 #include "cli/process.h"
 
 namespace holdfast::cli {
+namespace {
 
+/// What a tool of PostgreSQL prints.
 Result<std::string> RunPostgresTool(const std::string& name, std::vector<std::string> arguments) {
   ChildSpec spec;
   HF_ASSIGN_OR_RETURN(spec.program, FindProgram(name));
@@ -19,6 +24,21 @@ Result<std::string> RunPostgresTool(const std::string& name, std::vector<std::st
   if (result.exit_code == 0 && result.signal == 0) return std::move(result.output);
   return Fail(ErrorCode::kUnavailable, name + " failed: it says why above");
 }
+
+/// From "tps = 1234.567890 (without initial connection time)".
+Result<double> PgbenchRateOf(std::string_view report) {
+  constexpr std::string_view kLabel = "tps = ";
+  std::size_t at = report.find(kLabel);
+  double rate = 0;
+  if (at != std::string_view::npos) {
+    std::string_view text = report.substr(at + kLabel.size());
+    std::from_chars(text.data(), text.data() + text.size(), rate);
+  }
+  if (rate > 0) return rate;
+  return Fail(ErrorCode::kInternal, "pgbench does not say how many transactions it did");
+}
+
+}  // namespace
 
 Result<std::string> QueryPostgres(const std::string& url, const std::string& sql) {
   HF_ASSIGN_OR_RETURN(std::string out,
@@ -45,16 +65,48 @@ Result<std::string> DescribePostgres(const std::string& url) {
                        "current_setting('synchronous_commit')");
 }
 
-Result<double> PgbenchRateOf(std::string_view report) {
-  constexpr std::string_view kLabel = "tps = ";
-  std::size_t at = report.find(kLabel);
-  double rate = 0;
-  if (at != std::string_view::npos) {
-    std::string_view text = report.substr(at + kLabel.size());
-    std::from_chars(text.data(), text.data() + text.size(), rate);
+Result<double> RunPgbench(const std::string& url, const std::string& script, int clients,
+                          Duration length, std::vector<std::string> more) {
+  HF_ASSIGN_OR_RETURN(TemporaryFolder folder, TemporaryFolder::Make("."));
+  const std::string file = folder.path() + "/script.sql";
+  std::ofstream(file) << script;
+  const auto seconds =
+      std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(length).count());
+  std::vector<std::string> arguments = {"-n",
+                                        "-c",
+                                        std::to_string(clients),
+                                        "-j",
+                                        std::to_string(std::min(clients, 2)),
+                                        "-T",
+                                        std::to_string(seconds),
+                                        "-f",
+                                        file};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  arguments.push_back(url);
+  HF_ASSIGN_OR_RETURN(std::string report, RunPostgresTool("pgbench", std::move(arguments)));
+  return PgbenchRateOf(report);
+}
+
+BenchTable::BenchTable(std::string url)
+    : url_(std::move(url)), name_(fmt::format("holdfast_bench_{:016x}", Random::System().Next())) {}
+
+BenchTable::~BenchTable() {
+  if (is_made_) (void)QueryPostgres(url_, In("DROP TABLE {table}"));
+}
+
+std::string BenchTable::In(std::string_view text) const {
+  std::string whole(text);
+  constexpr std::string_view kMark = "{table}";
+  for (std::size_t at = 0; (at = whole.find(kMark, at)) != std::string::npos;) {
+    whole.replace(at, kMark.size(), name_);
   }
-  if (rate > 0) return rate;
-  return Fail(ErrorCode::kInternal, "pgbench does not say how many transactions it did");
+  return whole;
+}
+
+Result<std::string> BenchTable::Query(std::string_view sql) {
+  HF_ASSIGN_OR_RETURN(std::string out, QueryPostgres(url_, In(sql)));
+  is_made_ = true;
+  return out;
 }
 
 }  // namespace holdfast::cli

@@ -20,14 +20,34 @@ Result<void> CheckPostgres(const std::string& url);
 Result<double> MeasureRawPostgres(const std::string& store_url, int clients, int group,
                                   std::size_t payload_bytes, Duration length);
 
-/// What a tool of PostgreSQL prints. Errors: unavailable (it failed; its stderr was passed on).
-Result<std::string> RunPostgresTool(const std::string& name, std::vector<std::string> arguments);
+/// What psql prints. Errors: unavailable (it failed; its stderr was passed on).
 Result<std::string> QueryPostgres(const std::string& url, const std::string& sql);
+
+/// Transactions a second of a script, run by so many clients at once for about `length`, a second
+/// at least. `more`: further arguments. Errors: unavailable, likewise.
+Result<double> RunPgbench(const std::string& url, const std::string& script, int clients,
+                          Duration length, std::vector<std::string> more = {});
+
+/// The table of one run; dropped with the object. Threads: one.
+class BenchTable {
+ public:
+  explicit BenchTable(std::string url);
+  ~BenchTable();
+  BenchTable(const BenchTable&) = delete;
+  BenchTable& operator=(const BenchTable&) = delete;
+
+  /// `text`, with the table's name where it has {table}.
+  std::string In(std::string_view text) const;
+  /// Runs the statement, of which In is asked. The first makes the table.
+  Result<std::string> Query(std::string_view sql);
+
+ private:
+  const std::string url_;
+  const std::string name_;
+  bool is_made_ = false;
+};
 
 /// "PostgreSQL 15.3, fsync=on, synchronous_commit=on".
 Result<std::string> DescribePostgres(const std::string& url);
-
-/// From "tps = 1234.567890 (without initial connection time)".
-Result<double> PgbenchRateOf(std::string_view report);
 
 }  // namespace holdfast::cli

@@ -1,7 +1,6 @@
 // Advisory locks of PostgreSQL, by its own pgbench.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -38,26 +37,16 @@ void ReadLog(const std::filesystem::path& file, Samples& samples) {
 Result<LockFigures> MeasurePostgresLocks(const std::string& url, const std::string& folder,
                                          const LockScenario& scenario, Duration length) {
   HF_ASSIGN_OR_RETURN(TemporaryFolder logs, TemporaryFolder::Make(folder));
-  const std::string file = logs.path() + "/locks.sql";
-  {
-    std::ofstream script(file);
-    const auto name = static_cast<std::int64_t>(Random::System().Next() >> 2);
-    script << (scenario.is_spread ? kSpread
-                                  : fmt::format(fmt::runtime(kContended), fmt::arg("name", name)));
-  }
-  const auto seconds =
-      std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(length).count());
-  HF_ASSIGN_OR_RETURN(
-      std::string report,
-      RunPostgresTool("pgbench",
-                      {"-n", "-M", "prepared", "-c", std::to_string(scenario.owners), "-j",
-                       std::to_string(std::min(scenario.owners, 2)), "-T", std::to_string(seconds),
-                       "-l", "--log-prefix=" + logs.path() + "/log", "-f", file, url}));
-  HF_ASSIGN_OR_RETURN(double rate, PgbenchRateOf(report));
+  const auto name = static_cast<std::int64_t>(Random::System().Next() >> 2);
+  const std::string script =
+      scenario.is_spread ? kSpread : fmt::format(fmt::runtime(kContended), fmt::arg("name", name));
+  HF_ASSIGN_OR_RETURN(double rate,
+                      RunPgbench(url, script, scenario.owners, length,
+                                 {"-M", "prepared", "-l", "--log-prefix=" + logs.path() + "/log"}));
   LockFigures figures{.scenario = scenario.name, .system = "PostgreSQL"};
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(logs.path(), ignored)) {
-    if (entry.path() != file) ReadLog(entry.path(), figures.pair);
+    ReadLog(entry.path(), figures.pair);
   }
   figures.pairs = figures.pair.count();
   figures.seconds = static_cast<double>(figures.pairs) / rate;

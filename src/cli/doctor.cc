@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "cli/cli.h"
 #include "engine/findings.h"
+#include "engine/postgres/settings.h"
 #include "engine/sqlite/doctor.h"
 
 namespace holdfast::cli {
@@ -62,7 +63,7 @@ Result<Examination> ExamineByOpening(Cli& cli) {
 
 Result<Examination> Examine(Cli& cli, const engine::ExamineOptions& options) {
   const std::string& url = cli.globals().store;
-  if (url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+  if (engine::postgres::IsPostgresUrl(url)) {
     return engine::ExaminePostgres(url, options);
   }
   if (url.starts_with(kFileScheme) && url.size() > kFileScheme.size()) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "history/objects.h"
 #include "wire/encode.h"
 
 namespace holdfast::history {
@@ -25,8 +26,8 @@ struct RequestText {
     return wire::ToText(wire::WriteAcquire, acquire);
   }
   std::string operator()(const ReadRecord& read) const { return ToString(read.key); }
-  std::string operator()(const ReadJob& read) const { return fmt::format("job {}", read.id); }
-  std::string operator()(const ReadLock& read) const { return "lock " + read.name; }
+  std::string operator()(const ReadJob& read) const { return NameOfJob(read.id); }
+  std::string operator()(const ReadLock& read) const { return NameOfLock(read.name); }
 };
 
 struct AnswerText {

@@ -15,10 +15,10 @@ struct ObjectCollector {
   std::vector<std::string>& names;
 
   void Of(const RecordKey& key) { names.push_back("record " + ToString(key)); }
-  void OfJob(JobId id) { names.push_back(fmt::format("job {}", id)); }
+  void OfJob(JobId id) { names.push_back(NameOfJob(id)); }
   void OfTransfer(TransferId id) { names.push_back(fmt::format("transfer {}", id)); }
   void OfLock(const std::string& name) {
-    names.push_back("lock " + name);
+    names.push_back(NameOfLock(name));
     // Who holds the lock of a record says what becomes of changes of the record.
     if (auto record = rules::RecordOfLock(name)) Of(*record);
   }
@@ -99,6 +99,14 @@ struct ObjectCollector {
 };
 
 }  // namespace
+
+std::string NameOfJob(JobId id) {
+  return fmt::format("job {}", id);
+}
+
+std::string NameOfLock(std::string_view name) {
+  return fmt::format("lock {}", name);
+}
 
 std::vector<std::string> ObjectsOf(const Observed& call) {
   std::vector<std::string> names;

@@ -176,7 +176,7 @@ class PartMaker {
     } else {
       ids = jobs_;  // it may have got any of them
     }
-    for (JobId id : ids) AddTo(fmt::format("job {}", id), Pose(call, id));
+    for (JobId id : ids) AddTo(NameOfJob(id), Pose(call, id));
   }
 
   void AddTo(const std::string& object, Posed posed) {

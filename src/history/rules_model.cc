@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "history/objects.h"
 #include "history/without_times.h"
 #include "rules/limits.h"
 #include "wire/encode.h"
@@ -151,10 +152,10 @@ bool NoteTokens(const Batch& batch, const Receipt& receipt, State& state) {
   for (std::size_t i = 0; i < batch.operations.size(); ++i) {
     const OperationResult& result = receipt.results[i];
     if (std::holds_alternative<ClaimJob>(batch.operations[i]) && result.job) {
-      note(fmt::format("job {}", result.job->id), result.job->token);
+      note(NameOfJob(result.job->id), result.job->token);
     }
     if (std::holds_alternative<AcquireLock>(batch.operations[i]) && result.lock) {
-      for (const LockGrant& grant : result.lock->grants) note(grant.name, grant.token);
+      for (const LockGrant& grant : result.lock->grants) note(NameOfLock(grant.name), grant.token);
     }
   }
   return rise;

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "history/check.h"
+#include "history/objects.h"
 
 namespace holdfast::history {
 namespace {
@@ -57,8 +58,6 @@ class Evidence {
   std::set<std::string> deleted;                                     // records
 
  private:
-  static std::string NameOfJob(JobId id) { return fmt::format("job {}", id); }
-
   void Add(const Observed& call) {
     if (const auto* batch = std::get_if<Batch>(&call.request)) return AddBatch(call, *batch);
     if (!call.answer) return;
@@ -92,9 +91,9 @@ class Evidence {
                         std::is_same_v<T, ReleaseJob> || std::is_same_v<T, SnoozeJob>) {
             NoteEarliest(ends_, std::pair(NameOfJob(op.id), op.token), call.invoked);
           } else if constexpr (std::is_same_v<T, ReleaseLock>) {
-            NoteEarliest(ends_, std::pair("lock " + op.name, op.token), call.invoked);
+            NoteEarliest(ends_, std::pair(NameOfLock(op.name), op.token), call.invoked);
           } else if constexpr (std::is_same_v<T, BreakLock>) {
-            NoteEarliest(forced_, "lock " + op.name, call.invoked);
+            NoteEarliest(forced_, NameOfLock(op.name), call.invoked);
           } else if constexpr (std::is_same_v<T, DeleteRecord>) {
             deleted.insert(ToString(RecordKey{op.kind, op.id}));
           }
@@ -125,7 +124,7 @@ class Evidence {
       if (result.lock) AddGrants(call, *acquire, result.lock->grants);
     } else if (const auto* lock = std::get_if<RenewLock>(&operation)) {
       if (result.lock && !result.lock->grants.empty()) {
-        NoteRenewal("lock " + lock->name, lock->token, result.lock->grants.front().expires_at);
+        NoteRenewal(NameOfLock(lock->name), lock->token, result.lock->grants.front().expires_at);
       }
     } else if (std::holds_alternative<MakeTransfer>(operation) && result.transfer) {
       created[fmt::format("transfer {}", result.transfer->id)].push_back(&call);
@@ -167,7 +166,7 @@ class Evidence {
                  const std::vector<LockGrant>& grants) {
     for (const LockGrant& grant : grants) {
       holds.push_back({.call = &call,
-                       .object = "lock " + grant.name,
+                       .object = NameOfLock(grant.name),
                        .token = grant.token,
                        .mode = grant.mode,
                        .limit = request.limit.value_or(0),

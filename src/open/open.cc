@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "engine/memory/memory_engine.h"
 #include "engine/postgres/postgres_engine.h"
+#include "engine/postgres/settings.h"
 #include "engine/sqlite/sqlite_engine.h"
 #include "holdfast/store.h"
 
@@ -34,7 +35,7 @@ Result<std::unique_ptr<engine::Engine>> OpenEngine(std::string_view url,
     return engine::OpenSqlite(path, options);
   }
   if (url.starts_with("http://")) return api::OpenHttp(url, options);
-  if (url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+  if (engine::postgres::IsPostgresUrl(url)) {
     return engine::OpenPostgres(url, options);
   }
   if (url.starts_with("https:")) {

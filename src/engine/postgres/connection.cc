@@ -204,11 +204,11 @@ void Connection::Queue(const Sql& sql, const Parameters& parameters) {
   Send(name, sql.text(), parameters);
 }
 
-void Connection::QueueRows(const Sql& sql, const RowArray& rows) {
+void Connection::QueueRows(const Sql& sql, RowArray&& rows) {
   if (rows.IsEmpty()) return;
   const std::uint32_t oid = row_types_[static_cast<std::size_t>(rows.type())];
   HF_CHECK(oid != 0);
-  Queue(sql, Parameters().Add(rows, oid));
+  Queue(sql, Parameters().Add(std::move(rows), oid));
 }
 
 Result<void> Connection::LearnRowTypes(const Settings& settings) {

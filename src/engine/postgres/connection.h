@@ -68,7 +68,7 @@ class Connection {
   void Queue(const Sql& sql, const Parameters& parameters = {});
   /// One whose only parameter is an array of rows; unless there are none, then it has nothing to
   /// do.
-  void QueueRows(const Sql& sql, const RowArray& rows);
+  void QueueRows(const Sql& sql, RowArray&& rows);
   /// One that is not worth preparing.
   void QueueText(std::string_view text, const Parameters& parameters = {});
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/result.h"
 #include "rules/apply.h"
@@ -332,12 +333,12 @@ void JobTable::QueueJobWrites(Connection& connection) {
     }
   }
   if (deleted.size() > 0) connection.Queue(delete_jobs_, Parameters().Add(deleted));
-  connection.QueueRows(update_lease_, leases);
-  connection.QueueRows(update_claimed_, claimed);
-  connection.QueueRows(update_finished_, finished);
-  connection.QueueRows(update_whole_, whole);
-  connection.QueueRows(update_whole_, takers);
-  connection.QueueRows(insert_jobs_, inserted);
+  connection.QueueRows(update_lease_, std::move(leases));
+  connection.QueueRows(update_claimed_, std::move(claimed));
+  connection.QueueRows(update_finished_, std::move(finished));
+  connection.QueueRows(update_whole_, std::move(whole));
+  connection.QueueRows(update_whole_, std::move(takers));
+  connection.QueueRows(insert_jobs_, std::move(inserted));
 }
 
 void JobTable::QueueQueueWrites(Connection& connection) {
@@ -354,9 +355,9 @@ void JobTable::QueueQueueWrites(Connection& connection) {
     counts.Add(slot());
     for (std::int64_t delta : cached.delta) counts.Add(delta);
   }
-  connection.QueueRows(insert_queues_, fresh);
-  connection.QueueRows(set_queue_, set);
-  connection.QueueRows(add_counts_, counts);
+  connection.QueueRows(insert_queues_, std::move(fresh));
+  connection.QueueRows(set_queue_, std::move(set));
+  connection.QueueRows(add_counts_, std::move(counts));
 }
 
 }  // namespace holdfast::engine::postgres

@@ -32,8 +32,8 @@ class Lanes {
 
   void Submit(Work work);
   /// The same for a caller who waits for the answer. If a lane is idle his thread does its work,
-  /// which spares two wake-ups: 1,300 life cycles/s of one job a call on one thread, where handing
-  /// it over and back made it 1,210.
+  /// which spares two wake-ups: in batches of 100 from one thread 13,300 life cycles/s, where
+  /// handing it over and back made it 10,900 (medians of ten alternating runs).
   void SubmitAndHelp(Work work);
 
   void Listen(ChangeListener* listener) { listener_ = listener; }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/mutant.h"
 #include "base/result.h"
@@ -309,13 +310,13 @@ void LockTable::QueueWrite(Connection& connection, Time now) {
   for (const auto& [name, cached] : locks_) {
     if (cached.is_changed) NoteChanges(cached, writes);
   }
-  connection.QueueRows(delete_holders_, writes.gone);
+  connection.QueueRows(delete_holders_, std::move(writes.gone));
   if (writes.left_names.size() > 0) {
     connection.Queue(delete_waiters_, Parameters().Add(writes.left_names).Add(writes.left_tickets));
   }
-  connection.QueueRows(update_holders_, writes.renewed);
-  connection.QueueRows(insert_holders_, writes.granted);
-  connection.QueueRows(insert_waiters_, writes.in_line);
+  connection.QueueRows(update_holders_, std::move(writes.renewed));
+  connection.QueueRows(insert_holders_, std::move(writes.granted));
+  connection.QueueRows(insert_waiters_, std::move(writes.in_line));
   if (renews_session_) {
     connection.Queue(upsert_session_, Parameters().Add(session_).Add(now + rules::kSessionLife));
   }

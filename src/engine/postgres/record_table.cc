@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/mutant.h"
 #include "base/result.h"
@@ -431,7 +432,7 @@ void RecordTable::QueueKinds(Connection& connection) {
     connection.Queue(delete_keys_of_kind_, Parameters().Add(kind.name));
     RowArray keys(RowType::kRecordKey);
     for (const auto& [rule, key, id] : applied.keys) AddRecordKey(keys, kind.name, rule, key, id);
-    connection.QueueRows(insert_keys_, keys);
+    connection.QueueRows(insert_keys_, std::move(keys));
   }
 }
 
@@ -449,8 +450,8 @@ void RecordTable::QueueRecords(Connection& connection) {
   if (deleted.kinds.size() > 0) {
     connection.Queue(delete_records_, Parameters().Add(deleted.kinds).Add(deleted.ids));
   }
-  connection.QueueRows(update_records_, updated);
-  connection.QueueRows(insert_records_, inserted);
+  connection.QueueRows(update_records_, std::move(updated));
+  connection.QueueRows(insert_records_, std::move(inserted));
 }
 
 /// First every key that is given up, then every key that is taken: the constraint looks at every
@@ -463,8 +464,8 @@ void RecordTable::QueueKeys(Connection& connection) {
     if (change.stored) AddRecordKey(given_up, kind, rule, text, *change.stored);
     if (change.holder) AddRecordKey(taken, kind, rule, text, *change.holder);
   }
-  connection.QueueRows(delete_keys_, given_up);
-  connection.QueueRows(insert_keys_, taken);
+  connection.QueueRows(delete_keys_, std::move(given_up));
+  connection.QueueRows(insert_keys_, std::move(taken));
 }
 
 void RecordTable::QueueTransfers(Connection& connection) {
@@ -473,8 +474,8 @@ void RecordTable::QueueTransfers(Connection& connection) {
     if (!cached || cached->change == rules::Change::kNone) continue;
     AddTransfer(cached->change == rules::Change::kUpdated ? updated : inserted, cached->transfer);
   }
-  connection.QueueRows(update_transfers_, updated);
-  connection.QueueRows(insert_transfers_, inserted);
+  connection.QueueRows(update_transfers_, std::move(updated));
+  connection.QueueRows(insert_transfers_, std::move(inserted));
 }
 
 }  // namespace holdfast::engine::postgres

@@ -62,6 +62,10 @@ Result<bool> TakeParameter(std::string_view name, std::string_view value, Settin
 
 }  // namespace
 
+bool IsPostgresUrl(std::string_view url) {
+  return url.starts_with("postgres://") || url.starts_with("postgresql://");
+}
+
 Result<Settings> ParsePostgresUrl(std::string_view url) {
   Settings settings;
   const std::size_t mark = std::min(url.find('?'), url.size());

@@ -24,6 +24,9 @@ struct Settings {
   int hosts = 1;  ///< of which one is the primary
 };
 
+/// Whether a store's URL is one of these: postgres://… or postgresql://….
+bool IsPostgresUrl(std::string_view url);
+
 /// Reads postgres://USER@HOST:PORT/DATABASE?schema=NAME&prepare=off&notify=off&lossy=allow&lanes=N,
 /// with HOST:PORT,HOST:PORT for several; whatever else is in the URL is for libpq. Errors:
 /// invalid_argument.

@@ -351,7 +351,7 @@ void Transaction::QueueAnswers() {
   // One that is over makes room; one that somebody else has just stored is in the way, and finds
   // out that it came first.
   connection_->Queue(delete_answers_, Parameters().Add(keys).Add(now_));
-  connection_->QueueRows(insert_answers_, rows);
+  connection_->QueueRows(insert_answers_, std::move(rows));
 }
 
 }  // namespace holdfast::engine::postgres

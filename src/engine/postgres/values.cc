@@ -1,9 +1,11 @@
 #include "engine/postgres/values.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -99,18 +101,21 @@ void Column::Begin(Type type, std::uint32_t length) {
 }
 
 void RowArray::NextRow() {
-  if (size_ > 0) EndRow(bytes_);
+  if (size_ > 0) {
+    EndRow();
+  } else {
+    bytes_.resize(kArrayHeader);  // which is written at the end
+  }
   row_at_ = bytes_.size();
   bytes_.append(kRowHeader, '\0');
   ++size_;
   columns_ = 0;
 }
 
-void RowArray::EndRow(std::string& bytes) const {
-  const auto length = static_cast<std::uint32_t>(bytes_.size() - row_at_ - sizeof(std::uint32_t));
-  const std::size_t at = bytes.size() - (bytes_.size() - row_at_);
-  WriteNetwork(bytes.data() + at, length);
-  WriteNetwork(bytes.data() + at + sizeof length, columns_);
+void RowArray::EndRow() {
+  char* header = bytes_.data() + row_at_;
+  WriteNetwork(header, static_cast<std::uint32_t>(bytes_.size() - row_at_ - sizeof(std::uint32_t)));
+  WriteNetwork(header + sizeof(std::uint32_t), columns_);
 }
 
 void RowArray::Begin(Type type, std::uint32_t length) {
@@ -143,12 +148,13 @@ Parameters& Parameters::Add(const Column& column) {
   return *this;
 }
 
-Parameters& Parameters::Add(const RowArray& rows, std::uint32_t oid) {
-  std::string& bytes = values_.emplace_back();
-  bytes.reserve(kArrayHeader + rows.bytes_.size());
-  AppendArrayHeader(bytes, rows.size_, false, oid);
-  bytes += rows.bytes_;
-  if (rows.size_ > 0) rows.EndRow(bytes);
+Parameters& Parameters::Add(RowArray&& rows, std::uint32_t oid) {
+  HF_CHECK(!rows.IsEmpty());
+  rows.EndRow();
+  std::string header;
+  AppendArrayHeader(header, rows.size_, false, oid);
+  std::ranges::copy(header, rows.bytes_.begin());
+  values_.push_back(std::move(rows.bytes_));
   return *this;
 }
 

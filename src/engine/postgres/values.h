@@ -104,8 +104,8 @@ inline constexpr std::size_t kRowTypeCount = 13;
 std::string_view NameOf(RowType type);
 
 /// One parameter that is an array of rows: `unnest($1::$.job_row[])`. The server makes a table of
-/// every array that it takes apart, which costs more than most statements do: an INSERT of one job
-/// took 1.03 ms from an array for each column, and takes 0.09 ms from an array of rows.
+/// every array that it takes apart, which costs more than most statements do: an INSERT of one row
+/// of 32 columns takes it 0.51 ms from an array for each column, and 0.05 ms from an array of rows.
 class RowArray final : public Values {
  public:
   explicit RowArray(RowType type) : type_(type) {}
@@ -119,8 +119,8 @@ class RowArray final : public Values {
  private:
   friend class Parameters;
   void Begin(Type type, std::uint32_t length) override;
-  /// Writes how long the latest row is.
-  void EndRow(std::string& bytes) const;
+  /// Writes what stands before the latest row, which is whole.
+  void EndRow();
 
   RowType type_;
   std::uint32_t size_ = 0;
@@ -137,8 +137,8 @@ class Parameters {
   Parameters& Add(const std::string& text) { return Add(std::string_view(text)); }
   /// As an array.
   Parameters& Add(const Column& column);
-  /// Likewise. `oid`: of the type of its rows, see Connection::Queue.
-  Parameters& Add(const RowArray& rows, std::uint32_t oid);
+  /// Likewise, of one row at least. `oid`: of their type, see Connection::QueueRows.
+  Parameters& Add(RowArray&& rows, std::uint32_t oid);
 
   const std::vector<std::string>& values() const { return values_; }
 
