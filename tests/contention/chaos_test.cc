@@ -115,6 +115,7 @@ TEST_P(Chaos, JOB_5_EveryJobEndsAndNoneIsDoneTwice) {
       EXPECT_EQ(job.lease_expiries, 3);
     }
   }
+  std::fprintf(stderr, "%lld of %d completed\n", static_cast<long long>(completed), count);
   EXPECT_GT(completed, count / 10);  // how many depends on how the threads are scheduled
   ExpectCountsToBeExact(store());
 }

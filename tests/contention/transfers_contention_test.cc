@@ -171,7 +171,7 @@ class Moves : public Money {
 
 TEST_P(Moves, REC_7_TransfersOfManyThreadsConserveTheSum) {
   constexpr int kThreads = 12;
-  const int count = Scaled(traits().is_remote ? 30 : 60, 10);
+  const int count = Scaled(traits().is_remote ? 30 : 60, 25);
   Open(kAccounts, kBalance);
   std::atomic<int> running = kThreads;
   RunThreads(kThreads + 1, [&](int thread) {
@@ -185,8 +185,8 @@ TEST_P(Moves, REC_7_TransfersOfManyThreadsConserveTheSum) {
   ExpectTheSumToStay();
   std::int64_t reserved = 0;
   for (const Record& account : LoadAll({.kind = "account"})) reserved += ReservedOf(account);
-  EXPECT_GT(reserved, 0);
-  Pass(minutes(11));  // those that nobody has ended
+  EXPECT_GT(reserved, 0);  // one in eight is left pending
+  Pass(minutes(11));       // those that nobody has ended
   ExpectTheSumToStay();
   std::map<std::size_t, std::int64_t> moved;
   {

@@ -45,7 +45,7 @@ class WorkerFaults : public ::testing::Test {
   void LoseTheLeaseBy(Fault fault) {
     std::atomic<StopReason> reason = StopReason::kNone;
     SteadyTime fired;
-    WorkerPool pool(*store_, Options(seconds(1)));
+    WorkerPool pool(*store_, Options(seconds(2)));
     pool.Handle("work", [&](Attempt& attempt) -> Outcome {
       Must(store_->Set({}, {.name = "default", .paused = true}));  // nobody takes it again
       engine_->Set(fault);
@@ -61,7 +61,7 @@ class WorkerFaults : public ::testing::Test {
     engine_->Set(Fault::kNone);
     pool.Stop();
     EXPECT_EQ(reason, StopReason::kLeaseLost);
-    EXPECT_GE(fired - started, milliseconds(900)) << "given up although there was time to try";
+    EXPECT_GE(fired - started, milliseconds(1'800)) << "given up although there was time to try";
     EXPECT_EQ(pool.stats().completed, 0);
     EXPECT_NE(Get(job.id).state, JobState::kCompleted);
   }

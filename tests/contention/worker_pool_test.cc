@@ -166,7 +166,7 @@ TEST_P(WorkerPools, LoseNothingWhenTheyStartAndStopFiftyTimes) {
 
 TEST_P(WorkerPools, JOB_9_EndTheHandlerOfACancelledJobAndTheJobEndsCancelled) {
   WorkerOptions options = Options();
-  options.lease = milliseconds(900);
+  options.lease = seconds(3);  // hears of it after one
   WorkerPool pool(store(), options);
   std::atomic<StopReason> reason = StopReason::kNone;
   pool.Handle("work", [&](Attempt& attempt) -> Outcome {

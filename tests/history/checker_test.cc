@@ -406,9 +406,11 @@ class RandomTold : public Told {
 };
 
 TEST_F(RandomTold, AgreesWithTryingEveryOrder) {
-  int yes = 0;
-  int no = 0;
-  for (int round = 0; round < Scaled(400, 60); ++round) {
+  const int rounds = Scaled(400, 60);
+  int yes = 0, no = 0;
+  // One in twelve is right: until some of both were asked for.
+  for (int round = 0; round < rounds || yes < 5 || no < 5; ++round) {
+    ASSERT_LT(round, 20 * rounds) << yes << " yes, " << no << " no";
     history_.calls.clear();
     Begin();
     for (const auto& [begin, end] : MakeTimes(4)) {
@@ -441,8 +443,6 @@ TEST_F(RandomTold, AgreesWithTryingEveryOrder) {
     ASSERT_EQ(verdict.is == Linearizable::kYes, expected) << TextOf(Check());
     ++(expected ? yes : no);
   }
-  EXPECT_GT(yes, 0);
-  EXPECT_GT(no, 0);
 }
 
 /// The same calls of one lock for the model that was written by hand.
@@ -484,9 +484,11 @@ class TwoModels : public RandomTold {
 
 TEST_F(TwoModels, LOCK_1_TheRulesAgreeWithAModelWrittenByHand) {
   const history::StoredKinds no_kinds;
-  int yes = 0;
-  int no = 0;
-  for (int round = 0; round < Scaled(3'000, 300); ++round) {
+  const int rounds = Scaled(3'000, 300);
+  int yes = 0, no = 0;
+  // Three in a hundred are right: until some of both were asked for.
+  for (int round = 0; round < rounds || yes < 10 || no < 10; ++round) {
+    ASSERT_LT(round, 20 * rounds) << yes << " yes, " << no << " no";
     history_.calls.clear();
     locks_.clear();
     leases_.clear();
@@ -510,8 +512,6 @@ TEST_F(TwoModels, LOCK_1_TheRulesAgreeWithAModelWrittenByHand) {
     ASSERT_EQ(by_rules.is, by_hand.is) << Describe(by_hand, locks_) << TextOf(Check());
     ++(by_hand.is == Linearizable::kYes ? yes : no);
   }
-  EXPECT_GT(yes, 10);
-  EXPECT_GT(no, 10);
 }
 
 class HistoryFiles : public CheckerTest {

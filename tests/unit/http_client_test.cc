@@ -120,12 +120,12 @@ TEST_F(HttpClientTest, KeepsConnectionsAndDropsThoseThatMayNotBeKept) {
 
 TEST_F(HttpClientTest, SaysThatNobodyListens) {
   listener_.Close();
-  auto answer = client_.Send(PostOf(), In(seconds(5)), {});
+  auto answer = client_.Send(PostOf(), In(seconds(20)), {});
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, ErrorCode::kUnavailable);
   EXPECT_NE(answer.error().message.find("cannot connect to 127.0.0.1:"), std::string::npos);
   net::HttpClient nowhere({.host = "no such host"});
-  EXPECT_EQ(nowhere.Send(GetOf(), In(seconds(5)), {}).error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(nowhere.Send(GetOf(), In(seconds(20)), {}).error().code, ErrorCode::kUnavailable);
 }
 
 TEST_F(HttpClientTest, RefusesToSendWhatHttpCannotCarry) {
@@ -136,7 +136,7 @@ TEST_F(HttpClientTest, RefusesToSendWhatHttpCannotCarry) {
            net::HttpRequest{.method = "GET", .target = "/", .headers = {{"A", "b\r\nC: d"}}},
            net::HttpRequest{.method = "GET", .target = "/", .headers = {{"A:", "b"}}},
        }) {
-    auto answer = client_.Send(request, In(seconds(5)), {});
+    auto answer = client_.Send(request, In(seconds(20)), {});
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code, ErrorCode::kInvalidArgument);
   }
@@ -227,7 +227,7 @@ TEST_F(HttpClientTest, EndsACallWhenItIsToldTo) {
   EXPECT_EQ(CodeOf(write), ErrorCode::kOutcomeUnknown);
   EXPECT_EQ(first.ReadToEnd(), "");  // its connection is not used again
 
-  auto late = client_.Send(PostOf(), In(seconds(5)), stop_.get_token());
+  auto late = client_.Send(PostOf(), In(seconds(20)), stop_.get_token());
   EXPECT_EQ(late.error().code, ErrorCode::kCancelled);
 
   stop_ = std::stop_source();
@@ -323,12 +323,12 @@ TEST(HttpClientAndServer, ANewServerOnTheSamePortIsFoundAgain) {
   ASSERT_TRUE(first->Start());
   const std::uint16_t port = first->port();
   net::HttpClient client(To(port));
-  EXPECT_TRUE(client.Send(PostOf(), In(seconds(5)), {}));
+  EXPECT_TRUE(client.Send(PostOf(), In(seconds(20)), {}));
   first.reset();
-  EXPECT_EQ(client.Send(PostOf(), In(seconds(5)), {}).error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(client.Send(PostOf(), In(seconds(20)), {}).error().code, ErrorCode::kUnavailable);
   net::HttpServer second({.port = port}, handler);
   ASSERT_TRUE(second.Start());
-  EXPECT_TRUE(client.Send(PostOf(), In(seconds(5)), {}));
+  EXPECT_TRUE(client.Send(PostOf(), In(seconds(20)), {}));
 }
 
 }  // namespace

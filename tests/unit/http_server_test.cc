@@ -213,11 +213,11 @@ TEST(HttpServer, CutsAClientThatSendsItsHeaderByteByByte) {
   const auto start = std::chrono::steady_clock::now();
   ASSERT_TRUE(peer.Send("GET /echo HTTP/1.1\r\nHost: t\r\nX: "));
   while (!peer.IsReadable(milliseconds(10)) &&
-         std::chrono::steady_clock::now() < start + seconds(5)) {
+         std::chrono::steady_clock::now() < start + seconds(30)) {
     ASSERT_TRUE(peer.Send("x"));
   }
   EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(190));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(2));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(20));
   EXPECT_EQ(peer.ReadAnswer().status, 408);
 }
 
@@ -227,10 +227,10 @@ TEST(HttpServer, CutsAClientThatSendsItsBodyByteByByte) {
   const auto start = std::chrono::steady_clock::now();
   ASSERT_TRUE(peer.Send("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n"));
   while (!peer.IsReadable(milliseconds(10)) &&
-         std::chrono::steady_clock::now() < start + seconds(5)) {
+         std::chrono::steady_clock::now() < start + seconds(30)) {
     ASSERT_TRUE(peer.Send("x"));
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(2));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(20));
   EXPECT_EQ(peer.ReadAnswer().status, 408);
 }
 
@@ -254,7 +254,7 @@ TEST(HttpServer, ClosesAClientThatDoesNotReadItsAnswer) {
   RawPeer peer = RawPeer::ConnectTo(server.port());
   ASSERT_TRUE(peer.Send(Get("/size/50000000")));
   EXPECT_EQ(peer.ReadBytes(4), "HTTP");
-  const auto until = std::chrono::steady_clock::now() + seconds(5);
+  const auto until = std::chrono::steady_clock::now() + seconds(30);
   while (server->stats().connections != 0 && std::chrono::steady_clock::now() < until) {
     std::this_thread::yield();
   }
@@ -272,7 +272,7 @@ TEST(HttpServer, TellsTheHandlerThatTheClientIsGone) {
   closing.Close();
   resetting.Reset();
   auto is_gone = [](const Parked& request) { return request.gone.stop_requested(); };
-  const auto until = std::chrono::steady_clock::now() + seconds(5);
+  const auto until = std::chrono::steady_clock::now() + seconds(30);
   while (std::ranges::count_if(parked, is_gone) < 2 && std::chrono::steady_clock::now() < until) {
     std::this_thread::yield();
   }

@@ -355,12 +355,19 @@ TEST(Schema, REC_3_LongStringsAndNamesMatchNoPattern) {
   EXPECT_THAT(*Complaint(names, {{"a", {{{std::string(257, 'a'), 1}}}}}), HasSubstr("too long"));
 }
 
+/// What this thread has computed so far: whoever else uses the machine does not count.
+double CpuSeconds() {
+  timespec used{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec);
+}
+
 /// Runs `work`, and fails if that takes longer than a server could afford, sanitized or not.
 template <typename Work>
 void ExpectQuick(const char* what, Work work) {
-  auto start = std::chrono::steady_clock::now();
+  const double start = CpuSeconds();
   work();
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20)) << what;
+  EXPECT_LT(CpuSeconds() - start, 20) << what;
 }
 
 TEST(Schema, REC_3_NoPatternTakesForEver) {
