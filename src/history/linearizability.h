@@ -12,7 +12,16 @@
 //     // The state after the call, if the answer is right in this one. No answer: nobody knows what
 //     // was answered, and the call was done.
 //     std::optional<State> Step(const State&, const Input&, const Output* answer) const;
+//     // Whether a call with this answer leaves every state as it is: a read, a refusal.
+//     static bool ChangesNothing(const Input&, const Output& answer);
+//     // When it was done, as far as the answer tells: a guess, by which calls are tried.
+//     static std::optional<std::int64_t> WhenDone(const Input&, const Output& answer);
 //   };
+//
+// What changes nothing is told as soon as it is right, and no other place is tried for it: if there
+// is a story at all, there is one in which it comes so early, because nothing that follows is
+// another for it. The others are tried in the order in which they say that they were done. Both
+// only keep the search short: which calls overlap is all that the verdict goes by.
 #pragma once
 
 #include <algorithm>
@@ -76,47 +85,54 @@ class StorySearch {
     std::vector<std::uint64_t> done((history_.size() + 63) / 64);
     std::set<std::pair<std::vector<std::uint64_t>, State>> visited;
     std::vector<std::pair<std::size_t, State>> taken;  // the event, and the state before it
-    std::size_t event = next_[kHead];
+    std::int64_t tried = kNone;  // the rank of the last that was tried from here
     while (open_ > 0) {
       if (++verdict.steps > most_steps_) return End(verdict, Linearizable::kGaveUp, taken);
-      if (event != kHead && events_[event].is_call) {
+      if (const std::size_t event = NextCall(tried); event != kHead) {
         const std::size_t call = events_[event].call;
+        tried = events_[event].rank;
         std::optional<State> after = StepOf(state, call);
-        if (after) {
-          Flip(done, call);
-          if (visited.emplace(done, *after).second) {
-            taken.emplace_back(event, std::exchange(state, *std::move(after)));
-            Lift(event);
-            NoteLongest(verdict, taken);
-            event = next_[kHead];
-            continue;
-          }
+        if (!after) continue;
+        Flip(done, call);
+        if (visited.emplace(done, *after).second) {
+          taken.emplace_back(event, std::exchange(state, *std::move(after)));
+          Lift(event);
+          NoteLongest(verdict, taken);
+          tried = kNone;
+        } else {
           Flip(done, call);
         }
-        event = next_[event];
         continue;
       }
-      // The answer of a call that nothing explains yet, or the end: what was taken last was wrong.
-      if (event != kHead) NoteStuck(verdict, taken.size(), events_[event].call);
-      if (taken.empty()) return End(verdict, Linearizable::kNo, taken);
-      event = taken.back().first;
-      state = std::move(taken.back().second);
-      taken.pop_back();
-      Flip(done, events_[event].call);
-      Unlift(event);
-      event = next_[event];
+      // The answer of a call that nothing explains yet, or the end: what was taken last was wrong,
+      // unless it changed nothing.
+      NoteStuck(verdict, taken.size());
+      std::size_t event = kHead;
+      do {
+        if (taken.empty()) return End(verdict, Linearizable::kNo, taken);
+        event = taken.back().first;
+        state = std::move(taken.back().second);
+        taken.pop_back();
+        Flip(done, events_[event].call);
+        Unlift(event);
+      } while (events_[event].is_idle);
+      tried = events_[event].rank;
     }
     return End(verdict, Linearizable::kYes, taken);
   }
 
  private:
   static constexpr std::size_t kHead = 0;
+  static constexpr std::int64_t kNone = -1;
 
   struct Event {
     std::int64_t at = 0;
     std::size_t call = 0;
     bool is_call = false;
-    std::size_t answer = kHead;  // of a call: the event in which it ends, if it does
+    // Of a call.
+    std::size_t answer = kHead;  // the event in which it ends, if it does
+    bool is_idle = false;        // it changes nothing
+    std::int64_t rank = kNone;   // those with lower ones are tried before
   };
 
   /// All calls and answers in the order of their times, as a ring that begins behind kHead. What
@@ -144,6 +160,39 @@ class StorySearch {
         events_[begins[events_[i].call]].answer = i;
       }
     }
+    Rank();
+  }
+
+  /// What changes nothing is first. Who does not say when it was done is behind who was called
+  /// before it.
+  void Rank() {
+    std::vector<std::pair<std::int64_t, std::size_t>> order;
+    std::int64_t last = std::numeric_limits<std::int64_t>::min();
+    for (std::size_t i = kHead + 1; i < events_.size(); ++i) {
+      if (!events_[i].is_call) continue;
+      const Call<Model>& call = history_[events_[i].call];
+      if (call.end == CallEnd::kAnswered) {
+        events_[i].is_idle = Model::ChangesNothing(call.input, call.answer);
+        last = Model::WhenDone(call.input, call.answer).value_or(last);
+      }
+      order.emplace_back(last, i);
+    }
+    std::ranges::stable_sort(order, [this](const auto& a, const auto& b) {
+      return std::pair(!events_[a.second].is_idle, a.first) <
+             std::pair(!events_[b.second].is_idle, b.first);
+    });
+    std::int64_t rank = 0;
+    for (const auto& [when, event] : order) events_[event].rank = rank++;
+  }
+
+  /// Of the calls that may be next in the story, the first behind this rank. kHead: none.
+  std::size_t NextCall(std::int64_t rank) const {
+    std::size_t found = kHead;
+    for (std::size_t i = next_[kHead]; i != kHead && events_[i].is_call; i = next_[i]) {
+      if (events_[i].rank <= rank) continue;
+      if (found == kHead || events_[i].rank < events_[found].rank) found = i;
+    }
+    return found;
   }
 
   std::optional<State> StepOf(const State& state, std::size_t call) const {
@@ -182,10 +231,13 @@ class StorySearch {
     verdict.story.clear();
     for (const auto& [event, before] : taken) verdict.story.push_back(events_[event].call);
   }
-  void NoteStuck(Verdict& verdict, std::size_t length, std::size_t call) {
+  void NoteStuck(Verdict& verdict, std::size_t length) {
     if (length < stuck_length_ && verdict.stuck_at) return;
+    std::size_t answer = next_[kHead];
+    while (answer != kHead && events_[answer].is_call) answer = next_[answer];
+    if (answer == kHead) return;
     stuck_length_ = length;
-    verdict.stuck_at = call;
+    verdict.stuck_at = events_[answer].call;
   }
   Verdict End(Verdict& verdict, Linearizable is,
               const std::vector<std::pair<std::size_t, State>>& taken) {

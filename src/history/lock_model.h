@@ -49,6 +49,10 @@ struct LockModel {
 
   State Initial() const { return {}; }
   std::optional<State> Step(const State& state, const Input& input, const Output* answer) const;
+  static bool ChangesNothing(const Input& input, const Output& answer) {
+    return !answer.ok || input.operation == Operation::kRenew;
+  }
+  static std::optional<std::int64_t> WhenDone(const Input&, const Output&) { return {}; }
 
  private:
   std::optional<State> Acquire(const State& state, const Input& input, const Output* answer) const;

@@ -385,6 +385,17 @@ std::optional<State> RulesModel::StepBatch(const State& state, const Posed& pose
   return after;
 }
 
+std::optional<std::int64_t> RulesModel::WhenDone(const Posed*, const Posed* answer) {
+  if (!answer->receipt || answer->receipt->replayed) return std::nullopt;
+  for (const OperationResult& result : answer->receipt->results) {
+    if (result.record) return result.record->updated_at.time_since_epoch().count();
+    if (!result.transfer) continue;
+    const Transfer& transfer = *result.transfer;
+    return transfer.finished_at.value_or(transfer.created_at).time_since_epoch().count();
+  }
+  return std::nullopt;
+}
+
 std::optional<State> RulesModel::Step(const State& state, const Posed* input,
                                       const Posed* const* answer) const {
   if (std::holds_alternative<Batch>(input->request)) {

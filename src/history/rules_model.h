@@ -71,6 +71,11 @@ struct RulesModel {
   /// Threads: one.
   std::optional<State> Step(const State& state, const Posed* input,
                             const Posed* const* answer) const;
+  static bool ChangesNothing(const Posed* input, const Posed* answer) {
+    return !std::holds_alternative<Batch>(input->request) || answer->call->error ||
+           (answer->receipt && answer->receipt->replayed);
+  }
+  static std::optional<std::int64_t> WhenDone(const Posed*, const Posed* answer);
 
  private:
   Result<Receipt> Apply(const State& state, const Posed& posed, State& after) const;
