@@ -24,6 +24,7 @@ hours.
 
 import argparse
 import concurrent.futures
+import itertools
 import os
 import pathlib
 import re
@@ -53,8 +54,10 @@ TSAN_SUITES = {"history": ONE_REMOTE, "contention": ONE_REMOTE,
 # the release build. Histories and random scripts mostly search, on one thread, what few have
 # recorded.
 SANITIZED_LOAD = {"history": "0.05", "conformance": "0.1", "contention": "0.2"}
-# How many test programs run at a time. They mostly wait: for leases, for disks, for each other.
+# How many test programs run at a time. Half of them mostly wait: for leases, for disks, for each
+# other. The others compute, so that each sort begins as many.
 AT_ONCE = JOBS * 2
+WAITING = {"crash", "e2e", "postgres", "contention", "disk"}
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -141,12 +144,20 @@ def run_shard(preset, suite, arguments, shard, shards, options):
     return len(cases) - failed, failed
 
 
+def in_turns(parts):
+    """A part that waits, one that computes, and so on."""
+    waiting = [part for part in parts if part[0] in WAITING]
+    computing = [part for part in parts if part[0] not in WAITING]
+    pairs = itertools.zip_longest(waiting, computing)
+    return [part for pair in pairs for part in pair if part is not None]
+
+
 def run_suites(preset, suites, options):
     """Runs test programs, each in several processes, so that no core is idle while one of them
     waits or is the last."""
     shards = JOBS * 2
-    parts = [(suite, arguments, shard) for suite, arguments in suites.items()
-             for shard in range(shards)]
+    parts = in_turns([(suite, arguments, shard) for suite, arguments in suites.items()
+                      for shard in range(shards)])
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         counts = list(pool.map(
             lambda part: run_shard(preset, *part, shards, options), parts))
