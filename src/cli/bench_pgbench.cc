@@ -10,16 +10,22 @@
 #include "cli/bench.h"
 #include "cli/input.h"
 #include "cli/process.h"
+#include "engine/postgres/tool_target.h"
 
 namespace holdfast::cli {
 namespace {
 
-/// What a tool of PostgreSQL prints.
-Result<std::string> RunPostgresTool(const std::string& name, std::vector<std::string> arguments) {
+/// What a tool of PostgreSQL prints, connected to `url`, of which its last argument tells all but a
+/// password.
+Result<std::string> RunPostgresTool(const std::string& name, std::vector<std::string> arguments,
+                                    const std::string& url) {
+  HF_ASSIGN_OR_RETURN(engine::postgres::ToolTarget target, engine::postgres::TargetOfTools(url));
   ChildSpec spec;
   HF_ASSIGN_OR_RETURN(spec.program, FindProgram(name));
   spec.command = std::move(arguments);
   spec.command.insert(spec.command.begin(), name);
+  spec.command.push_back(std::move(target.database));
+  spec.environment = std::move(target.environment);
   HF_ASSIGN_OR_RETURN(ChildResult result, RunChild(spec, {}, {}));
   if (result.exit_code == 0 && result.signal == 0) return std::move(result.output);
   return Fail(ErrorCode::kUnavailable, name + " failed: it says why above");
@@ -42,7 +48,7 @@ Result<double> PgbenchRateOf(std::string_view report) {
 
 Result<std::string> QueryPostgres(const std::string& url, const std::string& sql) {
   HF_ASSIGN_OR_RETURN(std::string out,
-                      RunPostgresTool("psql", {"-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, url}));
+                      RunPostgresTool("psql", {"-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql}, url));
   return std::string(TrimBlanks(out));
 }
 
@@ -82,8 +88,7 @@ Result<double> RunPgbench(const std::string& url, const std::string& script, int
                                         "-f",
                                         file};
   arguments.insert(arguments.end(), more.begin(), more.end());
-  arguments.push_back(url);
-  HF_ASSIGN_OR_RETURN(std::string report, RunPostgresTool("pgbench", std::move(arguments)));
+  HF_ASSIGN_OR_RETURN(std::string report, RunPostgresTool("pgbench", std::move(arguments), url));
   return PgbenchRateOf(report);
 }
 
