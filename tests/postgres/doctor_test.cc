@@ -5,10 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <future>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "holdfast/holdfast.h"
@@ -358,23 +357,77 @@ TEST(DoctorOfAServer, NamesWhatMayLoseCommitsOrHoldsThemUp) {
   ExpectFinding(look(url, "autovacuum"), Health::kWarn, "autovacuum is off", "settings");
 }
 
-TEST(DoctorOfAServer, AStandbyIsExaminedAsFarAsItGoes) {
-  PrivatePostgres server;
-  Must(OpenStore(server.Url("s"), {.maintain = false}));
-  const std::string folder = server.Execute("SHOW data_directory")[0][0];
-  server.Stop();
-  std::ofstream(std::filesystem::path(folder) / "standby.signal").close();
-  server.Start();
-  const Examination examination = Must(engine::ExaminePostgres(server.Url("s"), {}));
+/// A primary with a store, and a standby that really receives its log.
+class DoctorOfAStandby : public ::testing::Test {
+ protected:
+  DoctorOfAStandby() {
+    Must(OpenStore(primary_.Url("s"), {.maintain = false}));
+    // The standby gets that with all else, as from any primary that waits for one.
+    primary_.Execute("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    standby_.emplace(PrivatePostgres::Options{.standby_of = &primary_});
+  }
+  /// Names both.
+  std::string UrlOfBoth() const {
+    return fmt::format("postgres://holdfast@127.0.0.1:{},127.0.0.1:{}/postgres?schema=s",
+                       standby_->port(), primary_.port());
+  }
+  bool Receives() const {
+    return !standby_->Execute("SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'")
+                .empty();
+  }
+  void WaitUntilItReceives(bool receives) const {
+    for (int i = 0; i < 300 && Receives() != receives; ++i) {
+      standby_->Execute("SELECT pg_sleep(0.02)");
+    }
+    ASSERT_EQ(Receives(), receives);
+  }
+
+  PrivatePostgres primary_;
+  std::optional<PrivatePostgres> standby_;
+};
+
+void ExpectOnlyReadable(const Examination& examination, const std::string& found,
+                        const std::string& advice) {
   EXPECT_EQ(examination.findings.size(), 22U);
   for (const Finding& finding : examination.findings) {
     if (finding.check == "writable") {
-      ExpectFinding(finding, Health::kFail, "standby", "target_session_attrs=read-write");
+      ExpectFinding(finding, Health::kFail, found, advice);
       EXPECT_EQ(finding.code, ErrorCode::kUnavailable);
     } else {
       ExpectFinding(finding, Health::kOk, "", "");
     }
   }
+}
+
+TEST_F(DoctorOfAStandby, IsToldFromThePrimaryAndFromOneThatHasLostIt) {
+  const std::string url = standby_->Url("s");
+  auto examine = [](const std::string& at) { return Must(engine::ExaminePostgres(at, {})); };
+  WaitUntilItReceives(true);
+  ExpectOnlyReadable(examine(url),
+                     "a standby that receives the log of a primary: it can only be read",
+                     "connect to the primary");
+  EXPECT_THAT(FindingOf(examine(url), "synchronous_standbys").found, HasSubstr("waits for none"));
+  EXPECT_THAT(OpenStore(url, {.maintain = false}),
+              StatusIs(ErrorCode::kUnavailable, HasSubstr("is a standby")));
+  // Of both, the primary is the one to look at.
+  Examination both = examine(UrlOfBoth());
+  ExpectFinding(FindingOf(both, "connection"), Health::kOk,
+                fmt::format("connected to 127.0.0.1:{} ", primary_.port()), "");
+  ExpectFinding(FindingOf(both, "writable"), Health::kOk, "a primary", "");
+  Must(OpenStore(UrlOfBoth(), {.maintain = false}));
+
+  primary_.Stop(PrivatePostgres::StopMode::kImmediate);
+  WaitUntilItReceives(false);
+  ExpectOnlyReadable(examine(url), "does not receive the log of a primary",
+                     "connect to the primary");
+  both = examine(UrlOfBoth());
+  ExpectOnlyReadable(both, "no other host takes writes", "pg_promote()");
+  EXPECT_THAT(FindingOf(both, "connection").found,
+              HasSubstr(fmt::format("connected to 127.0.0.1:{} ", standby_->port())));
+  // Somebody who insists on a primary is told as much.
+  ExpectFinding(FindingOf(examine(url + "&target_session_attrs=read-write"), "writable"),
+                Health::kFail, "a standby", "names all hosts");
+  EXPECT_THAT(OpenStore(UrlOfBoth(), {.maintain = false}), StatusIs(ErrorCode::kUnavailable));
 }
 
 }  // namespace

@@ -89,7 +89,13 @@ Result<std::unique_ptr<Connection>> Connection::Open(const Settings& settings) {
 
 Result<std::unique_ptr<Connection>> Connection::OpenToLook(const Settings& settings,
                                                            Duration limit) {
-  HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Connect(settings));
+  Result<std::unique_ptr<Connection>> connected = Connect(settings);
+  if (!connected && (settings.hosts > 1 || settings.NamesSessionAttributes())) {
+    // What a standby says of itself helps more than that there is no primary.
+    auto any = Connect(settings, "any");
+    if (any) connected = std::move(any);
+  }
+  HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, std::move(connected));
   // Who only looks waits for nobody's lock.
   HF_RETURN_IF_ERROR(connection->Execute(fmt::format(
       "SET statement_timeout = {}; SET lock_timeout = '1s'; SET client_encoding = 'UTF8'; "
@@ -100,11 +106,12 @@ Result<std::unique_ptr<Connection>> Connection::OpenToLook(const Settings& setti
   return connection;
 }
 
-Result<std::unique_ptr<Connection>> Connection::Connect(const Settings& settings) {
+Result<std::unique_ptr<Connection>> Connection::Connect(const Settings& settings,
+                                                        const char* attributes) {
   // Of several hosts libpq asks one after the other, each for as long as connect_timeout: one that
   // does not answer must not keep it from the one that has taken over. A machine that vanished
   // while it had a request in hand is noticed by keepalives alone, the second of them; the system's
-  // interval would be over a minute. The URL comes last, so that what stands in it counts.
+  // interval would be over a minute. What stands in the URL overrides what comes before it.
   const bool is_one = settings.hosts == 1;
   const std::pair<const char*, const char*> parameters[] = {
       {"application_name", "holdfast"},
@@ -115,6 +122,7 @@ Result<std::unique_ptr<Connection>> Connection::Connect(const Settings& settings
       // Of one host alone, what is wrong with it is said better by CheckServer.
       {"target_session_attrs", is_one ? "any" : "read-write"},
       {"dbname", settings.connection.c_str()},
+      {"target_session_attrs", attributes},
       {nullptr, nullptr}};
   std::array<const char*, std::size(parameters)> keywords;
   std::array<const char*, std::size(parameters)> values;

@@ -57,8 +57,9 @@ class Connection {
   /// says which).
   static Result<std::unique_ptr<Connection>> Open(const Settings& settings);
   /// As Open, for whoever only wants to know how a server is: it may be a standby, too old, or
-  /// lossy. Every statement only reads, and ends after `limit`; a server that then says
-  /// nothing for another second counts as lost.
+  /// lossy. Of several hosts it is the one that takes writes, or, if there is none, the first that
+  /// answers: that takes as long again. Every statement only reads, and ends after `limit`; a
+  /// server that then says nothing for another second counts as lost.
   static Result<std::unique_ptr<Connection>> OpenToLook(const Settings& settings, Duration limit);
   ~Connection();
   Connection(const Connection&) = delete;
@@ -105,7 +106,10 @@ class Connection {
     const Sql* prepares = nullptr;  // it is the preparation of this, not an execution
   };
 
-  static Result<std::unique_ptr<Connection>> Connect(const Settings& settings);
+  /// `attributes`: the target_session_attrs, whatever the URL says; null: what it says, else one
+  /// that takes writes, of several.
+  static Result<std::unique_ptr<Connection>> Connect(const Settings& settings,
+                                                     const char* attributes = nullptr);
   Result<void> CheckServer(const Settings& settings);
   Result<void> BeginPipelines();
   /// `name`: of a prepared statement, or nothing.

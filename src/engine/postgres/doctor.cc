@@ -82,8 +82,14 @@ Result<Examination> ExaminePostgres(std::string_view url, const ExamineOptions& 
   auto connection = Connection::OpenToLook(settings, options.statement_limit);
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - before);
+  auto connected = [&] {
+    PGconn* handle = (*connection)->handle();
+    const std::string which =
+        settings.hosts == 1 ? "" : fmt::format(" to {}:{}", PQhost(handle), PQport(handle));
+    return Healthy(fmt::format("connected{} within {} ms", which, took.count()));
+  };
   Finding finding = connection
-                        ? Healthy(fmt::format("connected within {} ms", took.count()))
+                        ? connected()
                         : Broken(connection.error().code, connection.error().message,
                                  "see that the server runs, that host, port and database of the "
                                  "URL are right, and that the user may log in");

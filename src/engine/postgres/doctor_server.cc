@@ -44,12 +44,22 @@ Result<Finding> CheckWritable(const Examined& examined) {
   // The value of this session says that it only looks.
   HF_ASSIGN_OR_RETURN(
       Answer answer,
-      examined.connection.QueryText("SELECT pg_is_in_recovery(), reset_val = 'on' FROM pg_settings "
+      examined.connection.QueryText("SELECT pg_is_in_recovery(), reset_val = 'on', "
+                                    "EXISTS (SELECT FROM pg_stat_wal_receiver) FROM pg_settings "
                                     "WHERE name = 'default_transaction_read_only'"));
   const Row row(answer, 0);
   if (row.Bool(0)) {
-    return Broken(ErrorCode::kUnavailable, "a standby: it can only be read",
-                  "connect to the primary: name all hosts and add target_session_attrs=read-write");
+    std::string found = fmt::format("a standby that {} the log of a primary: it can only be read",
+                                    row.Bool(2) ? "receives" : "does not receive");
+    const Settings& settings = examined.settings;
+    if (settings.hosts == 1 || settings.NamesSessionAttributes()) {
+      return Broken(ErrorCode::kUnavailable, std::move(found),
+                    "connect to the primary: if the URL names all hosts (HOST:PORT,HOST:PORT), and "
+                    "no target_session_attrs, a store finds it, and its successor");
+    }
+    return Broken(ErrorCode::kUnavailable, found + ", and no other host takes writes",
+                  "start the primary; if it is gone for good, promote a standby: SELECT "
+                  "pg_promote()");
   }
   if (row.Bool(1)) {
     return Broken(ErrorCode::kUnavailable,
@@ -78,8 +88,11 @@ Result<Finding> CheckStandbys(const Examined& examined) {
                       examined.connection.QueryText(
                           "SELECT current_setting('synchronous_standby_names'), count(*), "
                           "count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')), "
-                          "count(*) FILTER (WHERE sync_state IS NULL) FROM pg_stat_replication"));
+                          "count(*) FILTER (WHERE sync_state IS NULL), pg_is_in_recovery() "
+                          "FROM pg_stat_replication"));
   const Row row(answer, 0);
+  // It has the primary's settings, but commits nothing that would wait for anybody.
+  if (row.Bool(4)) return Healthy("a standby waits for none; see what its primary says");
   const std::int64_t all = row.Integer(1);
   const std::int64_t synchronous = row.Integer(2);
   if (row.Text(0).empty()) {

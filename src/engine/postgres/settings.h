@@ -22,6 +22,11 @@ struct Settings {
   bool notifies = true;
   int lanes = 4;  ///< connections that write
   int hosts = 1;  ///< of which one is the primary
+
+  /// Whether the URL itself says which of several servers will do.
+  bool NamesSessionAttributes() const {
+    return connection.find("target_session_attrs=") != std::string::npos;
+  }
 };
 
 /// Whether a store's URL is one of these: postgres://… or postgresql://….
