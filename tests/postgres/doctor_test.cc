@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "engine/postgres/doctor_checks.h"
 #include "holdfast/holdfast.h"
 #include "postgres/other_session.h"
 #include "testing/fake_clock.h"
@@ -53,11 +54,12 @@ class Doctor : public ::testing::Test {
     return FindingOf(Examine(options), check);
   }
   /// Looks until it is so: statistics come late.
-  Finding LookUntil(std::string_view check, Health health) const {
-    Finding finding = Look(check);
+  Finding LookUntil(std::string_view check, Health health,
+                    const ExamineOptions& options = {}) const {
+    Finding finding = Look(check, options);
     for (int i = 0; i < 300 && finding.health != health; ++i) {
       DoctorsServer().Execute("SELECT pg_sleep(0.1)");
-      finding = Look(check);
+      finding = Look(check, options);
     }
     return finding;
   }
@@ -247,6 +249,43 @@ TEST_F(Doctor, NamesWhoIsBlockedAndByWhom) {
   ExpectFinding(finding, Health::kWarn, holder.pid(), holder.ending());
   EXPECT_THAT(finding.found,
               HasSubstr(waiter.pid().substr(0, waiter.pid().size() - 1) + " has waited 00:00:0"));
+}
+
+TEST_F(Doctor, NamesWhoKeepsTheNotifyQueueFromBeingRead) {
+  OtherSession listener(DoctorsServer(), "holdfast", "listener");
+  listener.Run("LISTEN news");
+  listener.Run("BEGIN");
+  // Each takes a page of the queue, which has a little over a million.
+  DoctorsServer().Execute(
+      "DO $$ BEGIN FOR i IN 1..10700 LOOP "
+      "PERFORM pg_notify('news', rpad(i::text, 7999, 'x')); END LOOP; END $$");
+  ExpectFinding(Look("notify_queue"), Health::kOk, "1.0 % in use", "");
+  const Finding finding = Look("notify_queue", no_time_);
+  ExpectFinding(finding, Health::kWarn, listener.pid(), listener.ending());
+  EXPECT_THAT(finding.found,
+              AllOf(HasSubstr("1.0 % in use; the oldest transaction is that of"),
+                    HasSubstr("holdfast (listener) from 127.0.0.1, idle in transaction since 20")));
+  EXPECT_THAT(finding.advice, HasSubstr("if it listens"));
+  DoctorsServer().Execute("SELECT " + listener.ending());
+  LookUntil("notify_queue", Health::kOk, no_time_);
+  ExpectFinding(Look("notify_queue", no_time_), Health::kOk, "0.0 % in use", "");
+}
+
+TEST_F(Doctor, ANotifyQueueThatFillsIsNamedWhoeverKeepsIt) {
+  using engine::postgres::JudgeNotifyQueue;
+  const seconds old(300);
+  const std::string who = "pid 17, ada, more";
+  auto judge = [&](double usage, double open_for) {
+    return JudgeNotifyQueue({.usage = usage, .pid = 17, .seconds = open_for, .who = who}, old);
+  };
+  ExpectFinding(judge(0.009, 1000), Health::kOk, "0.9 % in use", "");
+  ExpectFinding(judge(0.01, 299), Health::kOk, "1.0 % in use", "");
+  ExpectFinding(judge(0.01, 300), Health::kWarn, who, "pg_terminate_backend(17)");
+  ExpectFinding(judge(0.249, 299), Health::kOk, "24.9 % in use", "");
+  ExpectFinding(judge(0.25, 0), Health::kWarn, who, "every commit with a NOTIFY fails");
+  // Of sessions of others nothing is seen.
+  ExpectFinding(JudgeNotifyQueue({.usage = 0.2}, Duration(0)), Health::kOk, "20.0 % in use", "");
+  ExpectFinding(JudgeNotifyQueue({.usage = 1}, old), Health::kWarn, "100.0 %", "pg_monitor");
 }
 
 TEST_F(Doctor, ACheckThatCannotBeMadeIsAFindingAndTheOthersAreMade) {

@@ -197,19 +197,6 @@ Result<Finding> CheckClock(const Examined& examined) {
                  "name, such as run_at, are meant by theirs");
 }
 
-Result<Finding> CheckNotifyQueue(const Examined& examined) {
-  HF_ASSIGN_OR_RETURN(Answer answer,
-                      examined.connection.QueryText("SELECT pg_notification_queue_usage()"));
-  const double usage = Row(answer, 0).Real(0);
-  std::string found = fmt::format("{:.1f} % in use", usage * 100);
-  if (usage < 0.25) return Healthy(std::move(found));
-  std::string advice =
-      "end the session that listens in an old transaction (see long_transactions): once the queue "
-      "is full, NOTIFY fails";
-  if (usage < 0.9) return Suspect(std::move(found), std::move(advice));
-  return Broken(ErrorCode::kUnavailable, std::move(found), std::move(advice));
-}
-
 Result<Finding> CheckReplicationSlots(const Examined& examined) {
   HF_ASSIGN_OR_RETURN(
       Answer answer,

@@ -205,4 +205,48 @@ Result<Finding> CheckBlockedSessions(const Examined& examined) {
   return Suspect(ListSome(blocked), EndSession(Row(answer, 0).Integer(2)));
 }
 
+Finding JudgeNotifyQueue(const NotifyQueue& queue, Duration long_transaction) {
+  // Of 8 GiB: what is delivered at once never comes near either.
+  constexpr double kBehind = 0.01;
+  constexpr double kFilling = 0.25;
+  std::string found = fmt::format("{:.1f} % in use", queue.usage * 100);
+  const bool is_held = queue.pid != 0 && queue.seconds >= Seconds(long_transaction);
+  if (queue.usage < (is_held ? kBehind : kFilling)) return Healthy(std::move(found));
+  constexpr std::string_view kFull =
+      "once the queue is full, every commit with a NOTIFY fails, and nodes find out about one "
+      "another by polling alone";
+  if (queue.pid == 0) {
+    return Suspect(std::move(found),
+                   fmt::format("look again as a user with the role pg_monitor, who sees which "
+                               "transaction is the oldest: a session that listens may hold it; {}",
+                               kFull));
+  }
+  return Suspect(
+      fmt::format("{}; the oldest transaction is that of {}", found, queue.who),
+      fmt::format("it holds the queue if it listens: {}; {}", EndSession(queue.pid), kFull));
+}
+
+Result<Finding> CheckNotifyQueue(const Examined& examined) {
+  // Who listens cannot be asked for. A listener reads nothing while it is in a transaction, and one
+  // whose program does not take what it reads is in a transaction, too. There is one queue for all
+  // databases.
+  HF_ASSIGN_OR_RETURN(
+      Answer answer,
+      examined.connection.QueryText(
+          fmt::format("SELECT {}, q.usage, extract(epoch FROM clock_timestamp() - a.xact_start)"
+                      "::double precision FROM (SELECT pg_notification_queue_usage() AS usage) q "
+                      "LEFT JOIN pg_stat_activity a ON a.backend_type = 'client backend' "
+                      "AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL "
+                      "ORDER BY a.xact_start LIMIT 1",
+                      kPerson)));
+  const Row row(answer, 0);
+  NotifyQueue queue{.usage = row.Real(kPersonColumns)};
+  if (!row.IsNull(0)) {
+    queue.pid = row.Integer(0);
+    queue.seconds = row.Real(kPersonColumns + 1);
+    queue.who = Person(row, 0);
+  }
+  return JudgeNotifyQueue(queue, examined.options.long_transaction);
+}
+
 }  // namespace holdfast::engine::postgres
