@@ -353,7 +353,8 @@ TEST_F(Nodes, JOB_6_EveryNodeMayDoTheMaintenanceAndNothingIsDoneTwice) {
 
 TEST_F(Nodes, ASchemaOfAnEarlierVersionIsMigratedWithWhatIsInIt) {
   Must(Open()->Enqueue({}, {.kind = "k"}));
-  Sql("DROP INDEX $.jobs_running; CREATE INDEX jobs_running ON $.jobs (id) WHERE is_running; "
+  Sql("DROP TABLE $.commits; DROP FUNCTION $.has_changed; DROP INDEX $.jobs_running; CREATE INDEX "
+      "jobs_running ON $.jobs (id) WHERE is_running; "
       "DO 'DECLARE row_type regtype; BEGIN FOR row_type IN SELECT oid::regtype FROM pg_type WHERE "
       "typnamespace = ''" +
       schema_.name() +

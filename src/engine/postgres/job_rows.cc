@@ -5,6 +5,7 @@
 
 #include <span>
 
+#include "base/mutant.h"
 #include "wire/encode.h"
 
 namespace holdfast::engine::postgres {
@@ -126,11 +127,21 @@ std::span<const JobColumn> ColumnsOf(RowType type) {
   }
 }
 
+bool HasVersion(RowType type) {
+  return type == RowType::kJobLease || type == RowType::kJobFinish;
+}
+
 }  // namespace
 
-void AddJob(RowArray& rows, const Job& job) {
+void AddJob(RowArray& rows, const Job& job, std::optional<RowVersion> version) {
   rows.NextRow();
   for (const JobColumn& column : ColumnsOf(rows.type())) column.add(rows, job);
+  if (HasVersion(rows.type())) rows.Add(version);
+}
+
+std::string EndUnlessAll(std::string_view count, RowType type) {
+  return fmt::format("CASE WHEN {} <> cardinality($1::$.{}[]) THEN $.has_changed() END", count,
+                     NameOf(type));
 }
 
 std::string InsertJobsSql() {
@@ -145,8 +156,14 @@ std::string UpdateJobsSql(RowType type) {
   for (const JobColumn& column : type == RowType::kJob ? kWhole : ColumnsOf(type)) {
     if (column.name != "id") sets.push_back(fmt::format("{0} = u.{0}", column.name));
   }
-  return fmt::format("UPDATE $.jobs SET {} FROM unnest($1::$.{}[]) AS u WHERE jobs.id = u.id",
-                     fmt::join(sets, ", "), NameOf(type));
+  const std::string update =
+      fmt::format("UPDATE $.jobs SET {} FROM unnest($1::$.{}[]) AS u WHERE jobs.id = u.id",
+                  fmt::join(sets, ", "), NameOf(type));
+  if (!HasVersion(type)) return update;
+  return fmt::format(
+      "WITH written AS ({}{} RETURNING 1) SELECT {} FROM written", update,
+      HF_MUTANT(version_unchecked) ? "" : " AND (u.version IS NULL OR jobs.xmin = u.version)",
+      EndUnlessAll("count(*)", type));
 }
 
 }  // namespace holdfast::engine::postgres

@@ -336,10 +336,14 @@ Result<void> Lanes::Persist(Lane& lane, Attempt attempt) {
         if (!Pause(PauseAfter(i))) return done;
         continue;
       case Failure::kLost:
-        if (lane.transaction.commit_was_sent() && !HF_MUTANT(lost_commit_done_again))
-          return Resolve(lane, done.error());
+        if (lane.transaction.commit_was_sent() && !HF_MUTANT(lost_commit_done_again)) {
+          Result<bool> is_committed = Resolve(lane, done.error());
+          if (!is_committed) return std::unexpected(std::move(is_committed).error());
+          if (*is_committed) return {};
+        } else {
+          lane.Disconnect();
+        }
         // Nothing was committed: a new connection may try again, but not for long.
-        lane.Disconnect();
         if (i > 0) return done;
         continue;
       case Failure::kNone:
@@ -371,35 +375,60 @@ Result<void> Lanes::Connect(Lane& lane) {
   return {};
 }
 
-/// The connection went with the answer to COMMIT: the server knows what became of the transaction,
-/// if it is still the one that was asked.
-Result<void> Lanes::Resolve(Lane& lane, const Error& lost) {
-  auto unknown = [&](std::string_view why) {
-    return Fail(
-        HF_MUTANT(lost_commit_told_undone) ? ErrorCode::kUnavailable : ErrorCode::kOutcomeUnknown,
-        fmt::format("{} during the commit, and {}", lost.message, why));
-  };
+/// The connection went with the answer to COMMIT: whether it was committed.
+Result<bool> Lanes::Resolve(Lane& lane, const Error& lost) {
   const std::string server = lane.connection->server();
   lane.Disconnect();
-  if (!Connect(lane)) return unknown("the server cannot be asked what became of it");
-  if (lane.connection->server() != server) return unknown("another server has taken over");
+  Result<bool> is_committed = AskServer(lane, server);
+  if (!is_committed) {
+    return Fail(
+        HF_MUTANT(lost_commit_told_undone) ? ErrorCode::kUnavailable : ErrorCode::kOutcomeUnknown,
+        fmt::format("{} during the commit, and {}", lost.message, is_committed.error().message));
+  }
+  if (*is_committed) HF_RETURN_IF_ERROR(AwaitReplicas(lane, lost));
+  return is_committed;
+}
+
+// Errors of all of these: outcome_unknown, and why.
+
+Result<bool> Lanes::AskServer(Lane& lane, const std::string& server) {
+  if (!Connect(lane)) {
+    return Fail(ErrorCode::kOutcomeUnknown, "the server cannot be asked what became of it");
+  }
+  return lane.transaction.mark() != 0 ? AskForMark(lane) : AskForStatus(lane, server);
+}
+
+/// The server knows what became of the transaction, if it is still the one that was asked.
+Result<bool> Lanes::AskForStatus(Lane& lane, const std::string& server) {
+  if (lane.connection->server() != server) {
+    return Fail(ErrorCode::kOutcomeUnknown, "another server has taken over");
+  }
   // A server process that has not noticed yet goes on with the commit.
   constexpr int kLooks = 100;
   for (int i = 0; i < kLooks; ++i) {
     Result<Answer> status = lane.connection->QueryText(
         "SELECT coalesce(pg_xact_status($1::bigint::text::xid8), 'unknown')",
         Parameters().Add(lane.transaction.transaction_id()));
-    if (!status) return unknown("the server could not say what became of it");
+    if (!status) break;
     const std::string_view text = Row(*status, 0).Text(0);
-    if (text == "committed") return AwaitReplicas(lane, lost);
-    if (text == "aborted") {
-      return Fail(ErrorCode::kUnavailable,
-                  lost.message + " during the commit, which had no effect");
-    }
-    if (text != "in progress") break;
-    if (!Pause(std::chrono::milliseconds(50))) break;
+    if (text == "committed") return true;
+    if (text == "aborted") return false;
+    if (text != "in progress" || !Pause(std::chrono::milliseconds(50))) break;
   }
-  return unknown("the server does not know what became of it");
+  return Fail(ErrorCode::kOutcomeUnknown, "the server does not know what became of it");
+}
+
+/// The mark is where the commit is, on whatever server. If it is not there it is left now: should a
+/// server process still be about that commit, it finds the mark, and ends without effect. If it is
+/// just leaving it, this waits until it has ended.
+Result<bool> Lanes::AskForMark(Lane& lane) {
+  const Sql leave(node_.settings,
+                  "INSERT INTO $.commits (mark, left_at) VALUES ($1, clock_timestamp()) "
+                  "ON CONFLICT (mark) DO NOTHING");
+  Result<Answer> left =
+      lane.connection->QueryText(leave.text(), Parameters().Add(lane.transaction.mark()));
+  if (left) return left->affected() == 0;
+  return Fail(ErrorCode::kOutcomeUnknown, "the server could not say what became of it");
 }
 
 /// A commit counts when those standbys have it that the server waits for, which nobody has said of

@@ -64,7 +64,10 @@ class Lanes {
   Result<void> Persist(Lane& lane, Attempt attempt);
   bool Pause(Duration time);
   Result<void> Connect(Lane& lane);
-  Result<void> Resolve(Lane& lane, const Error& lost);
+  Result<bool> Resolve(Lane& lane, const Error& lost);
+  Result<bool> AskServer(Lane& lane, const std::string& server);
+  Result<bool> AskForStatus(Lane& lane, const std::string& server);
+  Result<bool> AskForMark(Lane& lane);
   Result<void> AwaitReplicas(Lane& lane, const Error& lost);
   void Tell(Lane& lane);
   void NoteHealth(const Result<void>& health);

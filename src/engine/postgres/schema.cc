@@ -358,7 +358,31 @@ CREATE TYPE $.lock_waiter_row AS (
   since timestamptz, deadline timestamptz, actor text, correlation_id text);
 )sql";
 
-constexpr std::string_view kMigrations[] = {kVersion1, kVersion2, kVersion3};
+// What a node writes in one go, without having asked for anything: rows on condition that they are
+// still of the version that it knows, and what ends its transaction if they are not.
+constexpr std::string_view kVersion4 = R"sql(
+CREATE TYPE $.job_lease_of_version_row AS (
+  id bigint, lease_expires_at timestamptz, cancel_requested boolean, progress double precision,
+  message text, version xid);
+CREATE TYPE $.job_finish_of_version_row AS (
+  id bigint, state text, lease_expires_at timestamptz, retained_as text,
+  finished_at timestamptz, lease_expiries bigint, result text, is_running boolean, version xid);
+CREATE TYPE $.queue_version_row AS (name text, version xid);
+-- Of commits that were sent in one go: who has lost the answer looks whether the mark is there. A
+-- connection takes its last one away with the next.
+CREATE TABLE $.commits (
+  mark    bigint PRIMARY KEY,
+  left_at timestamptz NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
+CREATE FUNCTION $.has_changed() RETURNS boolean LANGUAGE plpgsql AS $body$
+BEGIN
+  RAISE EXCEPTION 'a row has changed since this node saw it'
+    USING ERRCODE = 'serialization_failure';
+END
+$body$;
+)sql";
+
+constexpr std::string_view kMigrations[] = {kVersion1, kVersion2, kVersion3, kVersion4};
 static_assert(std::size(kMigrations) == kPostgresSchema);
 
 // Its name says whose schema this is.
@@ -442,11 +466,13 @@ std::vector<SchemaObject> SchemaObjects(const Settings& settings) {
                                 {"CREATE INDEX ", "index"},
                                 {"CREATE UNIQUE INDEX ", "index"},
                                 {"CREATE SEQUENCE ", "sequence"},
-                                {"CREATE TYPE ", "type"}}) {
+                                {"CREATE TYPE ", "type"},
+                                {"CREATE FUNCTION ", "function"}}) {
         if (!statement.starts_with(head)) continue;
         std::string_view name = std::string_view(statement).substr(std::string_view(head).size());
         if (name.starts_with(schema)) name.remove_prefix(schema.size());
-        SchemaObject made{kind, std::string(name.substr(0, name.find(' '))), statement};
+        SchemaObject made{kind, std::string(name.substr(0, name.find_first_of(" ("))), statement};
+        if (made.kind == "function") made.statement.clear();  // there is more than one in it
         // One that an earlier migration made is made anew, in another way.
         std::erase_if(objects, [&](const SchemaObject& known) {
           return known.kind == made.kind && known.name == made.name;

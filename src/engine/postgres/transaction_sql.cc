@@ -63,7 +63,13 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
       begin_(node.settings, "BEGIN"),
       commit_(node.settings, "COMMIT"),
       stamp_(node.settings,
-             "SELECT nextval('$.stamps'), clock_timestamp(), pg_current_xact_id()::text::bigint"),
+             "SELECT clock_timestamp(), pg_current_xact_id()::text::bigint, nextval('$.stamps')"),
+      leave_mark_(node.settings,
+                  "WITH gone AS (DELETE FROM $.commits WHERE mark = $1::bigint), "
+                  "left_here AS (INSERT INTO $.commits (mark, left_at) VALUES "
+                  "($2::bigint, clock_timestamp()) RETURNING left_at) "
+                  "SELECT left_at, pg_current_xact_id()::text::bigint, CASE WHEN left_at < "
+                  "$3::timestamptz THEN $.has_changed() END FROM left_here"),
       load_answers_(node.settings,
                     "SELECT key, fingerprint, answer, expires_at FROM $.idempotency "
                     "WHERE key = ANY ($1::text[])"),
@@ -91,11 +97,11 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
                                                 ReadyOf("$1", "$2::bigint"))),
       load_claim_queues_(
           node.settings,
-          fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = "
+          fmt::format("SELECT {}, {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = "
                       "CASE WHEN q.max_running IS NOT NULL THEN q.name END "
                       "WHERE cardinality($1::text[]) = 0 OR q.name = ANY ($1::text[]) "
                       "GROUP BY q.name",
-                      kQueueColumns)),
+                      kQueueColumns, kQueueVersion)),
       due_jobs_(node.settings,
                 // As an array: a join would be planned for as many rows as LIMIT might let through.
                 fmt::format("SELECT {0} FROM $.jobs WHERE id = ANY (ARRAY("
