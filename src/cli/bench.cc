@@ -10,7 +10,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/result.h"
 #include "cli/bench_commands.h"
+#include "cli/progress.h"
 
 namespace holdfast::cli {
 
@@ -42,6 +44,25 @@ std::string MakePayload(int bytes) {
   return payload;
 }
 
+std::string QueueOfItsOwn(std::string_view benchmark) {
+  return fmt::format("bench_{}_{:08x}", benchmark, Random::System().Next() >> 32U);
+}
+
+Result<void> FillQueue(Store& store, const std::string& queue, std::int64_t jobs,
+                       int payload_bytes) {
+  Progress progress(fmt::format("pushing {}", WithCommas(jobs)), jobs);
+  std::string payload = MakePayload(payload_bytes);
+  for (std::int64_t done = 0; done < jobs;) {
+    Batch batch;
+    for (int i = 0; i < 1000 && done < jobs; ++i, ++done) {
+      batch.operations.push_back(EnqueueJob{{.kind = "bench", .queue = queue, .payload = payload}});
+    }
+    HF_RETURN_IF_ERROR(store.Commit({}, std::move(batch)));
+    progress.Update(done);
+  }
+  return {};
+}
+
 std::string Whole(double number) {
   return WithCommas(static_cast<std::int64_t>(number + 0.5));
 }
@@ -58,6 +79,7 @@ void AddBenchCommands(Cli& cli) {
   CLI::App& group = cli.AddGroup(cli.root(), "bench", "Measures what this machine can do.");
   AddBenchJobs(cli, group);
   AddBenchClaim(cli, group);
+  AddBenchWork(cli, group);
   AddBenchRecords(cli, group);
   AddBenchLocks(cli, group);
 }

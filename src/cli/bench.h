@@ -8,6 +8,7 @@
 
 #include "base/json_writer.h"
 #include "holdfast/error.h"
+#include "holdfast/store.h"
 #include "holdfast/time.h"
 
 namespace holdfast::cli {
@@ -65,6 +66,13 @@ class TemporaryFolder {
 
 /// A JSON payload of that many bytes.
 std::string MakePayload(int bytes);
+
+/// A new name: the store may be one that others use.
+std::string QueueOfItsOwn(std::string_view benchmark);
+
+/// Pushes jobs of the kind "bench", showing how far it is.
+Result<void> FillQueue(Store& store, const std::string& queue, std::int64_t jobs,
+                       int payload_bytes);
 
 /// Life cycles a second of hand-written statements on a fresh file: `group` inserts,
 /// claims and completions to a transaction each, for about `length`.

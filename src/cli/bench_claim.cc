@@ -7,7 +7,6 @@
 #include "base/result.h"
 #include "cli/bench.h"
 #include "cli/bench_commands.h"
-#include "cli/progress.h"
 
 namespace holdfast::cli {
 namespace {
@@ -21,21 +20,6 @@ struct ClaimOptions {
   std::int64_t jobs = 200'000;
 };
 
-Result<void> FillQueue(Store& store, const std::string& queue, std::int64_t jobs,
-                       int payload_bytes) {
-  Progress progress(fmt::format("pushing {}", WithCommas(jobs)), jobs);
-  std::string payload = MakePayload(payload_bytes);
-  for (std::int64_t done = 0; done < jobs;) {
-    Batch batch;
-    for (int i = 0; i < 1000 && done < jobs; ++i, ++done) {
-      batch.operations.push_back(EnqueueJob{{.kind = "bench", .queue = queue, .payload = payload}});
-    }
-    HF_RETURN_IF_ERROR(store.Commit({}, std::move(batch)));
-    progress.Update(done);
-  }
-  return {};
-}
-
 /// What claims cost with so many jobs pending.
 struct Backlog {
   std::int64_t pending = 0;
@@ -47,8 +31,7 @@ struct Backlog {
 Result<Backlog> MeasureBacklog(const std::string& url, std::int64_t pending,
                                const ClaimOptions& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, OpenStore(url));
-  // One of its own, in a store that others may use.
-  const std::string queue = fmt::format("bench_claim_{:08x}", Random::System().Next() >> 32U);
+  const std::string queue = QueueOfItsOwn("claim");
   HF_RETURN_IF_ERROR(FillQueue(*store, queue, pending, options.payload));
   Backlog backlog;
   backlog.pending = pending;

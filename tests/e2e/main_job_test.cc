@@ -80,6 +80,11 @@ TEST_F(FirstSteps, TheBenchmarksRunAndLeaveNothingBehind) {
   EXPECT_NE(Json(ended.out).At("/ratio_1"), "(none)");
   ended = Process({HOLDFAST_BINARY, "bench", "claim-by-id", "--jobs", "1000"}).Wait();
   EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  ended = Process({HOLDFAST_BINARY, "-o", "json", "bench", "work", "--jobs", "500", "--concurrency",
+                   "8", "--dir", folder_.path()})
+              .Wait();
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_NE(Json(ended.out).At("/jobs_per_second"), "(none)");
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 
