@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include <memory>
-#include <thread>
 
+#include "base/mutex.h"
 #include "base/result.h"
 #include "cli/bench.h"
 #include "cli/bench_commands.h"
@@ -29,13 +29,16 @@ Result<double> Work(Store& store, const WorkOptions& options) {
   Progress progress(fmt::format("working {}", WithCommas(options.jobs)), options.jobs);
   const auto start = std::chrono::steady_clock::now();
   HF_RETURN_IF_ERROR(pool.Start());
-  // Somebody else may be at work in the store, but not in this queue.
+  base::Mutex mutex(base::LockRank::kWait);
+  base::CondVar a_moment;
   for (WorkerStats stats; stats.completed < options.jobs; stats = pool.stats()) {
     if (stats.failed + stats.released + stats.lost > 0) {
       return Fail(ErrorCode::kUnavailable, "the store refused what came of a job");
     }
     progress.Update(stats.completed);
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    base::MutexLock lock(mutex);
+    (void)a_moment.WaitUntil(mutex,
+                             std::chrono::steady_clock::now() + std::chrono::milliseconds(1));
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   pool.Stop();
