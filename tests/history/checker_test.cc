@@ -40,7 +40,9 @@ const Record* WrittenBy(const Observed& call) {
   if (std::holds_alternative<TransitionRecord>(batch->operations[0])) return nullptr;
   const Receipt& receipt = std::get<Receipt>(*call.answer);
   if (receipt.replayed || !receipt.results[0].record) return nullptr;
-  return &*receipt.results[0].record;
+  const Record& record = *receipt.results[0].record;
+  // Applications come and go: the next of that name has the same versions, and may look the same.
+  return record.kind == "torture-application" ? nullptr : &record;
 }
 
 const Record* ReadBy(const Observed& call) {
@@ -49,29 +51,21 @@ const Record* ReadBy(const Observed& call) {
   return record ? &*record : nullptr;
 }
 
-/// Tries `mutate(history, i)` at every call; it answers whether it changed anything. The answers:
-/// how many changes there were, and how many of them were found.
-struct Found {
-  int made = 0;
-  int found = 0;
-};
+/// Tries `mutate(history, i)` at every call; it answers whether it changed anything. Each change
+/// has to be found. How many there were.
 template <typename Mutate>
-Found TryMutations(const History& history, Mutate mutate) {
+int TryMutations(const History& history, Mutate mutate) {
   constexpr int kMost = 6;  // of one history
-  Found found;
-  for (std::size_t i = 0; i < history.calls.size() && found.made < kMost; ++i) {
-    History changed = history;
+  int made = 0;
+  History changed = history;
+  for (std::size_t i = 0; i < history.calls.size() && made < kMost; ++i) {
     if (!mutate(changed, i)) continue;
-    ++found.made;
-    const Checked checked = Must(CheckHistory(changed));
-    if (!checked.Held()) {
-      ++found.found;
-    } else {
-      ADD_FAILURE() << "not found: " << Describe(history.calls[i]) << "\nnow "
-                    << Describe(changed.calls[i]);
-    }
+    ++made;
+    EXPECT_FALSE(Must(CheckHistory(changed)).Held())
+        << "not found: " << Describe(history.calls[i]) << "\nnow " << Describe(changed.calls[i]);
+    changed = history;
   }
-  return found;
+  return made;
 }
 
 /// Two changes of one record, one after the other, swap their answers.
@@ -142,21 +136,14 @@ bool GiveTokenAgain(History& h, std::size_t i) {
 TEST_F(CheckerTest, AcceptsWhatWasRecordedAndFindsWhatIsPutIn) {
   constexpr bool (*kMutations[])(History&, std::size_t) = {SwapAnswers, LoseEffect, ReadStale,
                                                            GiveTokenAgain};
-  std::array<Found, std::size(kMutations)> found;
+  std::array<int, std::size(kMutations)> made{};
   for (int round = 0; round < Scaled(4, 2); ++round) {
     const History history = Recorded(round);
     const Checked checked = Must(CheckHistory(history));
     ASSERT_TRUE(checked.Held()) << TextOf(checked);
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      const Found more = TryMutations(history, kMutations[i]);
-      found[i].made += more.made;
-      found[i].found += more.found;
-    }
+    for (std::size_t i = 0; i < made.size(); ++i) made[i] += TryMutations(history, kMutations[i]);
   }
-  for (const Found& sort : found) {
-    EXPECT_GT(sort.made, 0);
-    EXPECT_EQ(sort.found, sort.made);
-  }
+  EXPECT_THAT(made, ::testing::Each(::testing::Gt(0)));
 }
 
 /// Builds a history call by call.
