@@ -50,10 +50,10 @@ int Sync(sqlite3_file* file, int flags) {
 int FileSize(sqlite3_file* file, sqlite3_int64* size) {
   return RealOf(file)->pMethods->xFileSize(RealOf(file), size);
 }
-int Lock(sqlite3_file* file, int level) {
+int LockFile(sqlite3_file* file, int level) {
   return RealOf(file)->pMethods->xLock(RealOf(file), level);
 }
-int Unlock(sqlite3_file* file, int level) {
+int UnlockFile(sqlite3_file* file, int level) {
   return RealOf(file)->pMethods->xUnlock(RealOf(file), level);
 }
 int CheckReservedLock(sqlite3_file* file, int* result) {
@@ -94,8 +94,8 @@ constexpr sqlite3_io_methods kMethods = {3,
                                          Truncate,
                                          Sync,
                                          FileSize,
-                                         Lock,
-                                         Unlock,
+                                         LockFile,
+                                         UnlockFile,
                                          CheckReservedLock,
                                          FileControl,
                                          SectorSize,

@@ -8,7 +8,7 @@ namespace holdfast::lab {
 namespace {
 
 constexpr std::int64_t kMoney = 20;  // of both accounts together
-constexpr int kPlaces = 2;
+constexpr int kMixPlaces = 2;
 constexpr int kUsers = 4;
 constexpr const char* kCounterRules = R"({"bounds":{"/n":{"min":0,"max":12}}})";
 
@@ -37,7 +37,7 @@ Result<void> Mix::Prepare() {
   HF_ASSIGN_OR_RETURN(
       campaign_,
       arena_.Make(campaign, NameOf("campaign"),
-                  {{"title", "torture"}, {"is_active", true}, {"max_participants", kPlaces}}));
+                  {{"title", "torture"}, {"is_active", true}, {"max_participants", kMixPlaces}}));
   for (int user = 0; user < kUsers; ++user) {
     arena_.Adopt({application_, arena_.Own(NameOf(fmt::format("user-{}", user)))});
   }
@@ -278,7 +278,8 @@ Result<void> Mix::Check() {
   for (const ChildCount& count : campaign.children) {
     if (count.status == "pending" || count.status == "approved") taken += count.count;
   }
-  if (taken > kPlaces) arena_.Violated("no place is given twice", fmt::format("{} taken", taken));
+  if (taken > kMixPlaces)
+    arena_.Violated("no place is given twice", fmt::format("{} taken", taken));
   for (const RecordKey& key : {counter_, document_, guarded_, rich_, poor_, ticket_}) {
     HF_RETURN_IF_ERROR(arena_.ExpectTrail(key));
   }

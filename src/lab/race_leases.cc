@@ -17,7 +17,7 @@ using std::chrono::seconds;
 
 // How long a worker waits for a lock that it gets as soon as the others have done their part.
 constexpr seconds kLockWait{30};
-constexpr Duration kLongLease = seconds(60);
+constexpr Duration kRaceLease = seconds(60);
 
 class DoubleClaim final : public RaceScenario {
  public:
@@ -137,7 +137,7 @@ class StaleHolder final : public RaceScenario {
     if (!IsFirst(racer)) {
       racer.track().Await(paused, 1);
       PassTime(2 * kShortLease);
-      HF_RETURN_IF_ERROR(AddOne(racer, kLongLease, [] {}));
+      HF_RETURN_IF_ERROR(AddOne(racer, kRaceLease, [] {}));
       racer.track().Signal(overtaken);
       return {};
     }
@@ -147,7 +147,7 @@ class StaleHolder final : public RaceScenario {
                           racer.track().Await(overtaken, 1);
                           racer.Does("goes on");
                         }));
-    if (!is_done) HF_RETURN_IF_ERROR(AddOne(racer, kLongLease, [] {}));
+    if (!is_done) HF_RETURN_IF_ERROR(AddOne(racer, kRaceLease, [] {}));
     return {};
   }
 
@@ -254,7 +254,7 @@ class Deadlock final : public RaceScenario {
     HF_ASSIGN_OR_RETURN(
         std::vector<LockGrant> grants,
         store().Acquire(As(racer),
-                        {.name = name, .owner = OwnerOf(racer), .ttl = kLongLease, .wait = wait}));
+                        {.name = name, .owner = OwnerOf(racer), .ttl = kRaceLease, .wait = wait}));
     return std::move(grants.front());
   }
   Result<void> Release(Racer& racer, const LockGrant& grant) {
@@ -281,7 +281,7 @@ class Deadlock final : public RaceScenario {
     HF_ASSIGN_OR_RETURN(std::vector<LockGrant> grants,
                         store().Acquire(As(racer), {.names = std::move(names),
                                                     .owner = OwnerOf(racer),
-                                                    .ttl = kLongLease,
+                                                    .ttl = kRaceLease,
                                                     .wait = Duration(kLockWait)}));
     racer.Does("takes a and b in one request");
     racer.Ends(true, "has both, and does its work");

@@ -24,6 +24,12 @@ Result<void> CheckText(std::string_view what, std::string_view text, std::size_t
   return {};
 }
 
+Result<void> CheckSize(std::string_view what, std::string_view text, std::size_t most) {
+  if (text.size() <= most) return {};
+  return Fail(ErrorCode::kPayloadTooLarge,
+              fmt::format("{} has {} bytes (at most {})", what, text.size(), most));
+}
+
 Result<void> CheckRange(std::string_view what, std::int64_t value, std::int64_t least,
                         std::int64_t most) {
   if (value >= least && value <= most) return {};
@@ -38,12 +44,6 @@ Result<void> CheckRange(std::string_view what, Duration value, Duration least, D
 }
 
 namespace {
-
-Result<void> CheckSize(std::string_view what, std::string_view text, std::size_t most) {
-  if (text.size() <= most) return {};
-  return Fail(ErrorCode::kPayloadTooLarge,
-              fmt::format("{} has {} bytes (at most {})", what, text.size(), most));
-}
 
 Result<void> CheckLease(Duration lease) {
   return CheckRange("lease", lease, kLeaseMin, kLeaseMax);

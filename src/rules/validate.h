@@ -43,6 +43,8 @@ inline std::unexpected<Error> Invalid(std::string message) {
 /// Errors: invalid_argument, which names `what` and the limits, in bytes.
 Result<void> CheckText(std::string_view what, std::string_view text, std::size_t least,
                        std::size_t most);
+/// Errors: payload_too_large, likewise.
+Result<void> CheckSize(std::string_view what, std::string_view text, std::size_t most);
 Result<void> CheckRange(std::string_view what, std::int64_t value, std::int64_t least,
                         std::int64_t most);
 Result<void> CheckRange(std::string_view what, Duration value, Duration least, Duration most);

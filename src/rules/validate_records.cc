@@ -23,12 +23,6 @@ Result<void> CheckKey(std::string_view what, const RecordKey& key) {
   return CheckRecordName(fmt::format("{} id", what), key.id);
 }
 
-Result<void> CheckText(std::string_view what, std::string_view text, std::size_t most) {
-  if (text.size() <= most) return {};
-  return Fail(ErrorCode::kPayloadTooLarge,
-              fmt::format("{} has {} bytes (at most {})", what, text.size(), most));
-}
-
 Result<void> CheckPath(std::string_view path) {
   Result<base::JsonPointer> pointer = base::JsonPointer::Parse(path);
   if (!pointer) return Invalid("path: " + pointer.error().message);
@@ -53,7 +47,7 @@ struct Checker {
   }
   Result<void> Target(const RecordTarget& op, std::string_view what, std::string_view text) {
     HF_RETURN_IF_ERROR(Target(op));
-    return CheckText(what, text, kDataBytes);
+    return CheckSize(what, text, kDataBytes);
   }
 
   Result<void> operator()(const CreateRecord& op) {
@@ -61,7 +55,7 @@ struct Checker {
     if (!op.id.empty()) HF_RETURN_IF_ERROR(CheckRecordName("record id", op.id));
     if (!op.status.empty()) HF_RETURN_IF_ERROR(CheckRecordName("status", op.status));
     if (op.parent) HF_RETURN_IF_ERROR(CheckKey("parent", *op.parent));
-    return CheckText("data", op.data, kDataBytes);
+    return CheckSize("data", op.data, kDataBytes);
   }
   Result<void> operator()(const ReplaceRecord& op) { return Target(op, "data", op.data); }
   Result<void> operator()(const MergeRecord& op) { return Target(op, "patch", op.patch); }
@@ -90,7 +84,7 @@ struct Checker {
   Result<void> operator()(const DeleteRecord& op) { return Target(op); }
   Result<void> operator()(const ApplyKind& op) {
     HF_RETURN_IF_ERROR(CheckRecordName("kind", op.name));
-    HF_RETURN_IF_ERROR(CheckText("rules", op.rules, kRulesBytes));
+    HF_RETURN_IF_ERROR(CheckSize("rules", op.rules, kRulesBytes));
     return CheckVersion(op.version);
   }
   Result<void> operator()(const MakeTransfer& op) {

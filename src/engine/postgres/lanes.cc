@@ -22,7 +22,7 @@ constexpr int kAtOnce = 2;
 constexpr Duration kPatience = std::chrono::milliseconds(20);
 
 // Conflicts are rare, because rows are locked in one order; each costs a transaction.
-constexpr int kTries = 12;
+constexpr int kCommitTries = 12;
 
 /// With jitter, so that two that met do not meet again.
 Duration PauseAfter(int tries) {
@@ -327,7 +327,7 @@ Result<void> Lanes::Persist(Lane& lane, Attempt attempt) {
     if (Result<void> connected = Connect(lane); !connected) return connected;
     Result<void> done = attempt();
     if (done) return done;
-    const bool is_last = i + 1 == kTries;
+    const bool is_last = i + 1 == kCommitTries;
     switch (lane.connection->failure()) {
       case Failure::kConflict:
       case Failure::kConstraint:
