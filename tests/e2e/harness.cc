@@ -81,9 +81,18 @@ Process::Process(const std::vector<std::string>& command, const std::string& inp
   if (!folder.empty()) posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
   std::vector<std::string> arguments = command;
   std::vector<std::string> variables = EnvironmentOf(environment);
-  int error = posix_spawnp(&pid_, command.front().c_str(), &actions, nullptr,
+  // Who runs the tests may have had a signal ignored, as nohup does: a child would inherit it.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGHUP);
+  posix_spawnattr_setsigdefault(&attributes, &signals);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+  int error = posix_spawnp(&pid_, command.front().c_str(), &actions, &attributes,
                            Pointers(arguments).data(), Pointers(variables).data());
   posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
   if (error != 0) {
     ADD_FAILURE() << "cannot run " << command.front() << ": " << std::strerror(error);
     reaped_ = true;
