@@ -12,6 +12,7 @@ tests must pass; and a mutant that is in no code must not be found.
 """
 
 import argparse
+import collections
 import concurrent.futures
 import dataclasses
 import json
@@ -62,7 +63,11 @@ class Outcome:
 
 
 def load():
-    return [Mutant(**entry) for entry in json.loads(LIST.read_text(encoding="utf-8"))]
+    mutants = [Mutant(**entry) for entry in json.loads(LIST.read_text(encoding="utf-8"))]
+    names = collections.Counter(mutant.name for mutant in mutants)
+    if twice := [name for name, count in names.items() if count > 1]:  # would be both at once
+        sys.exit(f"{LIST.name}: more than one mutant is called {', '.join(twice)}")
+    return mutants
 
 
 def run_tests(suite, tests, mutant="", limit=LIMIT, to_the_end=True):

@@ -160,10 +160,11 @@ std::string UpdateJobsSql(RowType type) {
       fmt::format("UPDATE $.jobs SET {} FROM unnest($1::$.{}[]) AS u WHERE jobs.id = u.id",
                   fmt::join(sets, ", "), NameOf(type));
   if (!HasVersion(type)) return update;
-  return fmt::format(
-      "WITH written AS ({}{} RETURNING 1) SELECT {} FROM written", update,
-      HF_MUTANT(version_unchecked) ? "" : " AND (u.version IS NULL OR jobs.xmin = u.version)",
-      EndUnlessAll("count(*)", type));
+  return fmt::format("WITH written AS ({}{} RETURNING 1) SELECT {} FROM written", update,
+                     HF_MUTANT(remembered_job_unchecked)
+                         ? ""
+                         : " AND (u.version IS NULL OR jobs.xmin = u.version)",
+                     EndUnlessAll("count(*)", type));
 }
 
 }  // namespace holdfast::engine::postgres

@@ -71,12 +71,13 @@ JobTable::JobTable(const Settings& settings, std::int64_t slot)
       update_finished_(settings, UpdateJobsSql(RowType::kJobFinish)),
       update_whole_(settings, UpdateJobsSql(RowType::kJob)),
       delete_jobs_(settings, "DELETE FROM $.jobs WHERE id = ANY ($1::bigint[])"),
-      check_queues_(settings,
-                    fmt::format("SELECT {} FROM unnest($1::$.{}[]) AS u JOIN $.queues q ON "
-                                "q.name = u.name{}",
-                                EndUnlessAll("count(*)", RowType::kQueueVersion),
-                                NameOf(RowType::kQueueVersion),
-                                HF_MUTANT(queue_unchecked) ? "" : " AND q.xmin = u.version")),
+      check_queues_(
+          settings,
+          fmt::format("SELECT {} FROM unnest($1::$.{}[]) AS u JOIN $.queues q ON "
+                      "q.name = u.name{}",
+                      EndUnlessAll("count(*)", RowType::kQueueVersion),
+                      NameOf(RowType::kQueueVersion),
+                      HF_MUTANT(remembered_queue_unchecked) ? "" : " AND q.xmin = u.version")),
       insert_queues_(settings,
                      "INSERT INTO $.queues (name, retain_completed, retain_failed) "
                      "SELECT name, retain_completed, retain_failed FROM "

@@ -370,7 +370,7 @@ Result<void> Transaction::WriteAndCommit() {
     return {};
   }
   HF_RETURN_IF_ERROR(QueueWrites());
-  HF_ASSIGN_OR_RETURN(std::vector<Answer> answers, SendCommit());
+  HF_RETURN_IF_ERROR(SendCommit());
   NoteCommitted();
   return {};
 }
