@@ -60,6 +60,7 @@ struct WorkerOptions {
   std::string name;                 ///< 1-128 bytes; empty: host, process id and a random part
   std::vector<std::string> queues;  ///< empty: every queue
   int concurrency = 0;              ///< jobs at a time, 1-1,000; 0: one per core
+  int claim_ahead = 500;            ///< most jobs claimed before a handler is free, 0-1,000: below
   Duration lease = std::chrono::seconds(30);       ///< renewed at a third of its length
   Duration timeout = Duration::zero();             ///< per attempt; zero: none
   Duration grace = std::chrono::seconds(25);       ///< see Stop
@@ -80,6 +81,13 @@ struct WorkerStats {
 /// The pool. All leases of a pool are renewed in one commit. A handler whose job is cancelled,
 /// whose lease is lost, or who is out of time, sees its stop token fire; a job whose lease was lost
 /// is not reported, because it belongs to somebody else.
+///
+/// While handlers take less than 20 ms on average, a pool claims ahead: what they will begin within
+/// 20 ms, at most `claim_ahead` jobs and about 8 MiB of payloads, so that no handler waits for a
+/// claim. What has not begun a second later is given back. If the process is killed, what it had
+/// claimed ahead waits for the end of its leases like what it ran; so where a lease ran out before,
+/// nothing is claimed ahead. With 0, or one attempt per job that must not be lost to a crash before
+/// it begins, only what free handlers can take is claimed.
 ///
 /// Threads: Handle before Start; Start once; stats from any thread; Stop from any but a handler's.
 class WorkerPool {

@@ -160,6 +160,11 @@ Result<bool> IsDrained(const Context& context, Store& store, const WorkOptions& 
   return true;
 }
 
+/// Jobs that the pool claimed and whose outcomes the store does not know yet.
+std::int64_t HeldBy(const WorkerStats& stats) {
+  return stats.claimed - stats.completed - stats.failed - stats.released - stats.lost;
+}
+
 /// Until a signal comes or, with --drain, nothing is left.
 Result<void> WaitForTheEnd(Cli& cli, Store& store, const WorkOptions& options,
                            const WorkerPool& pool, StopSignals& signals) {
@@ -170,9 +175,11 @@ Result<void> WaitForTheEnd(Cli& cli, Store& store, const WorkOptions& options,
   // Due jobs count as ready: promote them before the first look.
   HF_RETURN_IF_ERROR(store.Maintain(cli.MakeContext()));
   while (!signals.Wait(kDrainPoll)) {
-    if (pool.stats().running > 0) continue;
+    const WorkerStats before = pool.stats();
+    if (HeldBy(before) > 0) continue;
     HF_ASSIGN_OR_RETURN(bool drained, IsDrained(cli.MakeContext(), store, options, pool.name()));
-    if (drained) break;
+    // What was claimed and given back between the two looks was seen by neither.
+    if (drained && pool.stats().claimed == before.claimed) break;
   }
   return {};
 }
@@ -249,6 +256,8 @@ void AddWorkCommand(Cli& cli) {
   cli.AddRepeated(work, "-k,--kind", options->kinds, "KIND",
                   "jobs of this kind, others are put off for a minute; as often as wanted");
   cli.AddNumber(work, "-c,--concurrency", pool.concurrency, 1, "jobs at a time (one per core)");
+  cli.AddNumber(work, "--claim-ahead", pool.claim_ahead, 0,
+                "most jobs taken before a place is free, while each lasts under 20ms (500)");
   cli.AddDuration(work, "--lease", pool.lease,
                   "how long a job is ours without a sign of life (30s)");
   cli.AddDuration(work, "--timeout", pool.timeout, "how long one attempt may take (no limit)");

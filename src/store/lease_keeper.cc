@@ -52,18 +52,23 @@ void LeaseKeeper::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void LeaseKeeper::Hold(std::shared_ptr<KeptLease> lease, SteadyTime granted, bool confirm,
-                       std::optional<SteadyTime> timeout_at) {
+void LeaseKeeper::Hold(std::shared_ptr<KeptLease> lease, SteadyTime granted, bool confirm) {
   const KeptLease* key = lease.get();
-  Entry entry{.lease = std::move(lease),
-              .length = key->length(),
-              .timeout_at = timeout_at.value_or(kNever)};
+  Entry entry{.lease = std::move(lease), .length = key->length(), .timeout_at = kNever};
   Begin(entry, granted);
   if (confirm) entry.renew_at = granted;
   base::MutexLock lock(mutex_);
   // The thread finds out by itself if it wakes before: most holds of a busy pool wake nobody.
-  if (std::min({entry.renew_at, entry.lost_at, entry.timeout_at}) < wake_at_) changed_.NotifyAll();
+  if (std::min(entry.renew_at, entry.lost_at) < wake_at_) changed_.NotifyAll();
   entries_.emplace(key, std::move(entry));
+}
+
+void LeaseKeeper::EndAt(const KeptLease& lease, SteadyTime timeout_at) {
+  base::MutexLock lock(mutex_);
+  auto found = entries_.find(&lease);
+  if (found == entries_.end()) return;
+  found->second.timeout_at = timeout_at;
+  if (timeout_at < wake_at_) changed_.NotifyAll();
 }
 
 void LeaseKeeper::Begin(Entry& entry, SteadyTime at) {

@@ -60,8 +60,10 @@ class LeaseKeeper : public std::enable_shared_from_this<LeaseKeeper> {
 
   /// Renews the lease from now on, at a third of its length. It was granted at `granted`, or a
   /// little later. With `confirm` it is renewed at once, to learn whether it is still held.
-  void Hold(std::shared_ptr<KeptLease> lease, SteadyTime granted, bool confirm = false,
-            std::optional<SteadyTime> timeout_at = {});
+  void Hold(std::shared_ptr<KeptLease> lease, SteadyTime granted, bool confirm = false);
+
+  /// Tells the lease then that it is out of time, if it is held.
+  void EndAt(const KeptLease& lease, SteadyTime timeout_at);
 
   /// No longer renews the lease. When it will be lost; nothing if it has been.
   std::optional<SteadyTime> LetGo(const KeptLease& lease);

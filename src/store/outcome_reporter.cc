@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/mutant.h"
+#include "base/result.h"
 #include "holdfast/retry.h"
 
 namespace holdfast::store {
@@ -39,9 +40,17 @@ std::size_t BytesOf(const Report& report) {
   return completed != nullptr && completed->result ? completed->result->size() : 0;
 }
 
+bool IsCompletion(const Report& report) {
+  return std::holds_alternative<Completed>(report.outcome);
+}
+
 /// The keys make it safe to ask again after outcome_unknown. A refused outcome left nothing behind,
 /// but the one that replaces it is another batch and gets a key of its own.
+/// A completion has none: a row for each, kept for a day, would cost as much as all else. It is the
+/// one outcome that only the holder of the token can bring about and that nothing ever undoes, so
+/// the job itself tells whether it was done (FindCompleted).
 std::string KeyOf(const Report& report) {
+  if (IsCompletion(report)) return {};
   const Job& job = report.attempt->job();
   return fmt::format("finish/{}/{}{}", job.id, job.token, report.refused ? "/refused" : "");
 }
@@ -93,7 +102,6 @@ void OutcomeReporter::Run() {
     std::vector<Report> reports = WaitForReports();
     if (reports.empty()) return;
     std::vector<Result<Receipt>> answers = Send(reports);
-    HF_CHECK(answers.size() == reports.size());
     bool passing = std::ranges::any_of(
         answers, [](const auto& answer) { return !answer && IsPassing(answer.error()); });
     SteadyTime retry_at = passing ? NextTry() : SteadyTime{};
@@ -142,7 +150,23 @@ std::vector<Result<Receipt>> OutcomeReporter::Send(const std::vector<Report>& re
   // A context of its own: what stops the pool must not stop it from giving back its jobs.
   Context context = Context::WithTimeout(lease_ / 3);
   context.actor = actor_;
-  return store_.CommitMany(context, std::move(batches));
+  std::vector<Result<Receipt>> answers = store_.CommitMany(context, std::move(batches));
+  HF_CHECK(answers.size() == reports.size());
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    if (answers[i] || answers[i].error().code != ErrorCode::kInvalidTransition) continue;
+    if (!reports[i].again || !IsCompletion(reports[i])) continue;
+    answers[i] = FindCompleted(context, reports[i].attempt->job().id, answers[i].error());
+  }
+  return answers;
+}
+
+/// A completion that is asked for again was refused because the job has ended under this token: by
+/// the first try, or because its lease ran out.
+Result<Receipt> OutcomeReporter::FindCompleted(const Context& context, JobId id,
+                                               const Error& refusal) {
+  HF_ASSIGN_OR_RETURN(std::optional<Job> job, store_.GetJob(context, id));
+  if (!job || job->state != JobState::kCompleted) return std::unexpected(refusal);
+  return Receipt{.results = {{.job = std::move(job)}}};
 }
 
 void OutcomeReporter::Take(Report report, const Result<Receipt>& answer, SteadyTime retry_at,
@@ -155,6 +179,7 @@ void OutcomeReporter::Take(Report report, const Result<Receipt>& answer, SteadyT
   }
   const Error& error = answer.error();
   if (IsPassing(error) && retry_at < report.lost_at && MayRetry()) {
+    report.again = !HF_MUTANT(completion_not_looked_for);
     again.push_back(std::move(report));
   } else if (IsRefusal(error) && !report.refused) {
     report.outcome = Failed{.error = "the outcome was refused: " + error.message};

@@ -20,6 +20,7 @@ struct Report {
   Outcome outcome;
   SteadyTime lost_at;    ///< there is no use in trying again after this
   bool refused = false;  ///< the handler's own outcome broke a limit; this one says so
+  bool again = false;    ///< an earlier try may have done it
 };
 
 /// Threads: Add from any; `settled` is called on the reporter's.
@@ -41,6 +42,7 @@ class OutcomeReporter {
   /// The next reports to send; none: there is nothing left, and never will be.
   std::vector<Report> WaitForReports();
   std::vector<Result<Receipt>> Send(const std::vector<Report>& reports);
+  Result<Receipt> FindCompleted(const Context& context, JobId id, const Error& refusal);
   /// Settles the report, or puts it into `again`.
   void Take(Report report, const Result<Receipt>& answer, SteadyTime retry_at,
             std::vector<Report>& again);

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -23,7 +24,10 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr int kConcurrencyMax = 1000;
+constexpr int kClaimAheadMax = 1000;
 constexpr Duration kUnknownKindDelay = std::chrono::minutes(1);
+/// How long a job that was claimed ahead waits for a handler.
+constexpr Duration kReadyMax = std::chrono::seconds(1);
 /// How long to leave a store alone that answers a claim at once and with nothing.
 constexpr Duration kEmptyPause = std::chrono::milliseconds(50);
 
@@ -50,7 +54,11 @@ Result<void> CheckDuration(std::string_view name, Duration value) {
 }  // namespace
 
 WorkerPool::Impl::Impl(Store& store, WorkerOptions options)
-    : store_(store), options_(WithDefaults(std::move(options))) {}
+    : store_(store),
+      options_(WithDefaults(std::move(options))),
+      outstanding_(2 * static_cast<std::size_t>(options_.concurrency + options_.claim_ahead) + 100),
+      ahead_(static_cast<std::size_t>(options_.concurrency),
+             static_cast<std::size_t>(options_.claim_ahead)) {}
 
 void WorkerPool::Impl::Handle(std::string kind, Handler handler) {
   handlers_.insert_or_assign(std::move(kind), std::move(handler));
@@ -60,6 +68,10 @@ Result<void> WorkerPool::Impl::Validate() const {
   if (options_.concurrency < 1 || options_.concurrency > kConcurrencyMax) {
     return Fail(ErrorCode::kInvalidArgument,
                 fmt::format("concurrency is {} (0 to {})", options_.concurrency, kConcurrencyMax));
+  }
+  if (options_.claim_ahead < 0 || options_.claim_ahead > kClaimAheadMax) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("claim_ahead is {} (0 to {})", options_.claim_ahead, kClaimAheadMax));
   }
   HF_RETURN_IF_ERROR(rules::Validate(ClaimRequest{.worker = options_.name,
                                                   .queues = options_.queues,
@@ -189,42 +201,82 @@ bool WorkerPool::Impl::IsStopping() const {
 }
 
 void WorkerPool::Impl::Fetch() {
-  Context context;
-  context.stop = stop_claiming_.get_token();
-  context.actor = options_.name;
-  int failures = 0;
-  while (std::size_t slots = WaitForSlots()) {
-    SteadyTime sent = steady_clock::now();
-    Result<std::vector<Job>> jobs = store_.Claim(context, {.worker = options_.name,
-                                                           .queues = options_.queues,
-                                                           .max = static_cast<int>(slots),
-                                                           .lease = options_.lease,
-                                                           .wait = options_.claim_wait});
-    if (!jobs) {
-      if (!IsStopping()) Pause(PauseAfter(jobs.error(), failures++));
-      continue;
-    }
-    failures = 0;
-    if (!jobs->empty()) {
-      Take(*std::move(jobs), sent);
-    } else if (steady_clock::now() - sent < kEmptyPause) {
-      Pause(kEmptyPause);
+  for (;;) {
+    Step step = NextStep();
+    for (const AttemptPtr& attempt : step.overdue) Report(attempt, Released{});
+    if (step.stop) return;
+    if (step.claim > 0) Claim(step);
+  }
+}
+
+WorkerPool::Impl::Step WorkerPool::Impl::NextStep() {
+  base::MutexLock lock(mutex_);
+  for (;;) {
+    Step step = WantedClaim();
+    step.stop = stopping_;
+    step.overdue = TakeOverdue();
+    if (step.stop || !step.overdue.empty() || step.claim > 0) return step;
+    if (ready_.empty()) {
+      slots_.Wait(mutex_);
+    } else {
+      slots_.WaitUntil(mutex_, ready_.front().since + kReadyMax);
     }
   }
 }
 
-/// How many jobs to claim; 0: the pool stops.
-std::size_t WorkerPool::Impl::WaitForSlots() {
+/// Claims for free handlers wait for jobs. Those ahead do not, and are few and large: half of what
+/// was claimed is used up before the next.
+WorkerPool::Impl::Step WorkerPool::Impl::WantedClaim() const {
   const auto concurrency = static_cast<std::size_t>(options_.concurrency);
-  const std::size_t outstanding = 2 * concurrency + 100;
-  base::MutexLock lock(mutex_);
-  for (;;) {
-    if (stopping_) return 0;
-    if (busy_ < concurrency && busy_ + unreported_ < outstanding) {
-      return std::min(concurrency - busy_, outstanding - busy_ - unreported_);
-    }
-    slots_.Wait(mutex_);
+  const std::size_t ahead = ahead_.jobs();
+  const bool is_free = busy_ < concurrency;
+  const bool is_low = !is_drained_ && ready_.size() < (ahead + 1) / 2;
+  if (!is_free && !is_low) return {};
+  const std::size_t held = std::min(busy_, concurrency + ahead);
+  const std::size_t outstanding = std::min(busy_ + unreported_, outstanding_);
+  return {.claim = std::min({concurrency + ahead - held, outstanding_ - outstanding,
+                             std::size_t{rules::kClaimJobs}}),
+          .wait = is_free};
+}
+
+/// Those that handlers should have begun long ago, the jobs having become longer; and all, once the
+/// pool stops: others need not wait until its handlers are done.
+std::vector<WorkerPool::Impl::AttemptPtr> WorkerPool::Impl::TakeOverdue() {
+  if (HF_MUTANT(overdue_jobs_kept)) return {};
+  const SteadyTime since = stopping_ ? SteadyTime::max() : steady_clock::now() - kReadyMax;
+  std::vector<AttemptPtr> overdue;
+  while (!ready_.empty() && ready_.front().since <= since) {
+    overdue.push_back(std::move(ready_.front().attempt));
+    ready_.pop_front();
   }
+  if (!overdue.empty()) ahead_.OnOverdue();
+  return overdue;
+}
+
+void WorkerPool::Impl::Claim(const Step& step) {
+  Context context;
+  context.stop = stop_claiming_.get_token();
+  context.actor = options_.name;
+  const SteadyTime sent = steady_clock::now();
+  Result<std::vector<Job>> jobs =
+      store_.Claim(context, {.worker = options_.name,
+                             .queues = options_.queues,
+                             .max = static_cast<int>(step.claim),
+                             .lease = options_.lease,
+                             .wait = step.wait ? options_.claim_wait : Duration::zero()});
+  if (!jobs) {
+    if (!IsStopping()) Pause(PauseAfter(jobs.error(), claim_failures_++));
+    return;
+  }
+  claim_failures_ = 0;
+  const bool is_drained = jobs->size() < step.claim;
+  if (!jobs->empty()) {
+    Take(*std::move(jobs), sent);
+  } else if (step.wait && steady_clock::now() - sent < kEmptyPause) {
+    Pause(kEmptyPause);
+  }
+  base::MutexLock lock(mutex_);
+  is_drained_ = is_drained;
 }
 
 void WorkerPool::Impl::Take(std::vector<Job> jobs, SteadyTime sent) {
@@ -233,17 +285,26 @@ void WorkerPool::Impl::Take(std::vector<Job> jobs, SteadyTime sent) {
   const SteadyTime now = steady_clock::now();
   const bool waited = now - sent > options_.lease / 3;
   const SteadyTime granted = waited ? now : sent;
-  std::optional<SteadyTime> timeout_at;
-  if (options_.timeout > Duration::zero()) timeout_at = now + options_.timeout;
-  for (Job& job : jobs) {
-    auto attempt = std::make_shared<store::RunningAttempt>(*attempts_, std::move(job));
-    keeper_->Hold(attempt, granted, waited, timeout_at);
+  std::size_t kept = 0;
+  {
     base::MutexLock lock(mutex_);
-    ++busy_;
-    ++stats_.claimed;
-    ready_.push_back(std::move(attempt));
-    work_.NotifyOne();
+    kept = ahead_.OnClaimed(jobs);
+    stats_.claimed += static_cast<std::int64_t>(jobs.size());
+    busy_ += jobs.size();
   }
+  std::vector<AttemptPtr> attempts;
+  for (Job& job : jobs) {
+    attempts.push_back(std::make_shared<store::RunningAttempt>(*attempts_, std::move(job)));
+    keeper_->Hold(attempts.back(), granted, waited);
+  }
+  {
+    base::MutexLock lock(mutex_);
+    for (std::size_t i = 0; i < kept; ++i) {
+      ready_.push_back({attempts[i], now});
+      work_.NotifyOne();
+    }
+  }
+  for (std::size_t i = kept; i < attempts.size(); ++i) Report(attempts[i], Released{});
 }
 
 void WorkerPool::Impl::Pause(Duration duration) {
@@ -265,37 +326,42 @@ Duration WorkerPool::Impl::PauseAfter(const Error& error, int failures) {
 
 void WorkerPool::Impl::RunHandlers() {
   pool_of_this_thread = this;
-  while (std::shared_ptr<store::RunningAttempt> attempt = NextAttempt()) RunOne(attempt);
+  while (AttemptPtr attempt = NextAttempt()) Report(attempt, OutcomeOf(*attempt));
 }
 
-std::shared_ptr<store::RunningAttempt> WorkerPool::Impl::NextAttempt() {
+WorkerPool::Impl::AttemptPtr WorkerPool::Impl::NextAttempt() {
   base::MutexLock lock(mutex_);
   while (ready_.empty() && !no_more_work_) work_.Wait(mutex_);
   if (ready_.empty()) return nullptr;
-  std::shared_ptr<store::RunningAttempt> attempt = std::move(ready_.front());
+  AttemptPtr attempt = std::move(ready_.front().attempt);
   ready_.pop_front();
   return attempt;
 }
 
-void WorkerPool::Impl::RunOne(const std::shared_ptr<store::RunningAttempt>& attempt) {
-  Outcome outcome = OutcomeOf(*attempt);
+void WorkerPool::Impl::Report(const AttemptPtr& attempt, Outcome outcome) {
   // From here on nobody renews: what is left of the lease is for the report.
   std::optional<SteadyTime> lost_at = keeper_->LetGo(*attempt);
   {
     base::MutexLock lock(mutex_);
     --busy_;
     if (lost_at) ++unreported_;
-    slots_.NotifyAll();
+    ahead_.OnEnded(attempt->job());
+    WakeFetcher();
     if (busy_ == 0) idle_.NotifyAll();
   }
   if (lost_at) reporter_->Add({attempt, std::move(outcome), *lost_at});
+}
+
+/// Only if there is something to claim: most jobs of a busy pool wake nobody.
+void WorkerPool::Impl::WakeFetcher() {
+  if (WantedClaim().claim > 0) slots_.NotifyAll();
 }
 
 /// What to report. A handler that was told to end does not decide how: a cancelled job is given
 /// back, which ends it; an attempt that is out of time has failed; a pool that stops gives back
 /// what it could not complete.
 Outcome WorkerPool::Impl::OutcomeOf(store::RunningAttempt& attempt) {
-  if (IsStopping() || attempt.IsLost()) return Released{};
+  if (IsStopping() || attempt.stop_reason() != StopReason::kNone) return Released{};
   Outcome outcome = CallHandler(attempt);
   switch (attempt.stop_reason()) {
     case StopReason::kNone:
@@ -319,6 +385,8 @@ Outcome WorkerPool::Impl::CallHandler(store::RunningAttempt& attempt) {
   if (handler == handlers_.end()) return Snoozed{kUnknownKindDelay};
 
   LogJob(LogLevel::kInfo, "job_started", job, std::pair{"attempt", std::to_string(job.attempt)});
+  const SteadyTime begun = steady_clock::now();
+  if (options_.timeout > Duration::zero()) keeper_->EndAt(attempt, begun + options_.timeout);
   {
     base::MutexLock lock(mutex_);
     ++stats_.running;
@@ -335,8 +403,10 @@ Outcome WorkerPool::Impl::CallHandler(store::RunningAttempt& attempt) {
   if (auto* failed = std::get_if<Failed>(&outcome)) {
     failed->error = base::CutUtf8(failed->error, rules::kErrorBytes);
   }
+  const auto took = std::chrono::duration_cast<Duration>(steady_clock::now() - begun);
   base::MutexLock lock(mutex_);
   --stats_.running;
+  ahead_.OnRun(took);
   return outcome;
 }
 
@@ -359,7 +429,7 @@ void WorkerPool::Impl::OnSettled(const store::Report& report, const Result<JobSt
        : completed ? stats_.completed
        : failed    ? stats_.failed
                    : stats_.released);
-    slots_.NotifyAll();
+    WakeFetcher();
   }
   if (!state) {
     LogJob(LogLevel::kWarning, "lease_lost", job, std::pair{"reason", state.error().message});

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "store/claim_ahead.h"
 #include "store/outcome_reporter.h"
 #include "store/running_attempt.h"
 
@@ -35,9 +36,26 @@ class WorkerPool::Impl {
   Result<void> StartThreads();
   void ShutDown();
 
+  using AttemptPtr = std::shared_ptr<store::RunningAttempt>;
+
+  /// Claimed, and waiting for a handler.
+  struct Ready {
+    AttemptPtr attempt;
+    SteadyTime since;
+  };
+  /// What the fetcher does next: give something back, or claim.
+  struct Step {
+    std::vector<AttemptPtr> overdue;
+    std::size_t claim = 0;
+    bool wait = false;  // handlers are free: wait for jobs
+    bool stop = false;
+  };
+
   // The fetcher's thread.
   void Fetch();
-  std::size_t WaitForSlots();
+  Step NextStep();
+  std::vector<AttemptPtr> TakeOverdue() HF_REQUIRES(mutex_);
+  void Claim(const Step& step);
   void Take(std::vector<Job> jobs, SteadyTime sent);
   /// Waits that long, unless the pool stops.
   void Pause(Duration duration);
@@ -45,10 +63,16 @@ class WorkerPool::Impl {
 
   // A handler's thread.
   void RunHandlers();
-  std::shared_ptr<store::RunningAttempt> NextAttempt();
-  void RunOne(const std::shared_ptr<store::RunningAttempt>& attempt);
+  AttemptPtr NextAttempt();
   Outcome OutcomeOf(store::RunningAttempt& attempt);
   Outcome CallHandler(store::RunningAttempt& attempt);
+
+  // A handler's thread or the fetcher's.
+  void Report(const AttemptPtr& attempt, Outcome outcome);
+
+  /// What could be claimed now.
+  Step WantedClaim() const HF_REQUIRES(mutex_);
+  void WakeFetcher() HF_REQUIRES(mutex_);
 
   // The keeper's thread or a handler's; the reporter's.
   void OnLost(const store::RunningAttempt& attempt, std::string_view why);
@@ -63,12 +87,14 @@ class WorkerPool::Impl {
 
   Store& store_;
   WorkerOptions options_;                    // not changed after Start
+  const std::size_t outstanding_;            // most busy and unreported jobs
   std::map<std::string, Handler> handlers_;  // not changed after Start
   std::shared_ptr<store::LeaseKeeper> keeper_;
   std::unique_ptr<const store::AttemptsOfPool> attempts_;
   std::unique_ptr<store::OutcomeReporter> reporter_;
   std::stop_source stop_claiming_;
   std::thread fetcher_;
+  int claim_failures_ = 0;  // the fetcher's thread: claims in a row that failed
   std::vector<std::thread> handler_threads_;
 
   mutable base::Mutex mutex_{base::LockRank::kWorkers};
@@ -78,7 +104,9 @@ class WorkerPool::Impl {
   Phase phase_ HF_GUARDED_BY(mutex_) = Phase::kNew;
   bool stopping_ HF_GUARDED_BY(mutex_) = false;      // nothing more is claimed or begun
   bool no_more_work_ HF_GUARDED_BY(mutex_) = false;  // the fetcher has ended
-  std::deque<std::shared_ptr<store::RunningAttempt>> ready_ HF_GUARDED_BY(mutex_);
+  std::deque<Ready> ready_ HF_GUARDED_BY(mutex_);
+  bool is_drained_ HF_GUARDED_BY(mutex_) = false;  // the last claim brought less than it asked for
+  store::ClaimAhead ahead_ HF_GUARDED_BY(mutex_);
   std::size_t busy_ HF_GUARDED_BY(mutex_) = 0;
   std::size_t unreported_ HF_GUARDED_BY(mutex_) = 0;
   WorkerStats stats_ HF_GUARDED_BY(mutex_);

@@ -7,6 +7,7 @@
 
 #include "engine/memory/memory_engine.h"
 #include "holdfast/worker.h"
+#include "testing/fake_clock.h"
 #include "testing/faulty_engine.h"
 #include "testing/matchers.h"
 #include "testing/recording_log.h"
@@ -145,6 +146,30 @@ TEST_F(WorkerFaults, IDEM_1_TakeAnUnknownOutcomeForDoneWhenItWas) {
   EXPECT_EQ(pool.stats().lost, 0);
 }
 
+TEST_F(WorkerFaults, CallACompletionLostThatCameAfterTheLastAttemptRanOut) {
+  FakeClock clock;
+  auto engine = std::make_unique<FaultyEngine>(Must(engine::OpenMemory({.clock = &clock})));
+  FaultyEngine& faulty = *engine;
+  Store store(std::move(engine), {.clock = &clock, .maintain = false});
+  Job job = Must(store.Enqueue({}, {.kind = "work", .max_attempts = 1}));
+  WorkerPool pool(store, Options(seconds(30)));
+  pool.Handle("work", [&](Attempt&) -> Outcome {
+    faulty.Set(Fault::kUnavailable);
+    return Completed{"7"};
+  });
+  Must(pool.Start());
+  while (faulty.faults() < 1) std::this_thread::yield();
+  clock.Advance(seconds(31));
+  Must(store.Maintain({}));
+  faulty.Set(Fault::kNone);
+  // What is asked again is refused as a completed job's would be: the job tells the difference.
+  ASSERT_TRUE(log_.WaitFor("lease_lost", 1));
+  pool.Stop();
+  EXPECT_EQ(Must(store.GetJob({}, job.id))->state, JobState::kFailed);
+  EXPECT_EQ(pool.stats().completed, 0);
+  EXPECT_EQ(pool.stats().lost, 1);
+}
+
 TEST_F(WorkerFaults, StopWithinThePolicysRetriesWhenTheStoreIsGone) {
   WorkerPool pool(*store_, Options(std::chrono::minutes(10)));
   pool.Handle("work", [&](Attempt&) -> Outcome {
@@ -162,15 +187,17 @@ TEST_F(WorkerFaults, StopWithinThePolicysRetriesWhenTheStoreIsGone) {
 }
 
 TEST_F(WorkerFaults, StopClaimingWhileOutcomesCannotBeReported) {
-  WorkerPool pool(*store_, Options(std::chrono::minutes(10)));  // 4 handlers: at most 108 jobs
+  WorkerOptions options = Options(std::chrono::minutes(10));  // 4 handlers
+  options.claim_ahead = 10;                                   // at most 2 * 14 + 100 jobs
+  WorkerPool pool(*store_, options);
   pool.Handle("work", [&](Attempt&) -> Outcome { return Completed{}; });
   std::vector<Batch> batches(300, Batch{.operations = {EnqueueJob{{.kind = "work"}}}});
   for (const auto& answer : store_->CommitMany({}, std::move(batches))) ASSERT_THAT(answer, IsOk());
   engine_->Set(Fault::kHang);
   Must(pool.Start());
   const SteadyTime deadline = steady_clock::now() + seconds(30);
-  while (pool.stats().claimed < 108 && steady_clock::now() < deadline) std::this_thread::yield();
-  EXPECT_EQ(pool.stats().claimed, 108);
+  while (pool.stats().claimed < 128 && steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(pool.stats().claimed, 128);
   engine_->Set(Fault::kNone);
   ASSERT_TRUE(log_.WaitFor("job_completed", 300));
   pool.Stop();
@@ -187,6 +214,8 @@ TEST_F(WorkerFaults, RefuseOptionsOutOfTheirLimits) {
   const BadOption bad[] = {
       {"concurrency", [](auto& o) { o.concurrency = 1001; }, "concurrency is 1001 (0 to 1000)"},
       {"negative", [](auto& o) { o.concurrency = -1; }, "concurrency is -1 (0 to 1000)"},
+      {"ahead", [](auto& o) { o.claim_ahead = 1001; }, "claim_ahead is 1001 (0 to 1000)"},
+      {"behind", [](auto& o) { o.claim_ahead = -1; }, "claim_ahead is -1 (0 to 1000)"},
       {"name", [](auto& o) { o.name = std::string(129, 'x'); }, "at most 128"},
       {"lease", [](auto& o) { o.lease = milliseconds(99); }, "lease is 99ms (100ms to 1d)"},
       {"queue", [](auto& o) { o.queues = {"a b"}; }, "queue has a character outside"},
