@@ -4,11 +4,11 @@
 #include <chrono>
 #include <future>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "testing/record_suite.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 
@@ -83,7 +83,7 @@ class LockSuite : public RecordSuite {
       if (std::chrono::steady_clock::now() > give_up) {
         throw std::runtime_error("what the test waits for did not come");
       }
-      std::this_thread::yield();
+      PauseBriefly();
     }
   }
 };

@@ -6,9 +6,9 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <thread>
 
 #include "base/check.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -35,7 +35,7 @@ Pooler::Pooler(const PrivatePostgres& server, int connections) {
                  std::vector<std::string>{dir_.File("pooler.ini")}, dir_.File("pooler.log"));
   // The socket is there a moment before anybody listens on it.
   const std::string place = fmt::format("host={} port={}", dir_.path().string(), kPort);
-  while (PQping(place.c_str()) == PQPING_NO_RESPONSE) std::this_thread::yield();
+  while (PQping(place.c_str()) == PQPING_NO_RESPONSE) PauseBriefly();
 }
 
 const Pooler& Pooler::Shared() {

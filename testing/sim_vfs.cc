@@ -1,4 +1,5 @@
 // The simulated disk as SQLite sees it.
+#include <malloc.h>
 #include <sqlite3.h>
 
 #include <atomic>
@@ -120,6 +121,13 @@ struct SimVfs {
                                                   nullptr};
 };
 
+/// Files come and go by the thousand, of a megabyte each. By default the allocator gives each back
+/// to the system, and gets the next page by page: that was 26 of 70 seconds of the I/O sweep.
+static void KeepFreedMemory() {
+  mallopt(M_MMAP_THRESHOLD, 64 << 20);
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+}
+
 SimDisk::SimDisk(std::uint64_t seed)
     : real_(sqlite3_vfs_find(nullptr)), vfs_(std::make_unique<sqlite3_vfs>(*real_)), random_(seed) {
   vfs_->zName = "holdfast-sim";
@@ -130,6 +138,7 @@ SimDisk::SimDisk(std::uint64_t seed)
   vfs_->xAccess = SimVfs::Access;
   vfs_->xFullPathname = SimVfs::FullPathname;
   vfs_->xRandomness = SimVfs::Randomness;
+  KeepFreedMemory();
   HF_CHECK(sqlite3_vfs_find(vfs_->zName) == nullptr);
   HF_CHECK(sqlite3_vfs_register(vfs_.get(), 1) == SQLITE_OK);
   sqlite3_randomness(0, nullptr);  // from now on of this disk's

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "testing/store_suite.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -118,7 +119,7 @@ TEST_P(Contexts, CTX_1_CancellingEndsAWaitingClaim) {
   context.stop = source.get_token();
   std::jthread canceller([&] {
     if (!traits().is_remote) {
-      while (Must(store().GetStats({})).waiting_claims == 0) std::this_thread::yield();
+      while (Must(store().GetStats({})).waiting_claims == 0) PauseBriefly();
     }
     source.request_stop();
   });

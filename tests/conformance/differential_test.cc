@@ -3,7 +3,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <regex>
-#include <thread>
 
 #include "base/mutex.h"
 #include "testing/script.h"
@@ -11,6 +10,7 @@
 #include "testing/store_suite.h"
 #include "testing/text_of.h"
 #include "testing/token_names.h"
+#include "testing/wait_for_stop.h"
 #include "wire/encode.h"
 
 namespace holdfast::testing {
@@ -235,7 +235,7 @@ class Duel {
     do {
       have_answered = names_.Match(expected_answers_->Text() + LocksOf(specification_),
                                    actual_answers_->Text() + LocksOf(subject_));
-      std::this_thread::yield();
+      PauseBriefly();
     } while (!have_answered && std::chrono::steady_clock::now() < give_up);
     ExpectMatch(expected_answers_->Text(), actual_answers_->Text());
     base::MutexLock lock(expected_answers_->mutex);

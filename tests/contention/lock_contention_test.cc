@@ -10,6 +10,7 @@
 #include "net/http_server.h"
 #include "testing/environment.h"
 #include "testing/lock_suite.h"
+#include "testing/wait_for_stop.h"
 #include "unit/raw_tcp.h"
 
 namespace holdfast::testing {
@@ -291,7 +292,7 @@ class LockServer : public ::testing::Test {
     const auto give_up = std::chrono::steady_clock::now() + seconds(60);
     while (Must(store_->GetStats({})).waiting_locks != count) {
       ASSERT_LT(std::chrono::steady_clock::now(), give_up);
-      std::this_thread::yield();
+      PauseBriefly();
     }
   }
 

@@ -8,6 +8,7 @@
 #include "testing/environment.h"
 #include "testing/helper_process.h"
 #include "testing/store_suite.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -32,7 +33,7 @@ class LockProcesses : public ::testing::TestWithParam<Variant> {
     const auto give_up = std::chrono::steady_clock::now() + minutes(1);
     while (Must(store_->GetLock({}, "l")).waiters.size() != count) {
       ASSERT_LT(std::chrono::steady_clock::now(), give_up);
-      std::this_thread::yield();
+      PauseBriefly();
     }
   }
   /// A holder is stopped past its lease, a successor takes the lock and sets the number to 1, the

@@ -9,6 +9,7 @@
 #include "engine/memory/memory_engine.h"
 #include "testing/faulty_engine.h"
 #include "testing/store_suite.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -111,7 +112,7 @@ class LockWakeUps : public ::testing::Test {
   void LookAgain() {
     const int before = engine_->looks;
     engine_->has_changed = true;
-    while (engine_->looks == before) std::this_thread::yield();
+    while (engine_->looks == before) PauseBriefly();
   }
 
   static bool IsAnswered(const std::future<Result<std::vector<LockGrant>>>& answer) {

@@ -9,6 +9,7 @@
 #include "base/mutex.h"
 #include "testing/store_checks.h"
 #include "testing/store_suite.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -41,7 +42,7 @@ class Waiting : public StoreSuite {
   };
 
   void AwaitParked(int count) {
-    while (Must(backing().GetStats({})).waiting_claims < count) std::this_thread::yield();
+    while (Must(backing().GetStats({})).waiting_claims < count) PauseBriefly();
   }
 
   /// Every job of the queue is with somebody who knows of it, or free. A remote claim that is given

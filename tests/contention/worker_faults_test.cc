@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <thread>
 
 #include "engine/memory/memory_engine.h"
 #include "holdfast/worker.h"
@@ -87,7 +86,7 @@ TEST_F(WorkerFaults, KeepTheLeaseWhenRenewalsFailForAWhile) {
   std::atomic<bool> stopped = false;
   pool.Handle("work", [&](Attempt& attempt) -> Outcome {
     engine_->Set(Fault::kUnavailable);
-    while (engine_->faults() < 2) std::this_thread::yield();
+    while (engine_->faults() < 2) PauseBriefly();
     engine_->Set(Fault::kNone);
     // Longer than the first lease: a later renewal must have got through.
     stopped = WaitForStop(attempt.stop(), seconds(2));
@@ -109,7 +108,7 @@ TEST_F(WorkerFaults, ReportTheOutcomeOnceTheStoreIsBack) {
   });
   Job job = Push();
   Must(pool.Start());
-  while (engine_->faults() < 1) std::this_thread::yield();
+  while (engine_->faults() < 1) PauseBriefly();
   engine_->Set(Fault::kNone);
   ASSERT_TRUE(log_.WaitFor("job_completed", 1));
   pool.Stop();
@@ -129,9 +128,9 @@ TEST_F(WorkerFaults, IDEM_1_TakeAnUnknownOutcomeForDoneWhenItWas) {
   Job completed = Must(store_->Enqueue({}, {.kind = "work", .payload = "1"}));
   Job failed = Must(store_->Enqueue({}, {.kind = "work", .payload = "2"}));
   Must(pool.Start());
-  while (engine_->faults() < 1) std::this_thread::yield();
+  while (engine_->faults() < 1) PauseBriefly();
   while (Get(failed.id).errors.empty() || Get(completed.id).state != JobState::kCompleted) {
-    std::this_thread::yield();  // done, but nobody was told
+    PauseBriefly();  // done, but nobody was told
   }
   engine_->Set(Fault::kNone);
   ASSERT_TRUE(WaitUntilTrue([&] {
@@ -158,7 +157,7 @@ TEST_F(WorkerFaults, CallACompletionLostThatCameAfterTheLastAttemptRanOut) {
     return Completed{"7"};
   });
   Must(pool.Start());
-  while (faulty.faults() < 1) std::this_thread::yield();
+  while (faulty.faults() < 1) PauseBriefly();
   clock.Advance(seconds(31));
   Must(store.Maintain({}));
   faulty.Set(Fault::kNone);
@@ -178,7 +177,7 @@ TEST_F(WorkerFaults, StopWithinThePolicysRetriesWhenTheStoreIsGone) {
   });
   Push();
   Must(pool.Start());
-  while (engine_->faults() < 1) std::this_thread::yield();
+  while (engine_->faults() < 1) PauseBriefly();
   const SteadyTime begin = steady_clock::now();
   pool.Stop();
   EXPECT_LT(steady_clock::now() - begin, seconds(30));
@@ -196,7 +195,7 @@ TEST_F(WorkerFaults, StopClaimingWhileOutcomesCannotBeReported) {
   engine_->Set(Fault::kHang);
   Must(pool.Start());
   const SteadyTime deadline = steady_clock::now() + seconds(30);
-  while (pool.stats().claimed < 128 && steady_clock::now() < deadline) std::this_thread::yield();
+  while (pool.stats().claimed < 128 && steady_clock::now() < deadline) PauseBriefly();
   EXPECT_EQ(pool.stats().claimed, 128);
   engine_->Set(Fault::kNone);
   ASSERT_TRUE(log_.WaitFor("job_completed", 300));

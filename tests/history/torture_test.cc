@@ -41,7 +41,7 @@ class TortureSuite : public StoreSuite {
  protected:
   TortureOptions InSmall() {
     return {.threads = 8,
-            .operations = 24,
+            .operations = Scaled(24, 12),
             .duration = minutes(5),
             .combined = minutes(1),
             .seed = PrintedSeed()};

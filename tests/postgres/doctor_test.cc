@@ -8,7 +8,6 @@
 #include <future>
 #include <memory>
 #include <optional>
-#include <thread>
 
 #include "engine/postgres/doctor_checks.h"
 #include "holdfast/holdfast.h"
@@ -17,6 +16,7 @@
 #include "testing/matchers.h"
 #include "testing/private_postgres.h"
 #include "testing/tcp_gate.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -312,7 +312,7 @@ TEST_F(Doctor, AServerThatStopsAnsweringIsNotWaitedForForEver) {
   // It waits a second for the table.
   while (examining.wait_for(seconds(0)) == std::future_status::timeout &&
          DoctorsServer().Execute("SELECT FROM pg_locks WHERE NOT granted").empty()) {
-    std::this_thread::yield();
+    PauseBriefly();
   }
   gate.Freeze();
   const Examination examination = Must(examining.get());

@@ -6,10 +6,12 @@
 #include <thread>
 
 #include "holdfast/holdfast.h"
+#include "testing/environment.h"
 #include "testing/matchers.h"
 #include "testing/private_postgres.h"
 #include "testing/store_checks.h"
 #include "testing/tcp_gate.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -36,7 +38,8 @@ class LostConnections : public ::testing::Test {
   TcpGate gate_{schema_.server().port()};
 };
 
-constexpr int kRounds = 20;
+/// The sanitizers run fewer.
+const int kRounds = Scaled(20, 6);
 
 /// One job goes to the server with its COMMIT in one go; of one with a unique key the rows are
 /// looked at first.
@@ -124,7 +127,7 @@ class Load {
   /// Until so many more are done.
   void LetRun(int count) {
     const int before = acknowledged_;
-    while (acknowledged_ < before + count) std::this_thread::yield();
+    while (acknowledged_ < before + count) PauseBriefly();
   }
   /// How many were acknowledged, by the end of it.
   std::size_t End() {

@@ -9,6 +9,7 @@
 #include "testing/matchers.h"
 #include "testing/private_postgres.h"
 #include "testing/store_checks.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -130,7 +131,7 @@ TEST_F(CountingServer, ASnapshotThatIsHeldOpenDoesNotMakeClaimsWalkOverWhatIsDon
   });
   const char* holders =
       "FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()";
-  while (server_.Execute(std::string("SELECT 1 ") + holders).empty()) std::this_thread::yield();
+  while (server_.Execute(std::string("SELECT 1 ") + holders).empty()) PauseBriefly();
   for (int i = 0; i < kJobs / 1000; ++i) {
     Enqueue(*store, 1000);
     EXPECT_EQ(Must(store->Claim({}, {.worker = "w", .max = 1000})).size(), 1000U);

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <future>
-#include <thread>
 
 #include "api_client.h"
 #include "raw_tcp.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -30,7 +30,7 @@ class HttpEngine : public ApiTest {
 
   /// Waits until that many claims are parked on the server.
   void AwaitWaiting(std::int64_t count) {
-    while (store_->GetStats({})->waiting_claims != count) std::this_thread::yield();
+    while (store_->GetStats({})->waiting_claims != count) PauseBriefly();
   }
 
   net::HttpServer server_;

@@ -9,6 +9,7 @@
 
 #include "net_handler.h"
 #include "raw_tcp.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast::testing {
 namespace {
@@ -256,7 +257,7 @@ TEST(HttpServer, ClosesAClientThatDoesNotReadItsAnswer) {
   EXPECT_EQ(peer.ReadBytes(4), "HTTP");
   const auto until = std::chrono::steady_clock::now() + seconds(30);
   while (server->stats().connections != 0 && std::chrono::steady_clock::now() < until) {
-    std::this_thread::yield();
+    PauseBriefly();
   }
   EXPECT_EQ(server->stats().connections, 0);
 }
@@ -274,7 +275,7 @@ TEST(HttpServer, TellsTheHandlerThatTheClientIsGone) {
   auto is_gone = [](const Parked& request) { return request.gone.stop_requested(); };
   const auto until = std::chrono::steady_clock::now() + seconds(30);
   while (std::ranges::count_if(parked, is_gone) < 2 && std::chrono::steady_clock::now() < until) {
-    std::this_thread::yield();
+    PauseBriefly();
   }
   EXPECT_EQ(std::ranges::count_if(parked, is_gone), 2);
   for (Parked& request : parked) request.respond({.body = "here"});  // harmless for those gone
