@@ -94,6 +94,8 @@ TEST_F(BadInput, UnknownCommandsAndOptionsAreNamed) {
   ExpectRefused({"work"}, 2, "invalid_argument", "-- CMD");
   ExpectRefused({"work", "--", "no-such-program-anywhere"}, 2, "invalid_argument",
                 "no-such-program-anywhere");
+  ExpectRefused({"work", "--claim-ahead", "1001", "--", "true"}, 2, "invalid_argument",
+                "claim_ahead is 1001 (0 to 1000)");
   ExpectRefused({"work", "--concurrency", "1001", "--", "true"}, 2, "invalid_argument",
                 "concurrency");
   ExpectRefused({"job", "list", "--", "x"}, 2, "invalid_argument", "list");
