@@ -85,9 +85,9 @@ struct WorkerStats {
 /// While handlers take less than 20 ms on average, a pool claims ahead: what they will begin within
 /// 20 ms, at most `claim_ahead` jobs and about 8 MiB of payloads, so that no handler waits for a
 /// claim. What has not begun a second later is given back. If the process is killed, what it had
-/// claimed ahead waits for the end of its leases like what it ran; so where a lease ran out before,
-/// nothing is claimed ahead. With 0, or one attempt per job that must not be lost to a crash before
-/// it begins, only what free handlers can take is claimed.
+/// claimed ahead waits for the end of its leases, and has used up an attempt, like what it ran; so
+/// behind a job whose lease ran out before nothing is claimed ahead. With 0 only what free handlers
+/// can take is claimed: for jobs of one attempt, which must not lose it before they begin.
 ///
 /// Threads: Handle before Start; Start once; stats from any thread; Stop from any but a handler's.
 class WorkerPool {
