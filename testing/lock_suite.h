@@ -78,12 +78,8 @@ class LockSuite : public RecordSuite {
   }
   template <typename Condition>
   void AwaitTrue(Condition condition) {
-    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > give_up) {
-        throw std::runtime_error("what the test waits for did not come");
-      }
-      PauseBriefly();
+    if (!WaitUntilTrue(condition)) {
+      throw std::runtime_error("what the test waits for did not come");
     }
   }
 };

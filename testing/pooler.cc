@@ -35,7 +35,7 @@ Pooler::Pooler(const PrivatePostgres& server, int connections) {
                  std::vector<std::string>{dir_.File("pooler.ini")}, dir_.File("pooler.log"));
   // The socket is there a moment before anybody listens on it.
   const std::string place = fmt::format("host={} port={}", dir_.path().string(), kPort);
-  while (PQping(place.c_str()) == PQPING_NO_RESPONSE) PauseBriefly();
+  HF_CHECK(WaitUntilTrue([&] { return PQping(place.c_str()) != PQPING_NO_RESPONSE; }));
 }
 
 const Pooler& Pooler::Shared() {

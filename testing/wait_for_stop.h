@@ -25,21 +25,17 @@ inline bool WaitForStop(const std::stop_token& token, Duration timeout = std::ch
   return fired;
 }
 
-/// Between two looks at what others bring about: spinning would take their core from them.
-inline void PauseBriefly() {
-  base::Mutex mutex(base::LockRank::kWait);
-  base::CondVar nobody;
-  base::MutexLock lock(mutex);
-  (void)nobody.WaitUntil(mutex, std::chrono::steady_clock::now() + std::chrono::milliseconds(1));
-}
-
-/// Looks until the condition holds, at most that long. Whether it does.
+/// Looks until the condition holds, at most that long. Whether it does. Between two looks it
+/// pauses: spinning would take the core from those who bring it about.
 template <typename Condition>
 [[nodiscard]] bool WaitUntilTrue(Condition condition, Duration timeout = std::chrono::minutes(1)) {
   const SteadyTime deadline = std::chrono::steady_clock::now() + timeout;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
-    PauseBriefly();
+    base::Mutex mutex(base::LockRank::kWait);
+    base::CondVar nobody;
+    base::MutexLock lock(mutex);
+    (void)nobody.WaitUntil(mutex, std::chrono::steady_clock::now() + std::chrono::milliseconds(2));
   }
   return true;
 }

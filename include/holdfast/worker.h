@@ -60,9 +60,9 @@ struct WorkerOptions {
   std::string name;                 ///< 1-128 bytes; empty: host, process id and a random part
   std::vector<std::string> queues;  ///< empty: every queue
   int concurrency = 0;              ///< jobs at a time, 1-1,000; 0: one per core
-  int claim_ahead = 500;            ///< most jobs claimed before a handler is free, 0-1,000: below
+  int claim_ahead = 500;            ///< most jobs claimed before a handler is free, 0-1,000
   Duration lease = std::chrono::seconds(30);       ///< renewed at a third of its length
-  Duration timeout = Duration::zero();             ///< per attempt; zero: none
+  Duration timeout = Duration::zero();             ///< of an attempt, from its begin; zero: none
   Duration grace = std::chrono::seconds(25);       ///< see Stop
   Duration claim_wait = std::chrono::seconds(20);  ///< how long one claim waits for work
   LogSink* log = nullptr;
@@ -106,9 +106,10 @@ class WorkerPool {
   /// Starts claiming. Errors: invalid_argument (an option out of its limits, no handler).
   Result<void> Start();
 
-  /// Graceful and idempotent: stops claiming, lets handlers finish within the grace period, then
-  /// fires their stop tokens and releases what they leave, with a context of its own. No job stays
-  /// in processing and no attempt is used up. Blocks until every handler has returned.
+  /// Graceful and idempotent: stops claiming, releases what has not begun, lets handlers finish
+  /// within the grace period, then fires their stop tokens and releases what they leave, with a
+  /// context of its own. No job stays in processing and no attempt is used up. Blocks until every
+  /// handler has returned.
   void Stop();
 
   WorkerStats stats() const;

@@ -7,9 +7,8 @@
 namespace holdfast::store {
 namespace {
 
-using Seconds = std::chrono::duration<double>;
-
-constexpr double kTime = Seconds(kClaimAheadTime).count();
+constexpr double kSeconds = 0.02;  // some round trips of a claim
+constexpr double kBytes = 8 * 1024 * 1024;
 /// Of the latest in a mean: one odd job among dozens changes little, a hundred change all.
 constexpr double kWeight = 1.0 / 16;
 
@@ -24,10 +23,10 @@ bool HasExpired(const Job& job) {
 }  // namespace
 
 ClaimAhead::ClaimAhead(std::size_t concurrency, std::size_t most)
-    : concurrency_(concurrency), most_(static_cast<double>(most)), run_seconds_(kTime) {}
+    : concurrency_(concurrency), most_(static_cast<double>(most)), run_seconds_(kSeconds) {}
 
 void ClaimAhead::OnRun(Duration took) {
-  run_seconds_ = Mean(run_seconds_, Seconds(took).count(), kWeight);
+  run_seconds_ = Mean(run_seconds_, std::chrono::duration<double>(took).count(), kWeight);
 }
 
 std::size_t ClaimAhead::OnClaimed(std::span<const Job> jobs) {
@@ -48,13 +47,13 @@ void ClaimAhead::OnEnded(const Job& job) {
 }
 
 void ClaimAhead::OnOverdue() {
-  run_seconds_ = std::max(run_seconds_, 10 * kTime);
+  run_seconds_ = std::max(run_seconds_, 10 * kSeconds);
 }
 
 std::size_t ClaimAhead::jobs() const {
-  if (run_seconds_ >= kTime || expired_ > 0) return 0;
-  double begun = static_cast<double>(concurrency_) * kTime / std::max(run_seconds_, 1e-6);
-  double fit = static_cast<double>(kClaimAheadBytes) / std::max(payload_bytes_, 1.0);
+  if (run_seconds_ >= kSeconds || expired_ > 0) return 0;
+  double begun = static_cast<double>(concurrency_) * kSeconds / std::max(run_seconds_, 1e-6);
+  double fit = kBytes / std::max(payload_bytes_, 1.0);
   return static_cast<std::size_t>(std::min({begun, fit, most_}));
 }
 

@@ -9,8 +9,8 @@
 namespace holdfast::store {
 
 /// A handler that is done sooner than the next claim is answered waits for it. So while handlers
-/// are short, a pool claims ahead: what they will begin within kClaimAheadTime, and no more. Others
-/// cannot take those jobs, and a crash delays each by its lease without its having begun.
+/// are short, a pool claims ahead: what they will begin within 20 ms, and at most 8 MiB of it.
+/// Others cannot take those jobs, and a crash delays each by its lease without its having begun.
 ///
 /// A job whose lease ran out may be what ended its worker, and may end this one. What the pool
 /// holds then counts as a victim of the same kind, and after three such ends as the cause (JOB-6).
@@ -45,8 +45,5 @@ class ClaimAhead {
   double payload_bytes_ = 0;  // of a job, likewise
   std::size_t expired_ = 0;   // jobs held whose lease ran out before
 };
-
-inline constexpr Duration kClaimAheadTime = std::chrono::milliseconds(20);
-inline constexpr std::size_t kClaimAheadBytes = 8 * 1024 * 1024;
 
 }  // namespace holdfast::store

@@ -46,9 +46,9 @@ bool IsCompletion(const Report& report) {
 
 /// The keys make it safe to ask again after outcome_unknown. A refused outcome left nothing behind,
 /// but the one that replaces it is another batch and gets a key of its own.
-/// A completion has none: a row for each, kept for a day, would cost as much as all else. It is the
-/// one outcome that only the holder of the token can bring about and that nothing ever undoes, so
-/// the job itself tells whether it was done (FindCompleted).
+/// A completion has none: a row for each, kept for a day, costs nearly as much as the completion.
+/// It is the one outcome that only the holder of the token can bring about and that nothing ever
+/// undoes, so the job itself tells whether it was done (FindCompleted).
 std::string KeyOf(const Report& report) {
   if (IsCompletion(report)) return {};
   const Job& job = report.attempt->job();

@@ -119,7 +119,7 @@ TEST_P(Contexts, CTX_1_CancellingEndsAWaitingClaim) {
   context.stop = source.get_token();
   std::jthread canceller([&] {
     if (!traits().is_remote) {
-      while (Must(store().GetStats({})).waiting_claims == 0) PauseBriefly();
+      EXPECT_TRUE(WaitUntilTrue([&] { return Must(store().GetStats({})).waiting_claims > 0; }));
     }
     source.request_stop();
   });

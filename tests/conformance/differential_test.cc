@@ -230,13 +230,10 @@ class Duel {
   /// The memory engine has put everybody in line, and answered whom it answers, when a call
   /// returns; another one may need a moment.
   void AwaitAnswers() {
-    const auto give_up = std::chrono::steady_clock::now() + seconds(30);
-    bool have_answered = false;
-    do {
-      have_answered = names_.Match(expected_answers_->Text() + LocksOf(specification_),
-                                   actual_answers_->Text() + LocksOf(subject_));
-      PauseBriefly();
-    } while (!have_answered && std::chrono::steady_clock::now() < give_up);
+    (void)WaitUntilTrue([&] {
+      return names_.Match(expected_answers_->Text() + LocksOf(specification_),
+                          actual_answers_->Text() + LocksOf(subject_));
+    });
     ExpectMatch(expected_answers_->Text(), actual_answers_->Text());
     base::MutexLock lock(expected_answers_->mutex);
     for (const LockGrant& grant : expected_answers_->grants) script_.Learn(grant);

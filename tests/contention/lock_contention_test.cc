@@ -289,11 +289,7 @@ class LockServer : public ::testing::Test {
     return peer;
   }
   void AwaitWaiting(int count) {
-    const auto give_up = std::chrono::steady_clock::now() + seconds(60);
-    while (Must(store_->GetStats({})).waiting_locks != count) {
-      ASSERT_LT(std::chrono::steady_clock::now(), give_up);
-      PauseBriefly();
-    }
+    ASSERT_TRUE(WaitUntilTrue([&] { return Must(store_->GetStats({})).waiting_locks == count; }));
   }
 
   std::unique_ptr<Store> store_ = Must(OpenStore("memory:"));

@@ -30,11 +30,8 @@ class LockProcesses : public ::testing::TestWithParam<Variant> {
   }
   std::string Data() { return Must(store_->GetRecord({}, {"account", "a"}))->data; }
   void AwaitInLine(std::size_t count) {
-    const auto give_up = std::chrono::steady_clock::now() + minutes(1);
-    while (Must(store_->GetLock({}, "l")).waiters.size() != count) {
-      ASSERT_LT(std::chrono::steady_clock::now(), give_up);
-      PauseBriefly();
-    }
+    ASSERT_TRUE(
+        WaitUntilTrue([&] { return Must(store_->GetLock({}, "l")).waiters.size() == count; }));
   }
   /// A holder is stopped past its lease, a successor takes the lock and sets the number to 1, the
   /// first goes on and adds 100, with or without the guard. What it was told.

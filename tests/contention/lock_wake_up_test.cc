@@ -112,7 +112,7 @@ class LockWakeUps : public ::testing::Test {
   void LookAgain() {
     const int before = engine_->looks;
     engine_->has_changed = true;
-    while (engine_->looks == before) PauseBriefly();
+    ASSERT_TRUE(WaitUntilTrue([&] { return engine_->looks != before; }));
   }
 
   static bool IsAnswered(const std::future<Result<std::vector<LockGrant>>>& answer) {

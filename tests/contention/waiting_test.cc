@@ -42,7 +42,8 @@ class Waiting : public StoreSuite {
   };
 
   void AwaitParked(int count) {
-    while (Must(backing().GetStats({})).waiting_claims < count) PauseBriefly();
+    ASSERT_TRUE(
+        WaitUntilTrue([&] { return Must(backing().GetStats({})).waiting_claims >= count; }));
   }
 
   /// Every job of the queue is with somebody who knows of it, or free. A remote claim that is given

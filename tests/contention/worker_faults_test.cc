@@ -86,7 +86,7 @@ TEST_F(WorkerFaults, KeepTheLeaseWhenRenewalsFailForAWhile) {
   std::atomic<bool> stopped = false;
   pool.Handle("work", [&](Attempt& attempt) -> Outcome {
     engine_->Set(Fault::kUnavailable);
-    while (engine_->faults() < 2) PauseBriefly();
+    EXPECT_TRUE(WaitUntilTrue([&] { return engine_->faults() >= 2; }));
     engine_->Set(Fault::kNone);
     // Longer than the first lease: a later renewal must have got through.
     stopped = WaitForStop(attempt.stop(), seconds(2));
@@ -108,7 +108,7 @@ TEST_F(WorkerFaults, ReportTheOutcomeOnceTheStoreIsBack) {
   });
   Job job = Push();
   Must(pool.Start());
-  while (engine_->faults() < 1) PauseBriefly();
+  ASSERT_TRUE(WaitUntilTrue([&] { return engine_->faults() >= 1; }));
   engine_->Set(Fault::kNone);
   ASSERT_TRUE(log_.WaitFor("job_completed", 1));
   pool.Stop();
@@ -128,10 +128,10 @@ TEST_F(WorkerFaults, IDEM_1_TakeAnUnknownOutcomeForDoneWhenItWas) {
   Job completed = Must(store_->Enqueue({}, {.kind = "work", .payload = "1"}));
   Job failed = Must(store_->Enqueue({}, {.kind = "work", .payload = "2"}));
   Must(pool.Start());
-  while (engine_->faults() < 1) PauseBriefly();
-  while (Get(failed.id).errors.empty() || Get(completed.id).state != JobState::kCompleted) {
-    PauseBriefly();  // done, but nobody was told
-  }
+  ASSERT_TRUE(WaitUntilTrue([&] { return engine_->faults() >= 1; }));
+  ASSERT_TRUE(WaitUntilTrue([&] {
+    return !Get(failed.id).errors.empty() && Get(completed.id).state == JobState::kCompleted;
+  })) << "done, but nobody was told";
   engine_->Set(Fault::kNone);
   ASSERT_TRUE(WaitUntilTrue([&] {
     const WorkerStats stats = pool.stats();
@@ -157,7 +157,7 @@ TEST_F(WorkerFaults, CallACompletionLostThatCameAfterTheLastAttemptRanOut) {
     return Completed{"7"};
   });
   Must(pool.Start());
-  while (faulty.faults() < 1) PauseBriefly();
+  ASSERT_TRUE(WaitUntilTrue([&] { return faulty.faults() >= 1; }));
   clock.Advance(seconds(31));
   Must(store.Maintain({}));
   faulty.Set(Fault::kNone);
@@ -177,7 +177,7 @@ TEST_F(WorkerFaults, StopWithinThePolicysRetriesWhenTheStoreIsGone) {
   });
   Push();
   Must(pool.Start());
-  while (engine_->faults() < 1) PauseBriefly();
+  ASSERT_TRUE(WaitUntilTrue([&] { return engine_->faults() >= 1; }));
   const SteadyTime begin = steady_clock::now();
   pool.Stop();
   EXPECT_LT(steady_clock::now() - begin, seconds(30));
@@ -194,8 +194,7 @@ TEST_F(WorkerFaults, StopClaimingWhileOutcomesCannotBeReported) {
   for (const auto& answer : store_->CommitMany({}, std::move(batches))) ASSERT_THAT(answer, IsOk());
   engine_->Set(Fault::kHang);
   Must(pool.Start());
-  const SteadyTime deadline = steady_clock::now() + seconds(30);
-  while (pool.stats().claimed < 128 && steady_clock::now() < deadline) PauseBriefly();
+  EXPECT_TRUE(WaitUntilTrue([&] { return pool.stats().claimed >= 128; }));
   EXPECT_EQ(pool.stats().claimed, 128);
   engine_->Set(Fault::kNone);
   ASSERT_TRUE(log_.WaitFor("job_completed", 300));

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/stat.h>
@@ -16,13 +15,10 @@
 #include <fstream>
 #include <sstream>
 
+#include "testing/wait_for_stop.h"
+
 namespace holdfast::e2e {
 namespace {
-
-/// Between two looks at what another process does: there is nothing to be woken by.
-void PauseBriefly() {
-  poll(nullptr, 0, 5);
-}
 
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
@@ -120,15 +116,10 @@ bool Process::IsRunning() {
 }
 
 Ended Process::Wait(std::chrono::seconds most) {
-  auto deadline = std::chrono::steady_clock::now() + most;
-  while (!Reap(false)) {
-    if (std::chrono::steady_clock::now() > deadline) {
-      ADD_FAILURE() << "process " << pid_ << " did not end in time; stderr:\n" << err();
-      Signal(SIGKILL);
-      Reap(true);
-      break;
-    }
-    PauseBriefly();
+  if (!testing::WaitUntilTrue([&] { return Reap(false); }, most)) {
+    ADD_FAILURE() << "process " << pid_ << " did not end in time; stderr:\n" << err();
+    Signal(SIGKILL);
+    Reap(true);
   }
   Ended ended{.out = out(), .err = err()};
   if (WIFEXITED(status_)) ended.exit_code = WEXITSTATUS(status_);
@@ -159,12 +150,7 @@ std::string Process::LineAfter(const std::string& prefix) {
 }
 
 bool Eventually(const std::function<bool()>& condition) {
-  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    PauseBriefly();
-  }
-  return true;
+  return testing::WaitUntilTrue(condition, std::chrono::seconds(30));
 }
 
 Json::Json(const std::string& text) {

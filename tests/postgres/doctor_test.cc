@@ -310,10 +310,10 @@ TEST_F(Doctor, AServerThatStopsAnsweringIsNotWaitedForForEver) {
                                    {.statement_limit = seconds(2)});
   });
   // It waits a second for the table.
-  while (examining.wait_for(seconds(0)) == std::future_status::timeout &&
-         DoctorsServer().Execute("SELECT FROM pg_locks WHERE NOT granted").empty()) {
-    PauseBriefly();
-  }
+  ASSERT_TRUE(WaitUntilTrue([&] {
+    return examining.wait_for(seconds(0)) != std::future_status::timeout ||
+           !DoctorsServer().Execute("SELECT FROM pg_locks WHERE NOT granted").empty();
+  }));
   gate.Freeze();
   const Examination examination = Must(examining.get());
   const Finding& last = examination.findings.back();

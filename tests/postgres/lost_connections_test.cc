@@ -127,7 +127,7 @@ class Load {
   /// Until so many more are done.
   void LetRun(int count) {
     const int before = acknowledged_;
-    while (acknowledged_ < before + count) PauseBriefly();
+    EXPECT_TRUE(WaitUntilTrue([&] { return acknowledged_ >= before + count; }, minutes(4)));
   }
   /// How many were acknowledged, by the end of it.
   std::size_t End() {

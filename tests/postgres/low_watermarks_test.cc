@@ -131,7 +131,8 @@ TEST_F(CountingServer, ASnapshotThatIsHeldOpenDoesNotMakeClaimsWalkOverWhatIsDon
   });
   const char* holders =
       "FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()";
-  while (server_.Execute(std::string("SELECT 1 ") + holders).empty()) PauseBriefly();
+  ASSERT_TRUE(
+      WaitUntilTrue([&] { return !server_.Execute(std::string("SELECT 1 ") + holders).empty(); }));
   for (int i = 0; i < kJobs / 1000; ++i) {
     Enqueue(*store, 1000);
     EXPECT_EQ(Must(store->Claim({}, {.worker = "w", .max = 1000})).size(), 1000U);

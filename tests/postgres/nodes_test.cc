@@ -287,7 +287,7 @@ TEST_F(Nodes, LOCK_2_AWaiterOnAnotherNodeIsWokenAtOnce) {
     auto waiting = std::async(std::launch::async, [&] {
       return Must(two->Acquire({}, {.name = "l", .owner = "bob", .wait = seconds(30)})).front();
     });
-    while (Must(one->GetLock({}, "l")).waiters.empty()) PauseBriefly();
+    ASSERT_TRUE(WaitUntilTrue([&] { return !Must(one->GetLock({}, "l")).waiters.empty(); }));
     Must(one->Release({}, {.name = "l", .token = grant.token}));
     LockGrant next = waiting.get();
     EXPECT_GT(next.token, grant.token);

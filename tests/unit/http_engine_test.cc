@@ -30,7 +30,7 @@ class HttpEngine : public ApiTest {
 
   /// Waits until that many claims are parked on the server.
   void AwaitWaiting(std::int64_t count) {
-    while (store_->GetStats({})->waiting_claims != count) PauseBriefly();
+    ASSERT_TRUE(WaitUntilTrue([&] { return store_->GetStats({})->waiting_claims == count; }));
   }
 
   net::HttpServer server_;

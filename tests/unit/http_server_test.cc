@@ -255,11 +255,7 @@ TEST(HttpServer, ClosesAClientThatDoesNotReadItsAnswer) {
   RawPeer peer = RawPeer::ConnectTo(server.port());
   ASSERT_TRUE(peer.Send(Get("/size/50000000")));
   EXPECT_EQ(peer.ReadBytes(4), "HTTP");
-  const auto until = std::chrono::steady_clock::now() + seconds(30);
-  while (server->stats().connections != 0 && std::chrono::steady_clock::now() < until) {
-    PauseBriefly();
-  }
-  EXPECT_EQ(server->stats().connections, 0);
+  EXPECT_TRUE(WaitUntilTrue([&] { return server->stats().connections == 0; }));
 }
 
 TEST(HttpServer, TellsTheHandlerThatTheClientIsGone) {
@@ -273,10 +269,7 @@ TEST(HttpServer, TellsTheHandlerThatTheClientIsGone) {
   closing.Close();
   resetting.Reset();
   auto is_gone = [](const Parked& request) { return request.gone.stop_requested(); };
-  const auto until = std::chrono::steady_clock::now() + seconds(30);
-  while (std::ranges::count_if(parked, is_gone) < 2 && std::chrono::steady_clock::now() < until) {
-    PauseBriefly();
-  }
+  (void)WaitUntilTrue([&] { return std::ranges::count_if(parked, is_gone) >= 2; });
   EXPECT_EQ(std::ranges::count_if(parked, is_gone), 2);
   for (Parked& request : parked) request.respond({.body = "here"});  // harmless for those gone
   EXPECT_EQ(staying.ReadAnswer().body, "here");
