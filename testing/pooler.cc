@@ -21,15 +21,18 @@ constexpr int kSharedConnections = 24;
 
 }  // namespace
 
-Pooler::Pooler(const PrivatePostgres& server, int connections) {
+Pooler::Pooler(const PrivatePostgres& server, int connections, std::optional<std::uint16_t> port) {
   HF_CHECK(::chmod(dir_.path().c_str(), 0777) == 0);  // it does not run as root
   std::ofstream config(dir_.File("pooler.ini"));
   config << fmt::format(
       "[databases]\n* = host={} port={} user=holdfast\n"
       "[pgbouncer]\nlisten_addr =\nlisten_port = {}\nunix_socket_dir = {}\n"
       "unix_socket_mode = 0777\nauth_type = any\npool_mode = transaction\n"
-      "default_pool_size = {}\nmax_client_conn = 2000\n",
-      server.socket_directory(), server.port(), kPort, dir_.path().string(), connections);
+      "default_pool_size = {}\nmax_client_conn = 2000\n"
+      // Fresh sessions all the time: what a client has set in one is not there in the next.
+      "server_lifetime = 1\n",
+      port ? "127.0.0.1" : server.socket_directory(), port.value_or(server.port()), kPort,
+      dir_.path().string(), connections);
   config.close();
   guard_.emplace("/usr/sbin/pgbouncer -q \"$1\" & read -r _; kill -KILL $!",
                  std::vector<std::string>{dir_.File("pooler.ini")}, dir_.File("pooler.log"));

@@ -2,6 +2,7 @@
 // on another of few connections, so that nothing may be left on one.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -14,8 +15,9 @@ namespace holdfast::testing {
 /// Accepts connections when it has been made; gone with the object, and with the process.
 class Pooler {
  public:
-  /// `connections`: that it has to the server, for all clients.
-  Pooler(const PrivatePostgres& server, int connections);
+  /// `connections`: that it has to the server, for all clients. `port`: of a gate in front of the
+  /// server.
+  Pooler(const PrivatePostgres& server, int connections, std::optional<std::uint16_t> port = {});
   Pooler(const Pooler&) = delete;
   Pooler& operator=(const Pooler&) = delete;
 

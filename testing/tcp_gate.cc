@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <map>
 #include <optional>
+#include <random>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -129,6 +130,7 @@ void SendAll(int fd, std::string_view bytes) {
 /// One direction of a connection.
 struct Flow {
   std::string pending;     // read, and not yet written
+  SteadyTime not_before;   // when it may be written
   bool has_ended = false;  // nothing more will be read
   bool told_end = false;   // and the other side knows
 };
@@ -178,6 +180,9 @@ struct TcpGate::Impl {
   std::optional<Place> Find(Connection& connection, Side from, std::string_view bytes)
       HF_REQUIRES(mutex);
   std::vector<pollfd> Watched(std::vector<std::uint64_t>& ids) HF_REQUIRES(mutex);
+  /// Passes on what was delayed until now. How many milliseconds until the next: -1 if there is
+  /// none.
+  int PumpDelayed() HF_REQUIRES(mutex);
   void Run();
   void Wake() const {
     const std::uint64_t one = 1;
@@ -195,6 +200,8 @@ struct TcpGate::Impl {
   std::map<std::uint64_t, Connection> open HF_GUARDED_BY(mutex);
   std::uint64_t last_id HF_GUARDED_BY(mutex) = 0;
   std::optional<CutRule> rule HF_GUARDED_BY(mutex);
+  std::int64_t most_delay HF_GUARDED_BY(mutex) = 0;  // microseconds
+  std::mt19937_64 random HF_GUARDED_BY(mutex);
   bool is_frozen HF_GUARDED_BY(mutex) = false;
   bool is_cutting HF_GUARDED_BY(mutex) = false;
   bool has_tripped HF_GUARDED_BY(mutex) = false;
@@ -243,6 +250,15 @@ void TcpGate::Thaw() {
   {
     base::MutexLock lock(impl_->mutex);
     impl_->is_frozen = false;
+  }
+  impl_->Wake();
+}
+
+void TcpGate::Delay(Duration most, std::uint64_t seed) {
+  {
+    base::MutexLock lock(impl_->mutex);
+    impl_->most_delay = std::chrono::duration_cast<std::chrono::microseconds>(most).count();
+    impl_->random.seed(seed);
   }
   impl_->Wake();
 }
@@ -378,10 +394,15 @@ bool TcpGate::Impl::Move(std::uint64_t id, Connection& connection, Side from) {
       const std::string_view bytes(buffer, static_cast<std::size_t>(size));
       if (!Inspect(id, connection, from, bytes)) return false;
       flow.pending = bytes;
+      if (from_client && most_delay > 0) {
+        flow.not_before =
+            std::chrono::steady_clock::now() +
+            std::chrono::microseconds(random() % static_cast<std::uint64_t>(most_delay));
+      }
     }
     flow.has_ended = size == 0;
   }
-  if (!flow.pending.empty()) {
+  if (!flow.pending.empty() && std::chrono::steady_clock::now() >= flow.not_before) {
     ssize_t sent = ::send(target.fd(), flow.pending.data(), flow.pending.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) {
       Break(id);
@@ -412,9 +433,10 @@ std::vector<pollfd> TcpGate::Impl::Watched(std::vector<std::uint64_t>& ids) {
     ids.push_back(0);
   }
   // A side is read from when all that came from it has been passed on.
-  auto events = [](const Flow& in, const Flow& out) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  auto events = [now](const Flow& in, const Flow& out) {
     return static_cast<short>((in.pending.empty() && !in.has_ended ? POLLIN : 0) |
-                              (out.pending.empty() ? 0 : POLLOUT));
+                              (out.pending.empty() || out.not_before > now ? 0 : POLLOUT));
   };
   for (const auto& [id, connection] : open) {
     const Flow& up = connection.to_server;
@@ -429,16 +451,37 @@ std::vector<pollfd> TcpGate::Impl::Watched(std::vector<std::uint64_t>& ids) {
   return watched;
 }
 
+int TcpGate::Impl::PumpDelayed() {
+  if (is_frozen) return -1;
+  const SteadyTime now = std::chrono::steady_clock::now();
+  std::vector<std::uint64_t> due;
+  std::optional<SteadyTime> next;
+  for (const auto& [id, connection] : open) {
+    const Flow& flow = connection.to_server;
+    if (flow.pending.empty() || flow.not_before == SteadyTime()) continue;
+    if (flow.not_before <= now) {
+      due.push_back(id);
+    } else {
+      next = std::min(next.value_or(SteadyTime::max()), flow.not_before);
+    }
+  }
+  for (std::uint64_t id : due) Pump(id);
+  if (!next) return -1;
+  return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(*next - now).count());
+}
+
 void TcpGate::Impl::Run() {
   std::vector<std::uint64_t> ids;
   while (true) {
     std::vector<pollfd> watched;
+    int timeout = -1;
     {
       base::MutexLock lock(mutex);
       if (is_over) return;
+      timeout = PumpDelayed();
       watched = Watched(ids);
     }
-    ::poll(watched.data(), watched.size(), -1);
+    ::poll(watched.data(), watched.size(), timeout);
     base::MutexLock lock(mutex);
     std::uint64_t count = 0;
     if (::read(wake.fd(), &count, sizeof count) < 0) HF_CHECK(errno == EAGAIN);

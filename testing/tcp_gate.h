@@ -48,6 +48,10 @@ class TcpGate {
   void Freeze();
   void Thaw();
 
+  /// From now on, what a client sends in one piece is passed on after a random time of up to
+  /// `most`: every round trip takes that much longer. Zero ends it. The seed makes the times.
+  void Delay(Duration most, std::uint64_t seed);
+
   void CutOn(CutRule rule);
   /// Waits until a rule has come true and its connections are broken off, at most so long. Whether
   /// that is so.

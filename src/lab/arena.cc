@@ -108,8 +108,10 @@ int Arena::Size(int usual) const {
 }
 
 std::unique_ptr<Attacker> Arena::MakeAttacker(int number) {
+  Store& store =
+      nodes_.empty() ? store_ : *nodes_[static_cast<std::size_t>(number) % nodes_.size()];
   auto attacker = std::make_unique<Attacker>(
-      number, Client(recording_, store_, ContextOf(number + 1)),
+      number, Client(recording_, store, ContextOf(number + 1)),
       std::mt19937_64(options_.seed * 1'000'003 + static_cast<std::uint64_t>(attacks_) * 1'009 +
                       static_cast<std::uint64_t>(number)));
   if (number == 0 && options_.on_progress) {

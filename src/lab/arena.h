@@ -48,6 +48,9 @@ class Arena {
   Arena(Store& store, const TortureOptions& options, std::string_view run,
         history::Recording& recording, std::string_view scenario);
 
+  /// Attackers use these stores in turn, which are nodes of the same one, instead of `store`.
+  void UseNodes(std::vector<Store*> nodes) { nodes_ = std::move(nodes); }
+
   Store& store() { return store_; }
   const TortureOptions& options() const { return options_; }
   /// For what comes before and after the attack.
@@ -106,6 +109,7 @@ class Arena {
   void BreakLocks(std::vector<std::string>& left_behind);
 
   Store& store_;
+  std::vector<Store*> nodes_;
   const TortureOptions& options_;
   const std::string run_;
   history::Recording& recording_;

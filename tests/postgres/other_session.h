@@ -30,6 +30,8 @@ class OtherSession {
         << PQerrorMessage(connection_);
     PQclear(result);
   }
+  /// May fail.
+  void Try(const std::string& sql) { PQclear(PQexec(connection_, sql.c_str())); }
   /// Does not wait for the answer.
   void Start(const std::string& sql) { EXPECT_EQ(PQsendQuery(connection_, sql.c_str()), 1); }
   int number() const { return PQbackendPID(connection_); }

@@ -96,6 +96,16 @@ TEST_F(TcpGates, WhatIsFrozenArrivesWhenItThaws) {
   EXPECT_TRUE(listener_.Accept().is_open());
 }
 
+TEST_F(TcpGates, DelaysWhatClientsSend) {
+  Pair pair = Connect();
+  gate_.Delay(milliseconds(20), 7);
+  const SteadyTime began = std::chrono::steady_clock::now();
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(pair.Talks());
+  EXPECT_GT(std::chrono::steady_clock::now() - began, milliseconds(50));
+  gate_.Delay(milliseconds(0), 7);
+  EXPECT_TRUE(pair.Talks());
+}
+
 TEST_F(TcpGates, CutsBeforeATextIsPassedOn) {
   Pair other = Connect();
   Pair pair = Connect();
