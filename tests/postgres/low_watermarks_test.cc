@@ -29,9 +29,11 @@ class Marks : public ::testing::Test {
   static constexpr Time kNow{seconds(1'000'000)};
 
   Marks() {
-    // The first claim of a queue sweeps, and finds nothing.
-    Raise(marks_.Look("q", at_), nullptr);
-    at_ += milliseconds(10);
+    // The first claim that finds a job makes the queue a marked one, the next sweeps.
+    const Job job = Ready(seconds(-1), 1);
+    Raise(marks_.Look("q", at_), &job);
+    marks_.Raise(marks_.Look("q", at_), nullptr, kNow, at_, at_ + milliseconds(6));
+    at_ += milliseconds(100);
   }
   static Job Ready(Duration run_at, JobId id, int priority = 4) {
     return {.id = id, .queue = "q", .priority = priority, .run_at = kNow + run_at};
@@ -54,11 +56,10 @@ TEST_F(Marks, RiseToWhatMayBeOnItsWayIfNothingIsReady) {
 }
 
 TEST_F(Marks, RiseNoFurtherThanTheFirstThatIsReady) {
-  LowWatermarks::View sweep = marks_.Sweep("q");
-  LowWatermarks fresh;
   const Job first = Ready(seconds(-5), 7);
-  fresh.Raise(sweep, &first, kNow, at_, at_);
-  const LowWatermarks::Marks marks = fresh.Look("q", at_).marks;
+  Raise(marks_.Look("p", at_), &first);
+  Raise(marks_.Look("p", at_), &first);
+  const LowWatermarks::Marks marks = marks_.Look("p", at_).marks;
   EXPECT_EQ(marks[3]->run_at, kNow - milliseconds(100));
   EXPECT_EQ(*marks[4], (LowWatermarks::Mark{kNow - seconds(5), 7}));
   EXPECT_EQ(marks[5], std::nullopt);
@@ -82,17 +83,41 @@ TEST_F(Marks, DoNotRiseByAClaimThatMayHaveMissedAJob) {
 }
 
 TEST_F(Marks, AreSweptOnceASecondAndLessOftenIfThatTakesLong) {
-  EXPECT_FALSE(marks_.Look("q", at_).is_sweep);
+  const LowWatermarks::View view = marks_.Look("q", at_);
+  EXPECT_FALSE(view.is_sweep);
   at_ += seconds(1);
   const LowWatermarks::View sweep = marks_.Look("q", at_);
   EXPECT_TRUE(sweep.is_sweep);
   EXPECT_EQ(sweep.marks[4], std::nullopt);
+  EXPECT_EQ(marks_.LookAgain(sweep, at_), std::nullopt) << "it was one";
   marks_.Raise(sweep, nullptr, kNow, at_, at_ + milliseconds(200));
   at_ += milliseconds(200);
-  EXPECT_FALSE(marks_.IsSweepCheap("q", at_ + milliseconds(1999)));
-  EXPECT_TRUE(marks_.IsSweepCheap("q", at_ + milliseconds(2000)));
+  EXPECT_EQ(marks_.LookAgain(view, at_ + milliseconds(999)), std::nullopt);
+  EXPECT_TRUE(marks_.LookAgain(view, at_ + milliseconds(1000))->is_sweep);
   EXPECT_FALSE(marks_.Look("q", at_ + milliseconds(3999)).is_sweep);
   EXPECT_TRUE(marks_.Look("q", at_ + milliseconds(4000)).is_sweep);
+}
+
+// K8: names of queues that do not exist, or in which nothing is ready, cost no memory.
+TEST_F(Marks, AreKeptOfAFewQueuesInWhichSomethingWasFound) {
+  for (int i = 0; i < 30'000; ++i) {
+    Raise(marks_.Look("absent" + std::to_string(i), at_), nullptr);
+  }
+  EXPECT_EQ(marks_.size(), 1U);
+  const Job job = Ready(seconds(-1), 1);
+  for (int i = 0; i < 1000; ++i) {
+    at_ += milliseconds(1);
+    Raise(marks_.Look("q", at_), &job);
+    Raise(marks_.Look("used" + std::to_string(i), at_), &job);
+  }
+  EXPECT_EQ(marks_.size(), LowWatermarks::kMarkedQueues);
+  EXPECT_EQ(marks_.LookAtAll(at_).front().queue, "q") << "it was claimed from all the time";
+  EXPECT_FALSE(marks_.Look("used999", at_).marks[4]);
+}
+
+TEST_F(Marks, AreForgottenWhenAQuickSweepFindsNothing) {
+  Raise(*marks_.LookAgain(marks_.Look("q", at_), at_ + seconds(1)), nullptr);
+  EXPECT_EQ(marks_.size(), 0U);
 }
 
 /// A server that counts the pages that each statement looks at.
@@ -146,6 +171,36 @@ TEST_F(CountingServer, ASnapshotThatIsHeldOpenDoesNotMakeClaimsWalkOverWhatIsDon
   EXPECT_LT(PagesOfClaims() - before, kJobs * kClaims / 4);
   server_.Execute(std::string("SELECT pg_cancel_backend(pid) ") + holders);
   holder.join();
+}
+
+// K8: what a claim from any queue costs does not depend on how many queues there are, only on how
+// many of them have pending jobs.
+TEST_F(CountingServer, AClaimFromAnyQueueReadsNothingOfQueuesWithoutPendingJobs) {
+  constexpr int kQueues = 3000;
+  constexpr int kClaims = 10;
+  auto store = Must(OpenStore(schema_.url(), {.maintain = false}));
+  for (int done = 0; done < kQueues; done += 1000) {
+    Batch batch;
+    for (int i = 0; i < 1000; ++i) {
+      batch.operations.emplace_back(
+          EnqueueJob{{.kind = "k", .queue = "q" + std::to_string(done + i)}});
+    }
+    Must(store->Commit({}, batch));
+  }
+  std::int64_t claimed = 0;
+  while (true) {
+    const auto jobs = Must(store->Claim({}, {.worker = "w", .max = 1000}));
+    if (jobs.empty()) break;
+    claimed += static_cast<std::int64_t>(jobs.size());
+  }
+  EXPECT_EQ(claimed, kQueues);
+  server_.Execute("VACUUM " + schema_.name() + ".jobs");
+  Enqueue(*store, kClaims);
+  const std::int64_t before = PagesOfClaims();
+  for (int i = 0; i < kClaims; ++i) {
+    EXPECT_EQ(Must(store->Claim({}, {.worker = "w"})).size(), 1U);
+  }
+  EXPECT_LT(PagesOfClaims() - before, kClaims * kQueues / 3);
 }
 
 /// Two nodes: what one makes ready, the other one has not marked.

@@ -202,6 +202,35 @@ TEST_F(Nodes, JOB_3_AClaimNeverWaitsForARowThatSomebodyHolds) {
   EXPECT_EQ(jobs.front().id, free.id);
 }
 
+// K2: the grant comes after the wait for the row of the limited queue, and so does its token.
+TEST_F(Nodes, JOB_4_ATokenIsDrawnAfterTheLastRowThatItsGrantNeeds) {
+  auto here = Open();
+  auto there = Open();
+  Must(here->Set({}, {.name = "limited", .max_running = 1}));
+  Must(here->Enqueue({}, {.kind = "k", .queue = "limited"}));
+  Must(here->Enqueue({}, {.kind = "k", .queue = "free"}));
+  for (const std::vector<std::string>& queues : {std::vector<std::string>{"limited"}, {}}) {
+    OtherSession holder(schema_.server(), "holdfast", "holder");
+    holder.Run("BEGIN");
+    holder.Run(
+        fmt::format("SELECT FROM {}.queues WHERE name = 'limited' FOR UPDATE", schema_.name()));
+    Must(there->Set({}, {.name = "free", .paused = true}));
+    auto claim = std::async(std::launch::async, [&] {
+      const ClaimRequest request{.worker = "late", .queues = queues, .wait = seconds(30)};
+      return Must(here->Claim({}, request)).at(0);
+    });
+    ASSERT_TRUE(WaitUntilTrue([&] { return CountBlockedBy(holder) > 0; }));
+    Must(there->Set({}, {.name = "free", .paused = false}));
+    const Job early = Must(there->Claim({}, {.worker = "early", .queues = {"free"}})).at(0);
+    holder.Run("ROLLBACK");
+    const Job late = claim.get();
+    EXPECT_EQ(late.queue, "limited");
+    EXPECT_GT(late.token, early.token);
+    Must(here->Release({}, late.id, late.token));
+    Must(there->Release({}, early.id, early.token));
+  }
+}
+
 // Two transactions are as many as a node usually has on their way.
 TEST_F(Nodes, CommitsThatWaitForRowsDoNotKeepOthersFromBeingDone) {
   constexpr std::size_t kBlocked = 3;

@@ -1,4 +1,5 @@
-// Claiming inside a transaction: rows that somebody else holds are passed over, never waited for.
+// Claiming inside a transaction. Rows that another transaction holds are passed over. The only row
+// that a claim waits for, for a moment, is that of a queue with a limit on what runs.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <set>
 #include <tuple>
 
+#include "base/mutant.h"
 #include "base/result.h"
 #include "engine/postgres/transaction.h"
 
@@ -33,14 +35,6 @@ struct Transaction::Asked {
     }
   }
 
-  std::vector<std::string> Queues() const {
-    std::vector<std::string> names;
-    for (const auto& [queue, count] : of_queue) names.push_back(queue);
-    return names;
-  }
-  /// Of the queues that are asked for; none: all.
-  Column Names() const { return any ? Column(Type::kText) : Column::Of(Queues()); }
-
   /// For claim_any_ or claim_jobs_, which then has a view for each queue, in their order.
   Parameters ToParameters(const std::vector<LowWatermarks::View>& views) const {
     Column queues(Type::kText), counts(Type::kInteger), run_ats(Type::kTime), ids(Type::kInteger);
@@ -61,43 +55,67 @@ struct Transaction::Asked {
   std::int64_t most = 0;
 };
 
-Result<void> Transaction::Claim(std::span<ClaimOne> requests) {
+Result<void> Transaction::Claim(std::span<ClaimOne> requests, bool skips_held_queues) {
   Clear();
   for (ClaimOne& request : requests) request.answer = std::vector<Job>();
-  Result<void> result = LoadForClaim(requests);
+  Result<void> result = LoadForClaim(requests, skips_held_queues);
   if (result) result = ClaimLoaded(requests);
   if (result) result = WriteAndCommit();
   if (!result) connection_->RollBack();
   return result;
 }
 
-/// Locks what may be claimed: of every queue as many as all who ask for it want together.
-Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests) {
+/// Locks what may be claimed: of every queue as many as all who ask for it want together. Each
+/// round trip that locks ends with a stamp: tokens are drawn after the last lock, so that they rise
+/// in the order of the grants.
+Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests, bool skips_held_queues) {
   const Asked asked(requests);
   const SteadyTime began = std::chrono::steady_clock::now();
   std::vector<LowWatermarks::View> views;
   if (asked.any) views = node_.low_watermarks.LookAtAll(began);
+  Column names(Type::kText);  // if any queue will do: those that have marks
+  for (const LowWatermarks::View& view : views) names.Add(view.queue);
   for (const auto& [queue, count] : asked.of_queue) {
-    if (!asked.any) views.push_back(node_.low_watermarks.Look(queue, began));
+    if (asked.any) continue;
+    views.push_back(node_.low_watermarks.Look(queue, began));
+    names.Add(queue);
   }
   connection_->Queue(begin_);
   connection_->Queue(asked.any ? claim_any_ : claim_jobs_, asked.ToParameters(views));
-  connection_->Queue(load_claim_queues_, Parameters().Add(asked.Names()));
+  connection_->Queue(asked.any ? load_pending_queues_ : load_claim_queues_,
+                     Parameters().Add(names));
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> all, connection_->Run());
   Answers answers(std::move(all));
   answers.Next();
   HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
-  const std::vector<std::string> limited = jobs_.AddQueues(answers.Next());
+  std::vector<std::string> limited = jobs_.AddQueues(answers.Next());
   TakeStamp(answers.Next());
+  if (asked.any) AddFoundQueues(views);
   std::erase_if(views, [&](const LowWatermarks::View& view) {
     return !IsClaimedFreely(view.queue, limited);
   });
   RaiseMarks(views, began);
-  HF_RETURN_IF_ERROR(SweepIfEmpty(asked, limited));
+  if (candidates_.empty()) HF_RETURN_IF_ERROR(LookAgain(asked, views));
+  // By counts that were read without a lock: a queue that is full is not worth one.
+  std::erase_if(limited, [&](const std::string& name) { return jobs_.RoomOf(name) <= 0; });
+  if (skips_held_queues) HF_RETURN_IF_ERROR(LockFreeQueues(limited));
   if (!limited.empty()) HF_RETURN_IF_ERROR(LoadLimited(limited, asked.most));
   rules::SortUnique(candidates_);
   return {};
+}
+
+/// Adds queues in which jobs were found although they have no marks.
+void Transaction::AddFoundQueues(std::vector<LowWatermarks::View>& views) const {
+  std::set<std::string_view> known;
+  for (const LowWatermarks::View& view : views) known.insert(view.queue);
+  std::set<std::string_view> found;
+  for (JobId id : candidates_) found.insert(jobs_.LoadedJob(id).queue);
+  std::vector<LowWatermarks::View> added;
+  for (std::string_view queue : found) {
+    if (!known.contains(queue)) added.push_back({.queue = std::string(queue), .marks = {}});
+  }
+  std::ranges::move(added, std::back_inserter(views));
 }
 
 /// Of queues that are paused, or limited, claim_jobs_ and claim_any_ do not look at the jobs.
@@ -124,52 +142,53 @@ void Transaction::RaiseMarks(const std::vector<LowWatermarks::View>& views, Stea
 
 /// Nothing is ready as far as this node knows: another one may have made jobs ready below the
 /// marks.
-Result<void> Transaction::SweepIfEmpty(const Asked& asked,
-                                       const std::vector<std::string>& limited) {
-  if (!candidates_.empty()) return {};
+Result<void> Transaction::LookAgain(const Asked& asked,
+                                    const std::vector<LowWatermarks::View>& views) {
   const SteadyTime began = std::chrono::steady_clock::now();
-  std::set<std::string> sweeps;
-  Column in_doubt(Type::kText);
-  for (const std::string& queue : asked.any ? jobs_.LoadedQueues() : asked.Queues()) {
-    if (!IsClaimedFreely(queue, limited)) continue;
-    if (node_.low_watermarks.IsSweepCheap(queue, began)) {
-      sweeps.insert(queue);
-    } else {
-      in_doubt.Add(queue);
-    }
-  }
-  if (in_doubt.size() > 0) {
-    HF_ASSIGN_OR_RETURN(Answer pending,
-                        connection_->Query(pending_queues_, Parameters().Add(in_doubt)));
-    for (int i = 0; i < pending.size(); ++i) sweeps.insert(Row(pending, i).String(0));
+  Asked again;
+  std::vector<LowWatermarks::View> sweeps;
+  for (const LowWatermarks::View& view : views) {
+    auto sweep = node_.low_watermarks.LookAgain(view, began);
+    if (!sweep) continue;
+    again.of_queue[view.queue] = asked.any ? asked.most : asked.of_queue.at(view.queue);
+    sweeps.push_back(*std::move(sweep));
   }
   if (sweeps.empty()) return {};
-  Asked again;
-  std::vector<LowWatermarks::View> views;
-  for (const std::string& queue : sweeps) {
-    again.of_queue[queue] = asked.any ? asked.most : asked.of_queue.at(queue);
-    views.push_back(node_.low_watermarks.Sweep(queue));
-  }
-  HF_ASSIGN_OR_RETURN(Answer swept, connection_->Query(claim_jobs_, again.ToParameters(views)));
-  HF_RETURN_IF_ERROR(jobs_.AddLoaded(swept, candidates_));
-  RaiseMarks(views, began);
+  connection_->Queue(claim_jobs_, again.ToParameters(sweeps));
+  connection_->Queue(stamp_);
+  HF_ASSIGN_OR_RETURN(std::vector<Answer> answers, connection_->Run());
+  HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers[0], candidates_));
+  TakeStamp(answers[1]);
+  RaiseMarks(sweeps, began);
   return {};
 }
 
-/// Of queues with a limit on what runs: whoever claims locks the queue, so that the limit is exact
-/// across all nodes.
+/// Leaves of the names those of queues that no other transaction holds, and locks these.
+Result<void> Transaction::LockFreeQueues(std::vector<std::string>& names) {
+  if (names.empty()) return {};
+  HF_ASSIGN_OR_RETURN(Answer locked,
+                      connection_->Query(lock_free_queues_, Parameters().Add(Column::Of(names))));
+  names.clear();
+  for (int i = 0; i < locked.size(); ++i) names.push_back(Row(locked, i).String(0));
+  return {};
+}
+
+/// Of queues with a limit on what runs: a claim locks the queue, so that the limit is exact across
+/// all nodes.
 Result<void> Transaction::LoadLimited(const std::vector<std::string>& names, std::int64_t max) {
   jobs_.WantLocked(names);
   jobs_.QueueLoad(*connection_, false);
   for (const std::string& name : names) {
     connection_->Queue(claim_limited_, Parameters().Add(name).Add(max));
   }
+  connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> all, connection_->Run());
   Answers answers(std::move(all));
   HF_RETURN_IF_ERROR(jobs_.TakeLoaded(answers));
   for (std::size_t i = 0; i < names.size(); ++i) {
     HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
   }
+  if (!HF_MUTANT(claim_token_before_the_last_lock)) TakeStamp(answers.Next());
   return {};
 }
 

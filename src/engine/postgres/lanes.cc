@@ -298,7 +298,7 @@ void Lanes::RunClaims(Lane& lane, Group& group) {
                         .called = work.called,
                         .answer = {}});
   }
-  Result<void> done = Persist(lane, [&] { return lane.transaction.Claim(requests); });
+  Result<void> done = Persist(lane, [&] { return lane.transaction.Claim(requests, false); });
   if (done) Tell(lane);
   for (std::size_t i = 0; i < group.size(); ++i) {
     auto& claim = std::get<ClaimWork>(group[i].what);

@@ -22,44 +22,76 @@ constexpr milliseconds kQuick{5};  // as quick as any claim
 
 LowWatermarks::View LowWatermarks::ViewOf(const std::string& queue, const OfQueue& known,
                                           SteadyTime now) {
-  if (now >= known.sweep_at) {
-    return {.queue = queue, .marks = {}, .is_sweep = true, .generation = known.generation};
-  }
-  return {.queue = queue, .marks = known.marks, .generation = known.generation};
+  if (now >= known.sweep_at) return {.queue = queue, .marks = {}, .generation = known.generation};
+  return {.queue = queue, .marks = known.marks, .is_sweep = false, .generation = known.generation};
 }
 
 LowWatermarks::View LowWatermarks::Look(const std::string& queue, SteadyTime now) {
   base::MutexLock lock(mutex_);
-  return ViewOf(queue, queues_[queue], now);
+  auto known = queues_.find(queue);
+  return known == queues_.end() ? View{.queue = queue, .marks = {}}
+                                : ViewOf(queue, known->second, now);
 }
 
 std::vector<LowWatermarks::View> LowWatermarks::LookAtAll(SteadyTime now) {
   base::MutexLock lock(mutex_);
   std::vector<View> views;
-  views.reserve(queues_.size());
   for (const auto& [name, known] : queues_) views.push_back(ViewOf(name, known, now));
   return views;
 }
 
-LowWatermarks::View LowWatermarks::Sweep(const std::string& queue) {
+std::optional<LowWatermarks::View> LowWatermarks::LookAgain(const View& view, SteadyTime now) {
+  if (view.is_sweep) return std::nullopt;
   base::MutexLock lock(mutex_);
-  return {.queue = queue, .marks = {}, .is_sweep = true, .generation = queues_[queue].generation};
+  auto known = queues_.find(view.queue);
+  if (known == queues_.end()) return View{.queue = view.queue, .marks = {}};
+  if (now < known->second.sweep_again_at) return std::nullopt;
+  return View{.queue = view.queue, .marks = {}, .generation = known->second.generation};
 }
 
-bool LowWatermarks::IsSweepCheap(const std::string& queue, SteadyTime now) {
+std::size_t LowWatermarks::size() {
   base::MutexLock lock(mutex_);
-  return now >= queues_[queue].sweep_again_at;
+  return queues_.size();
+}
+
+/// Without marks yet: the next claim of the queue sweeps, and raises them.
+void LowWatermarks::Add(const std::string& queue, SteadyTime now) {
+  if (queues_.size() >= kMarkedQueues) {
+    queues_.erase(std::ranges::min_element(queues_, {},
+                                           [](const auto& entry) { return entry.second.used_at; }));
+  }
+  queues_[queue] = {.marks = {},
+                    .generation = ++last_generation_,
+                    .used_at = now,
+                    .sweep_at = {},
+                    .sweep_again_at = {}};
 }
 
 void LowWatermarks::Raise(const View& view, const Job* first, Time now, SteadyTime began,
                           SteadyTime ended) {
   base::MutexLock lock(mutex_);
-  OfQueue& known = queues_[view.queue];
-  if (view.is_sweep) {
-    const auto took = ended - began;
-    known.sweep_at = ended + std::max<SteadyTime::duration>(kSweepInterval, took * kSweepShare);
-    known.sweep_again_at = took <= kQuick ? ended : ended + took * kSweepAgainShare;
+  const auto took = ended - began;
+  const bool is_worth_marks = first != nullptr || took > kQuick;
+  auto entry = queues_.find(view.queue);
+  if (entry == queues_.end()) {
+    const bool has_room = queues_.size() < kMarkedQueues;
+    if (first != nullptr || (is_worth_marks && has_room)) Add(view.queue, ended);
+    return;
   }
+  OfQueue& known = entry->second;
+  if (view.is_sweep) {
+    if (!is_worth_marks) {
+      queues_.erase(entry);
+      return;
+    }
+    known.sweep_at = ended + std::max<SteadyTime::duration>(kSweepInterval, took * kSweepShare);
+    known.sweep_again_at = ended;
+    if (took > kQuick) {
+      known.sweep_again_at +=
+          std::min<SteadyTime::duration>(kSweepInterval, took * kSweepAgainShare);
+    }
+  }
+  if (first != nullptr) known.used_at = ended;
   // A job that was made ready while the claim looked may be one that it did not see.
   if (view.generation != known.generation) return;
   const Mark recent{.run_at = now - kOnItsWay};
@@ -84,7 +116,7 @@ void LowWatermarks::Lower(const std::vector<const Job*>& ready, Time now) {
     const Mark of_job{job->run_at, job->id};
     if (mark && of_job < *mark) mark = of_job;
     // A claim that began before this one was there to be seen raises no mark beyond that time.
-    if (job->run_at <= now - kOnItsWay) ++known->second.generation;
+    if (job->run_at <= now - kOnItsWay) known->second.generation = ++last_generation_;
   }
 }
 

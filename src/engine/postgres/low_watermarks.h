@@ -17,13 +17,19 @@
 
 namespace holdfast::engine::postgres {
 
-/// Below a mark this node knows of nothing that is ready. It lowers the mark when it makes such a
-/// job ready itself. What another node makes ready below it is found by a sweep, a claim that looks
-/// from the beginning: once a second, and whenever a claim finds nothing; if sweeps have become
-/// slow, only if the counts say that there is something. A claim may therefore pass such a job over
-/// for a while in favour of later ones, but it does not take a queue for empty. Threads: any.
+/// A *mark* says of a queue and a priority that this node knows of nothing ready below it. Claims
+/// look from the marks on. The node lowers a mark when it makes such a job ready itself. What
+/// another node makes ready below it is found by a *sweep*: a claim that looks from the beginning,
+/// once a second and when a claim finds nothing. If sweeps are slow, the latter at most once a
+/// second. A claim may therefore pass such a job over for a second.
+///
+/// Only queues in which claims find jobs, or in which a look from the beginning is slow, have
+/// marks: at most kMarkedQueues, those that were claimed from last. For other queues nothing is
+/// kept; claims look at them from the beginning. Threads: any.
 class LowWatermarks {
  public:
+  static constexpr std::size_t kMarkedQueues = 64;
+
   /// The least key that may be ready, in the order of claims within a priority.
   struct Mark {
     Time run_at;
@@ -36,18 +42,17 @@ class LowWatermarks {
   struct View {
     std::string queue;
     Marks marks;
-    bool is_sweep = false;
+    bool is_sweep = true;
     std::int64_t generation = 0;
   };
 
-  /// Where a claim shall begin.
+  /// Where a claim begins.
   View Look(const std::string& queue, SteadyTime now);
-  /// Those of all queues that were ever looked at.
+  /// Where it begins in each marked queue, in the order of their names.
   std::vector<View> LookAtAll(SteadyTime now);
-  /// A view from the beginning.
-  View Sweep(const std::string& queue);
-  /// Whether a claim that found nothing may sweep without a reason.
-  bool IsSweepCheap(const std::string& queue, SteadyTime now);
+  /// After a claim under the view has found nothing: a view from the beginning, unless that is what
+  /// it was, or sweeps of this queue are slow and the last one was a moment ago.
+  std::optional<View> LookAgain(const View& view, SteadyTime now);
 
   /// A claim under the view found `first` before all others of the queue, or nothing; `now` is the
   /// time of the database. Marks rise to it, unless a job was made ready since.
@@ -55,18 +60,24 @@ class LowWatermarks {
   /// The jobs are ready, and everybody can see it `now`: marks above them are lowered.
   void Lower(const std::vector<const Job*>& ready, Time now);
 
+  /// Queues that have marks.
+  std::size_t size();
+
  private:
   struct OfQueue {
     Marks marks;
-    std::int64_t generation = 0;  // counts when a claim under way may have missed a job
-    SteadyTime sweep_at;          // the next one
-    SteadyTime sweep_again_at;    // not before, for a claim that found nothing
+    std::int64_t generation = 0;  // another when a claim under way may have missed a job
+    SteadyTime used_at;
+    SteadyTime sweep_at;        // the next one
+    SteadyTime sweep_again_at;  // not before, for a claim that found nothing
   };
 
   static View ViewOf(const std::string& queue, const OfQueue& known, SteadyTime now);
+  void Add(const std::string& queue, SteadyTime now) HF_REQUIRES(mutex_);
 
   base::Mutex mutex_{base::LockRank::kEngineLeaf};
   std::map<std::string, OfQueue> queues_ HF_GUARDED_BY(mutex_);
+  std::int64_t last_generation_ HF_GUARDED_BY(mutex_) = 0;
 };
 
 /// The same for leases that may run out: the least token of a job that runs, as far as this node

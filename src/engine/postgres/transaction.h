@@ -50,7 +50,8 @@ class Transaction {
 
   /// With `is_careful`, unique keys are looked up before they are taken.
   Result<void> Commit(std::span<BatchRequest> requests, bool is_careful);
-  Result<void> Claim(std::span<ClaimOne> requests);
+  /// With `skips_held_queues`, queues whose row another transaction holds are passed over.
+  Result<void> Claim(std::span<ClaimOne> requests, bool skips_held_queues);
   Result<MaintainResult> Maintain(const MaintainRequest& request, const Context& context);
 
   /// Of the latest: what became claimable or comes due.
@@ -118,10 +119,12 @@ class Transaction {
   void TakeOver(SteadyTime began);
 
   struct Asked;
-  Result<void> LoadForClaim(std::span<ClaimOne> requests);
+  Result<void> LoadForClaim(std::span<ClaimOne> requests, bool skips_held_queues);
+  void AddFoundQueues(std::vector<LowWatermarks::View>& views) const;
   bool IsClaimedFreely(const std::string& queue, const std::vector<std::string>& limited) const;
   void RaiseMarks(const std::vector<LowWatermarks::View>& views, SteadyTime began);
-  Result<void> SweepIfEmpty(const Asked& asked, const std::vector<std::string>& limited);
+  Result<void> LookAgain(const Asked& asked, const std::vector<LowWatermarks::View>& views);
+  Result<void> LockFreeQueues(std::vector<std::string>& names);
   Result<void> LoadLimited(const std::vector<std::string>& names, std::int64_t max);
   Result<void> ClaimLoaded(std::span<ClaimOne> requests);
 
@@ -158,10 +161,11 @@ class Transaction {
 
   const Sql begin_, commit_, stamp_, leave_mark_, load_answers_, delete_answers_, insert_answers_,
       insert_audit_;
-  const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_;
+  const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_, load_pending_queues_,
+      lock_free_queues_;
   const Sql due_jobs_, due_records_, due_transfers_, due_locks_, dead_lines_, prune_jobs_,
       prune_answers_, prune_audit_, prune_transfers_, prune_locks_, prune_sessions_, next_due_,
-      fold_counts_, pending_queues_;
+      fold_counts_;
 };
 
 }  // namespace holdfast::engine::postgres

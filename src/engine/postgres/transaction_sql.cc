@@ -29,6 +29,22 @@ std::string ReadyAbove(std::string_view from, std::string_view limit, std::strin
       from, limit, at, HF_MUTANT(claim_waits_for_rows) ? "" : "SKIP LOCKED");
 }
 
+/// The queues that have pending jobs, but for those whose names are in the array `marked`, each
+/// with the key of its first job. It takes one look into the index for each such queue, and one for
+/// each gap between two names of the array, which is in their order: the entries of jobs in marked
+/// queues, dead ones that a snapshot keeps included, are not read. '~' is behind every name.
+std::string PendingBesides(std::string_view marked) {
+  constexpr std::string_view kFirst =
+      "SELECT ready_in, priority, run_at, id FROM $.jobs WHERE ready_in > {} AND "
+      "ready_in < gap.beyond ORDER BY ready_in, priority, run_at, id LIMIT 1";
+  return fmt::format(
+      "(SELECT f.* FROM unnest(array_prepend(''::text, {0}::text[]), array_append({0}::text[], "
+      "'~'::text)) AS gap (before, beyond) CROSS JOIN LATERAL (WITH RECURSIVE found (queue, "
+      "priority, run_at, id) AS (({1}) UNION ALL SELECT next.* FROM found CROSS JOIN LATERAL ({2}) "
+      "next) SELECT * FROM found) f)",
+      marked, fmt::format(kFirst, "gap.before"), fmt::format(kFirst, "found.queue"));
+}
+
 /// "a, b" as "j.a, j.b".
 std::string Of(std::string_view table, std::string_view columns) {
   std::string all = fmt::format("{}.", table);
@@ -89,19 +105,35 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
                       ReadyAbove("asked.of_queue", "asked.most", "asked.place"))),
       claim_any_(
           node.settings,
-          fmt::format("SELECT {} FROM $.queues q LEFT JOIN unnest($2::text[]) WITH ORDINALITY AS "
-                      "known (of_queue, place) ON known.of_queue = q.name CROSS JOIN LATERAL ({}) "
-                      "j WHERE NOT q.paused AND q.max_running IS NULL",
-                      Of("j", kJobColumns), ReadyAbove("q.name", "$1::bigint", "known.place"))),
+          // Of the queues without marks those whose first jobs are the first, and a few more in
+          // case that another transaction holds jobs of those.
+          fmt::format(
+              "SELECT {0} FROM unnest($2::text[]) WITH ORDINALITY AS known (of_queue, place) JOIN "
+              "$.queues q ON q.name = known.of_queue AND NOT q.paused AND q.max_running IS NULL "
+              "CROSS JOIN LATERAL ({1}) j UNION ALL SELECT {0} FROM (SELECT p.queue FROM {2} p "
+              "JOIN $.queues q ON q.name = p.queue AND NOT q.paused AND q.max_running IS NULL "
+              "ORDER BY p.priority, p.run_at, p.id LIMIT $1::bigint + 8) p "
+              "CROSS JOIN LATERAL ({3}) j",
+              Of("j", kJobColumns), ReadyAbove("known.of_queue", "$1::bigint", "known.place"),
+              PendingBesides("$2"), ReadyOf("p.queue", "$1::bigint"))),
       claim_limited_(node.settings, fmt::format("SELECT {} FROM ({}) j", kJobColumns,
                                                 ReadyOf("$1", "$2::bigint"))),
       load_claim_queues_(
           node.settings,
           fmt::format("SELECT {}, {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = "
                       "CASE WHEN q.max_running IS NOT NULL THEN q.name END "
-                      "WHERE cardinality($1::text[]) = 0 OR q.name = ANY ($1::text[]) "
-                      "GROUP BY q.name",
+                      "WHERE q.name = ANY ($1::text[]) GROUP BY q.name",
                       kQueueColumns, kQueueVersion)),
+      load_pending_queues_(
+          node.settings,
+          fmt::format("SELECT {}, {} FROM (SELECT p.queue FROM {} p UNION ALL SELECT "
+                      "unnest($1::text[])) pending JOIN $.queues q ON q.name = pending.queue "
+                      "LEFT JOIN $.queue_counts c ON c.queue = "
+                      "CASE WHEN q.max_running IS NOT NULL THEN q.name END GROUP BY q.name",
+                      kQueueColumns, kQueueVersion, PendingBesides("$1"))),
+      lock_free_queues_(node.settings,
+                        "SELECT name FROM $.queues WHERE name = ANY ($1::text[]) ORDER BY name "
+                        "FOR UPDATE SKIP LOCKED"),
       due_jobs_(node.settings,
                 // As an array: a join would be planned for as many rows as LIMIT might let through.
                 fmt::format("SELECT {0} FROM $.jobs WHERE id = ANY (ARRAY("
@@ -182,9 +214,6 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
               "sum(pending)::bigint, sum(processing)::bigint, sum(completed)::bigint, "
               "sum(failed)::bigint, sum(cancelled)::bigint FROM gone GROUP BY queue ORDER BY "
               "queue {}",
-              kAddToCounts)),
-      pending_queues_(node.settings,
-                      "SELECT queue FROM $.queue_counts WHERE queue = ANY ($1::text[]) "
-                      "GROUP BY queue HAVING sum(pending) > 0") {}
+              kAddToCounts)) {}
 
 }  // namespace holdfast::engine::postgres
