@@ -324,39 +324,37 @@ TEST_F(Nodes, LOCK_2_AWaiterOnAnotherNodeIsWokenAtOnce) {
   }
 }
 
-TEST_F(Nodes, LOCK_7_ACircleAcrossNodesIsFoundWhoeverComesLast) {
-  auto one = Open();
-  auto two = Open();
-  for (int round = 0; round < 10; ++round) {
-    const Token a = Must(one->Acquire({}, {.name = "a", .owner = "ada"})).front().token;
-    const Token b = Must(two->Acquire({}, {.name = "b", .owner = "bob"})).front().token;
-    auto wait = [](Store& store, std::string name, std::string owner) {
-      return store.Acquire({}, {.name = name, .owner = owner, .wait = seconds(20)});
-    };
-    // Both at once: each closes the circle for the other.
-    auto ada = std::async(std::launch::async, [&] {
-      auto got = wait(*one, "b", "ada");
-      if (!got) Must(one->Release({}, {.name = "a", .token = a}));
-      return got;
+// Each request has looked before the other is written: an outsider keeps both from writing until
+// then.
+TEST_F(Nodes, LOCK_7_ACycleThatTwoNodesCloseAtOnceIsFound) {
+  auto one = Open("&lanes=1");
+  auto two = Open("&lanes=1");
+  OtherSession holder(schema_.server(), "holdfast", "holder");
+  const Token a = Must(one->Acquire({}, {.name = "a", .owner = "ada"})).front().token;
+  const Token b = Must(two->Acquire({}, {.name = "b", .owner = "bob"})).front().token;
+  holder.Run("BEGIN");
+  holder.Run(fmt::format("LOCK TABLE {}.lock_waiters IN SHARE MODE", schema_.name()));
+  auto wait = [](Store& store, std::string name, std::string owner) {
+    return std::async(std::launch::async, [&store, name, owner] {
+      return store.Acquire({}, {.name = name, .owner = owner, .wait = seconds(10)});
     });
-    auto bob = std::async(std::launch::async, [&] {
-      auto got = wait(*two, "a", "bob");
-      if (!got) Must(two->Release({}, {.name = "b", .token = b}));
-      return got;
-    });
-    Result<std::vector<LockGrant>> of_ada = ada.get();
-    Result<std::vector<LockGrant>> of_bob = bob.get();
-    ASSERT_NE(of_ada.has_value(), of_bob.has_value());
-    EXPECT_EQ((of_ada ? of_bob : of_ada).error().code, ErrorCode::kDeadlock);
-    Must((of_ada ? *one : *two)
-             .Release({}, {.name = of_ada ? "b" : "a",
-                           .token = (of_ada ? of_ada : of_bob)->front().token}));
-    if (of_ada) {
-      Must(one->Release({}, {.name = "a", .token = a}));
-    } else {
-      Must(two->Release({}, {.name = "b", .token = b}));
-    }
+  };
+  auto ada = wait(*one, "b", "ada");
+  auto bob = wait(*two, "a", "bob");
+  ASSERT_TRUE(WaitUntilTrue([&] { return CountBlockedBy(holder) == 2; }));
+  holder.Run("ROLLBACK");
+  // The one that is refused releases what it holds, and the other one gets it.
+  auto is_over = [](auto& call) { return call.wait_for(seconds(0)) == std::future_status::ready; };
+  ASSERT_TRUE(WaitUntilTrue([&] { return is_over(ada) || is_over(bob); }));
+  const bool is_ada_refused = is_over(ada);
+  EXPECT_THAT(is_ada_refused ? ada.get() : bob.get(),
+              StatusIs(ErrorCode::kDeadlock, HasSubstr("")));
+  if (is_ada_refused) {
+    Must(one->Release({}, {.name = "a", .token = a}));
+  } else {
+    Must(two->Release({}, {.name = "b", .token = b}));
   }
+  EXPECT_THAT(is_ada_refused ? bob.get() : ada.get(), IsOk());
 }
 
 TEST_F(Nodes, JOB_6_EveryNodeMayDoTheMaintenanceAndNothingIsDoneTwice) {
