@@ -8,6 +8,7 @@ tests must pass; and a mutant that is in no code must not be found.
 
     tools/mutants.py [NAME...]            each against its own test
     tools/mutants.py --write              the same, and the table in docs/testing.md
+    tools/mutants.py --times N [NAME...]  each N times: a test that finds it by luck is found out
     tools/mutants.py --all [NAME...]      each against every test there is: who else finds it
 """
 
@@ -148,6 +149,19 @@ def run_all(mutants):
                   *outcome.failed, sep="\n        ", flush=True)
 
 
+def run_often(mutants, times):
+    """Every mutant against its own test, again and again. Returns whether all were always found."""
+    with concurrent.futures.ThreadPoolExecutor(JOBS * 2) as pool:
+        runs = {mutant.name: [pool.submit(run_against, mutant) for _ in range(times)]
+                for mutant in mutants}
+        are_good = True
+        for mutant in mutants:
+            found = sum(run.result().finds(mutant) for run in runs[mutant.name])
+            are_good &= found == times
+            print(f"{found:>4} of {times}  {mutant.name}", flush=True)
+    return are_good
+
+
 def is_told_apart(mutant):
     """A mutant that is in no code must not be found, by a test that does find one."""
     nowhere = dataclasses.replace(mutant, name="in_no_code")
@@ -188,12 +202,15 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--times", type=int, metavar="N")
     parser.add_argument("names", nargs="*", metavar="NAME")
     arguments = parser.parse_args()
     mutants = [m for m in load() if not arguments.names or m.name in arguments.names]
     if unknown := set(arguments.names) - {m.name for m in mutants}:
         print(f"there is no mutant {', '.join(sorted(unknown))}")
         return 2
+    if arguments.times:
+        return 0 if run_often(mutants, arguments.times) else 1
     if arguments.all:
         run_all(mutants)
         return 0
