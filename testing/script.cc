@@ -164,6 +164,7 @@ ClaimRequest ScriptWriter::MakeClaim() {
                        .lease = milliseconds(100 + Below(30'000))};
   if (OneIn(3)) request.queues = {Pick(Queues())};
   if (OneIn(3)) request.queues.push_back(Pick(Queues()));
+  if (OneIn(4)) request.kinds = {Pick(Kinds())};
   return request;
 }
 

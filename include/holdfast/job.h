@@ -172,7 +172,8 @@ struct JobPage {
 /// What a worker asks for (JOB-3).
 struct ClaimRequest {
   std::string worker;                         ///< 1-128 bytes: who will work
-  std::vector<std::string> queues;            ///< empty: every queue
+  std::vector<std::string> queues;            ///< at most 100; empty: every queue
+  std::vector<std::string> kinds;             ///< at most 100; empty: every kind
   int max = 1;                                ///< 1-1,000
   Duration lease = std::chrono::seconds(30);  ///< 100 ms to 24 h
   Duration wait = Duration::zero();           ///< how long to wait for a first job; at most 5 min

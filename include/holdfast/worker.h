@@ -99,8 +99,8 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  /// The handler of a kind. A job of a kind without one is released and snoozed for a minute, so
-  /// that a pool which knows it can take it; "*" is the handler of every other kind.
+  /// The handler of a kind; "*" is the handler of every other kind. Without "*" the pool claims
+  /// jobs of the kinds that have a handler, at most 100, and leaves others to other pools.
   void Handle(std::string kind, Handler handler);
 
   /// Starts claiming. Errors: invalid_argument (an option out of its limits, no handler).

@@ -300,6 +300,8 @@ void AddWorkerCommands(Cli& cli, CLI::App& job, const JobOptionsPtr& options) {
   cli.AddParsed(claim, "ID", options->claim_id, &ParseId, "", "this job alone");
   cli.AddRepeated(claim, "-q,--queue", options->claim.queues, "NAME",
                   "from this queue; as often as wanted (every queue)");
+  cli.AddRepeated(claim, "-k,--kind", options->claim.kinds, "KIND",
+                  "of this kind; as often as wanted (every kind)");
   cli.AddNumber(claim, "-m,--max", options->claim.max, 1, "at most so many (1)");
   cli.AddDuration(claim, "--lease", options->claim.lease, "how long they are yours (30s)");
   cli.AddDuration(claim, "--wait", options->claim.wait, "wait so long for a first one (0s)");

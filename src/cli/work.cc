@@ -254,7 +254,7 @@ void AddWorkCommand(Cli& cli) {
   cli.AddRepeated(work, "-q,--queue", pool.queues, "NAME",
                   "from this queue; as often as wanted (every queue)");
   cli.AddRepeated(work, "-k,--kind", options->kinds, "KIND",
-                  "jobs of this kind, others are put off for a minute; as often as wanted");
+                  "jobs of this kind, others are left alone; as often as wanted (every kind)");
   cli.AddNumber(work, "-c,--concurrency", pool.concurrency, 1, "jobs at a time (one per core)");
   cli.AddNumber(work, "--claim-ahead", pool.claim_ahead, 0,
                 "most jobs taken before a place is free, while each lasts under 20ms (500)");

@@ -1,19 +1,12 @@
 #include "engine/engine.h"
 
-#include <algorithm>
-
 #include "rules/rows.h"
 
 namespace holdfast::engine {
 
 void Change::Take(rules::Rows& rows) {
-  for (const auto& [queue, count] : rows.ready()) {
-    auto known = std::ranges::find(ready, queue, &Ready::queue);
-    if (known != ready.end()) {
-      known->count += count;
-    } else {
-      ready.push_back({queue, count});
-    }
+  for (const rules::ReadyJobs& more : rows.ready()) {
+    rules::AddReady(ready, more.queue, more.kind, more.count);
   }
   std::optional<Time> due = rows.next_due();
   if (due && (!next_due || *due < *next_due)) next_due = due;

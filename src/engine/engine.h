@@ -14,10 +14,7 @@
 #include "base/answer.h"
 #include "holdfast/store.h"
 #include "rules/lock_rows.h"
-
-namespace holdfast::rules {
-class Rows;
-}
+#include "rules/rows.h"
 
 namespace holdfast::engine {
 
@@ -38,12 +35,8 @@ struct Traits {
 
 /// Something became claimable. Best effort: a wake-up, never the truth.
 struct Change {
-  struct Ready {
-    std::string queue;
-    std::int64_t count = 0;
-  };
-  std::vector<Ready> ready;      ///< queues with that many more jobs to claim
-  std::optional<Time> next_due;  ///< something will need maintenance then
+  std::vector<rules::ReadyJobs> ready;  ///< what became claimable
+  std::optional<Time> next_due;         ///< something will need maintenance then
   rules::LockNotes locks;
 
   bool IsEmpty() const { return ready.empty() && !next_due && locks.IsEmpty(); }

@@ -111,9 +111,10 @@ void Move(Rows& rows, JobRow& row, JobState to, Time now) {
   if (from == JobState::kProcessing) {
     EndLease(job);
     // A place under max_running became free for somebody who waits.
-    if (queue.max_running && queue.CountOf(JobState::kPending) > 0) rows.NoteReady(queue.name, 1);
+    if (queue.max_running && queue.CountOf(JobState::kPending) > 0)
+      rows.NoteReady(queue.name, "", 1);
   }
-  if (to == JobState::kPending) rows.NoteReady(queue.name, 1);
+  if (to == JobState::kPending) rows.NoteReady(queue.name, job.kind, 1);
   if (to == JobState::kScheduled) rows.NoteDue(job.run_at);
   rows.NoteUniqueKey(job, &row);
 }
@@ -143,7 +144,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const EnqueueJob& op, const 
   Queue& queue = rows.Edit(queue_row);
   ++queue.CountOf(job.state);
   if (job.state == JobState::kPending) {
-    rows.NoteReady(queue.name, 1);
+    rows.NoteReady(queue.name, job.kind, 1);
   } else {
     rows.NoteDue(job.run_at);
   }

@@ -25,8 +25,7 @@ inline constexpr std::size_t kDataBytes = 1024 * 1024;
 inline constexpr std::size_t kRulesBytes = 256 * 1024;
 inline constexpr std::size_t kRecordKeyBytes = 4 * 1024;  // of a unique key, as JSON
 inline constexpr std::size_t kPatchOperations = 1000;
-inline constexpr std::size_t kPatchBurden = 8 * kDataBytes;    // moved, copied and tested
-inline constexpr std::size_t kAnswerBytes = 64 * 1024 * 1024;  // of records, to one batch
+inline constexpr std::size_t kPatchBurden = 8 * kDataBytes;  // moved, copied and tested
 inline constexpr int kActionChildren = 10'000;
 inline constexpr std::size_t kViolationsListed = 100;
 inline constexpr std::size_t kDetailsBytes = 16 * 1024;  // of an audit entry
@@ -51,6 +50,9 @@ inline constexpr std::size_t kGuards = 100;
 inline constexpr int kPageItems = 1000;
 inline constexpr int kClaimJobs = 1000;
 inline constexpr std::size_t kClaimQueues = 100;
+inline constexpr std::size_t kClaimKinds = 100;
+// Of what one answer holds: a list ends its page, a claim takes fewer jobs, a batch is refused.
+inline constexpr std::size_t kAnswerBytes = 8 * 1024 * 1024;
 inline constexpr Duration kClaimWait = std::chrono::minutes(5);
 
 // Jobs.

@@ -44,7 +44,8 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const SetQueue& op, const Or
   Update(queue.retain_completed, op.retain_completed, "retain_completed", details, FormatSeconds);
   Update(queue.retain_failed, op.retain_failed, "retain_failed", details, FormatSeconds);
   // Resumed, or allowed to run more: those who wait for this queue may go on.
-  if (ClaimableOf(queue) > claimable) rows.NoteReady(queue.name, ClaimableOf(queue) - claimable);
+  if (ClaimableOf(queue) > claimable)
+    rows.NoteReady(queue.name, "", ClaimableOf(queue) - claimable);
   WriteAudit(rows, origin,
              {.operation = "queue.set",
               .target = "queue/" + queue.name,

@@ -125,14 +125,19 @@ void Rows::NoteUniqueKey(const Job& job, JobRow* holder) {
   if (found != unique_keys_.end() && found->second->job->id == job.id) unique_keys_.erase(found);
 }
 
-void Rows::NoteReady(std::string_view queue, std::int64_t count) {
-  for (auto& [name, total] : ready_) {
-    if (name == queue) {
-      total += count;
+void AddReady(std::vector<ReadyJobs>& all, std::string_view queue, std::string_view kind,
+              std::int64_t count) {
+  for (ReadyJobs& ready : all) {
+    if (ready.queue == queue && ready.kind == kind) {
+      ready.count += count;
       return;
     }
   }
-  ready_.emplace_back(queue, count);
+  all.push_back({std::string(queue), std::string(kind), count});
+}
+
+void Rows::NoteReady(std::string_view queue, std::string_view kind, std::int64_t count) {
+  AddReady(ready_, queue, kind, count);
 }
 
 void Rows::NoteDue(Time at) {

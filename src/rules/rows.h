@@ -76,6 +76,17 @@ struct QueueRow {
   Change change = Change::kNone;
 };
 
+/// Jobs of a queue that became claimable. An empty kind: their kinds are not known.
+struct ReadyJobs {
+  std::string queue;
+  std::string kind;
+  std::int64_t count = 0;
+};
+
+/// Adds to the entry of that queue and kind, or makes it.
+void AddReady(std::vector<ReadyJobs>& all, std::string_view queue, std::string_view kind,
+              std::int64_t count);
+
 /// An operation or guard that names one job by its id.
 template <typename T>
 concept OnJob = requires(T operation) {
@@ -147,7 +158,8 @@ class Rows {
   /// Marks the row; the engine removes it.
   void Delete(JobRow& row);
   void NoteUniqueKey(const Job& job, JobRow* holder);
-  void NoteReady(std::string_view queue, std::int64_t count);
+  /// So many more jobs of the queue can be claimed. An empty kind: of kinds that are not known.
+  void NoteReady(std::string_view queue, std::string_view kind, std::int64_t count);
   void NoteDue(Time at);
 
   // For the engine, after the rules.
@@ -163,7 +175,7 @@ class Rows {
   std::vector<QueueRow>& queues() { return queues_; }
   std::vector<AuditEntry>& audit() { return audit_; }
   std::vector<OperationOutcome>& outcomes() { return outcomes_; }
-  const std::vector<std::pair<std::string, std::int64_t>>& ready() const { return ready_; }
+  const std::vector<ReadyJobs>& ready() const { return ready_; }
   std::optional<Time> next_due() const { return next_due_; }
 
   Counters counters;
@@ -179,7 +191,7 @@ class Rows {
   std::unordered_map<std::string, JobRow*> unique_keys_;  // kind, NUL, key
   std::vector<AuditEntry> audit_;
   std::vector<OperationOutcome> outcomes_;
-  std::vector<std::pair<std::string, std::int64_t>> ready_;
+  std::vector<ReadyJobs> ready_;
   std::optional<Time> next_due_;
   bool keep_undo_ = false;
   Counters counters_before_;

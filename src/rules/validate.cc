@@ -204,6 +204,11 @@ Result<void> Validate(const ClaimRequest& request) {
         fmt::format("queues has {} entries (at most {})", request.queues.size(), kClaimQueues));
   }
   for (const std::string& queue : request.queues) HF_RETURN_IF_ERROR(CheckName("queue", queue));
+  if (request.kinds.size() > kClaimKinds) {
+    return Invalid(
+        fmt::format("kinds has {} entries (at most {})", request.kinds.size(), kClaimKinds));
+  }
+  for (const std::string& kind : request.kinds) HF_RETURN_IF_ERROR(CheckName("kind", kind));
   return {};
 }
 

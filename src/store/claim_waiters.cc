@@ -72,30 +72,52 @@ void ClaimWaiters::OnTried(Ticket ticket, const WaiterPtr& waiter,
 void ClaimWaiters::PassOn(const ClaimRequest& request) {
   // It was woken for a job and gave up instead: the job is still there for the next in line.
   if (request.queues.empty()) return RetryAll();
-  for (const std::string& queue : request.queues) OnReady(queue, 1);
+  for (const std::string& queue : request.queues) OnReady(queue, "", 1);
 }
 
-void ClaimWaiters::OnReady(const std::string& queue, std::int64_t count) {
+void ClaimWaiters::OnReady(const std::string& queue, const std::string& kind, std::int64_t count) {
   if (size_.load() == 0) return;
   std::vector<std::pair<Ticket, WaiterPtr>> woken;
   {
     MutexLock lock(mutex_);
     for (Ticket ticket : trying_) waiters_.at(ticket)->was_signalled = true;
-    while (count > 0) {
-      std::optional<Ticket> first;
-      for (std::string_view name : {std::string_view(queue), std::string_view()}) {
-        auto parked = parked_.find(name);
-        if (parked == parked_.end()) continue;
-        if (!first || *parked->second.begin() < *first) first = *parked->second.begin();
-      }
-      if (!first) break;
-      const WaiterPtr& waiter = waiters_.at(*first);
-      Unpark(*first, *waiter);
-      woken.emplace_back(*first, waiter);
-      --count;
+    for (Ticket ticket : ChooseParked(queue, kind, count)) {
+      const WaiterPtr& waiter = waiters_.at(ticket);
+      Unpark(ticket, *waiter);
+      woken.emplace_back(ticket, waiter);
     }
   }
   for (auto& [ticket, waiter] : woken) Try(ticket, waiter);
+}
+
+/// The first that take jobs of this kind, one for each job. While the kind is not known, a waiter
+/// for certain kinds may find nothing: it is woken, too, but takes no place of another.
+std::vector<ClaimWaiters::Ticket> ClaimWaiters::ChooseParked(std::string_view queue,
+                                                             std::string_view kind,
+                                                             std::int64_t count) const {
+  static const std::set<Ticket> kNone;
+  auto parked_for = [&](std::string_view name) HF_REQUIRES(mutex_) -> const std::set<Ticket>& {
+    auto parked = parked_.find(name);
+    return parked == parked_.end() ? kNone : parked->second;
+  };
+  const std::set<Ticket>& here = parked_for(queue);
+  const std::set<Ticket>& anywhere = parked_for("");
+  auto next_here = here.begin();
+  auto next_anywhere = anywhere.begin();
+  std::vector<Ticket> chosen;
+  while (count > 0 && (next_here != here.end() || next_anywhere != anywhere.end())) {
+    const bool is_here =
+        next_anywhere == anywhere.end() || (next_here != here.end() && *next_here < *next_anywhere);
+    const Ticket ticket = is_here ? *next_here++ : *next_anywhere++;
+    const std::vector<std::string>& kinds = waiters_.at(ticket)->request.kinds;
+    if (kinds.empty() || std::ranges::find(kinds, kind) != kinds.end()) {
+      --count;
+    } else if (!kind.empty()) {
+      continue;
+    }
+    chosen.push_back(ticket);
+  }
+  return chosen;
 }
 
 void ClaimWaiters::RetryAll() {

@@ -32,8 +32,9 @@ class ClaimWaiters {
   /// `request.wait` was just answered with nothing: wait for a job until then.
   void Wait(const Context& context, ClaimRequest request, ClaimDone done);
 
-  /// `count` jobs of a queue became claimable.
-  void OnReady(const std::string& queue, std::int64_t count);
+  /// `count` jobs of a queue became claimable, of this kind, or (empty) of kinds that are not
+  /// known. Wakes the first waiters that ask for them.
+  void OnReady(const std::string& queue, const std::string& kind, std::int64_t count);
 
   /// Something changed, who knows what: everybody tries again.
   void RetryAll();
@@ -64,6 +65,8 @@ class ClaimWaiters {
 
   void Try(Ticket ticket, const WaiterPtr& waiter);
   void OnTried(Ticket ticket, const WaiterPtr& waiter, Result<std::vector<Job>> result);
+  std::vector<Ticket> ChooseParked(std::string_view queue, std::string_view kind,
+                                   std::int64_t count) const HF_REQUIRES(mutex_);
   void End(Ticket ticket, Result<void> why);
   void Park(Ticket ticket, Waiter& waiter) HF_REQUIRES(mutex_);
   void Unpark(Ticket ticket, Waiter& waiter) HF_REQUIRES(mutex_);

@@ -72,8 +72,8 @@ void Maintainer::WakeBy(SteadyTime at) {
 }
 
 void Maintainer::OnChange(const engine::Change& change) {
-  for (const engine::Change::Ready& ready : change.ready) {
-    waiters_.OnReady(ready.queue, ready.count);
+  for (const rules::ReadyJobs& ready : change.ready) {
+    waiters_.OnReady(ready.queue, ready.kind, ready.count);
   }
   lock_waiters_.OnChange(change.locks);
   for (const LockGrant& grant : change.locks.expired) recorder_.RecordExpiry(grant);

@@ -25,7 +25,6 @@ using std::chrono::steady_clock;
 
 constexpr int kConcurrencyMax = 1000;
 constexpr int kClaimAheadMax = 1000;
-constexpr Duration kUnknownKindDelay = std::chrono::minutes(1);
 /// How long a job that was claimed ahead waits for a handler.
 constexpr Duration kReadyMax = std::chrono::seconds(1);
 /// How long to leave a store alone that answers a claim at once and with nothing.
@@ -64,6 +63,14 @@ void WorkerPool::Impl::Handle(std::string kind, Handler handler) {
   handlers_.insert_or_assign(std::move(kind), std::move(handler));
 }
 
+/// Those that have a handler; empty: every kind.
+std::vector<std::string> WorkerPool::Impl::KindsToClaim() const {
+  std::vector<std::string> kinds;
+  if (handlers_.contains("*")) return kinds;
+  for (const auto& [kind, handler] : handlers_) kinds.push_back(kind);
+  return kinds;
+}
+
 Result<void> WorkerPool::Impl::Validate() const {
   if (options_.concurrency < 1 || options_.concurrency > kConcurrencyMax) {
     return Fail(ErrorCode::kInvalidArgument,
@@ -73,10 +80,6 @@ Result<void> WorkerPool::Impl::Validate() const {
     return Fail(ErrorCode::kInvalidArgument,
                 fmt::format("claim_ahead is {} (0 to {})", options_.claim_ahead, kClaimAheadMax));
   }
-  HF_RETURN_IF_ERROR(rules::Validate(ClaimRequest{.worker = options_.name,
-                                                  .queues = options_.queues,
-                                                  .lease = options_.lease,
-                                                  .wait = options_.claim_wait}));
   HF_RETURN_IF_ERROR(CheckDuration("timeout", options_.timeout));
   HF_RETURN_IF_ERROR(CheckDuration("grace", options_.grace));
   if (handlers_.empty()) {
@@ -90,9 +93,12 @@ Result<void> WorkerPool::Impl::Validate() const {
     if (!handler) {
       return Fail(ErrorCode::kInvalidArgument, fmt::format("the handler of '{}' is empty", kind));
     }
-    if (kind != "*") HF_RETURN_IF_ERROR(rules::Validate(JobFilter{.kind = kind}));
   }
-  return {};
+  return rules::Validate(ClaimRequest{.worker = options_.name,
+                                      .queues = options_.queues,
+                                      .kinds = KindsToClaim(),
+                                      .lease = options_.lease,
+                                      .wait = options_.claim_wait});
 }
 
 Result<void> WorkerPool::Impl::Start() {
@@ -104,6 +110,7 @@ Result<void> WorkerPool::Impl::Start() {
     }
     phase_ = Phase::kStarting;
   }
+  kinds_ = KindsToClaim();
   Result<void> started = StartThreads();
   if (!started) ShutDown();
   Enter(started ? Phase::kRunning : Phase::kStopped);
@@ -261,6 +268,7 @@ void WorkerPool::Impl::Claim(const Step& step) {
   Result<std::vector<Job>> jobs =
       store_.Claim(context, {.worker = options_.name,
                              .queues = options_.queues,
+                             .kinds = kinds_,
                              .max = static_cast<int>(step.claim),
                              .lease = options_.lease,
                              .wait = step.wait ? options_.claim_wait : Duration::zero()});
@@ -382,7 +390,8 @@ Outcome WorkerPool::Impl::CallHandler(store::RunningAttempt& attempt) {
   const Job& job = attempt.job();
   auto handler = handlers_.find(job.kind);
   if (handler == handlers_.end()) handler = handlers_.find("*");
-  if (handler == handlers_.end()) return Snoozed{kUnknownKindDelay};
+  // Only a store that does not heed the kinds of a claim hands out such a job.
+  if (handler == handlers_.end()) return Failed{.error = "the worker has no handler of this kind"};
 
   LogJob(LogLevel::kInfo, "job_started", job, std::pair{"attempt", std::to_string(job.attempt)});
   const SteadyTime begun = steady_clock::now();

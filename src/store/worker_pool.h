@@ -32,6 +32,7 @@ class WorkerPool::Impl {
  private:
   enum class Phase : std::uint8_t { kNew, kStarting, kRunning, kStopping, kStopped };
 
+  std::vector<std::string> KindsToClaim() const;
   Result<void> Validate() const;
   Result<void> StartThreads();
   void ShutDown();
@@ -89,6 +90,7 @@ class WorkerPool::Impl {
   WorkerOptions options_;                    // not changed after Start
   const std::size_t outstanding_;            // most busy and unreported jobs
   std::map<std::string, Handler> handlers_;  // not changed after Start
+  std::vector<std::string> kinds_;           // to claim; empty: every kind. Not changed after Start
   std::shared_ptr<store::LeaseKeeper> keeper_;
   std::unique_ptr<const store::AttemptsOfPool> attempts_;
   std::unique_ptr<store::OutcomeReporter> reporter_;

@@ -9,9 +9,16 @@
 namespace holdfast::wire {
 namespace {
 
+/// An empty choice would stand for everything in the request, and for nothing in the caller's mind.
+bool ReadChoice(Value& value, std::vector<std::string>& out, Trouble& trouble) {
+  if (!ReadTextList(value, out, trouble)) return false;
+  return !out.empty() || trouble.Say(" is empty: leave it out to claim from all");
+}
+
 constexpr Field<ClaimRequest> kClaimRequestFields[] = {
     {"worker", As<ReadText, &ClaimRequest::worker>, kRequired},
-    {"queues", As<ReadTextList, &ClaimRequest::queues>},
+    {"queues", As<ReadChoice, &ClaimRequest::queues>},
+    {"kinds", As<ReadChoice, &ClaimRequest::kinds>},
     {"max", As<ReadInt, &ClaimRequest::max>},
     {"lease", As<ReadDuration, &ClaimRequest::lease>},
     {"wait", As<ReadDuration, &ClaimRequest::wait>},

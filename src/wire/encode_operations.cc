@@ -289,6 +289,7 @@ void WriteClaimRequest(JsonWriter& json, const ClaimRequest& request) {
   json.BeginObject();
   json.Field("worker", request.worker);
   if (!request.queues.empty()) ListField(json, "queues", request.queues);
+  if (!request.kinds.empty()) ListField(json, "kinds", request.kinds);
   json.Field("max", request.max);
   DurationField(json, "lease", request.lease);
   DurationField(json, "wait", request.wait);

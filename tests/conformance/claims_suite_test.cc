@@ -20,6 +20,17 @@ class Claims : public StoreSuite {
   }
 };
 
+TEST_P(Claims, JOB_3_AClaimTakesJobsOfItsKindsAlone) {
+  Job a = Push({.kind = "a"});
+  Job b = Push({.kind = "b", .priority = 5});
+  Job c = Push({.kind = "c", .queue = "other"});
+  EXPECT_THAT(IdsOf(Claim({.kinds = {"none"}, .max = 10})), IsEmpty());
+  EXPECT_THAT(IdsOf(Claim({.queues = {"default"}, .kinds = {"c"}, .max = 10})), IsEmpty());
+  EXPECT_EQ(StateOf(a.id), JobState::kPending);
+  EXPECT_THAT(IdsOf(Claim({.kinds = {"c", "b", "c"}, .max = 10})), ElementsAre(c.id, b.id));
+  EXPECT_THAT(IdsOf(Claim({.max = 10})), ElementsAre(a.id));
+}
+
 TEST_P(Claims, JOB_2_AClaimByIdTakesThatJobAlone) {
   Job other = Push();
   Job wanted = Push();

@@ -188,6 +188,8 @@ TEST_P(Limits, JOB_12_Claims) {
   refused({.worker = "w", .wait = minutes(5) + seconds(1)}, "wait", "5m");
   refused({.worker = "w", .queues = {"a b"}}, "queue", "[A-Za-z0-9_.:-]");
   refused({.worker = "w", .queues = std::vector<std::string>(101, "q")}, "queues", "100");
+  refused({.worker = "w", .kinds = {"a b"}}, "kind", "[A-Za-z0-9_.:-]");
+  refused({.worker = "w", .kinds = std::vector<std::string>(101, "k")}, "kinds", "100");
 }
 
 TEST_P(Limits, JOB_12_ClaimsById) {

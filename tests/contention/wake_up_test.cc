@@ -42,12 +42,12 @@ class WakeUps : public ::testing::Test {
     store_ = std::make_unique<Store>(std::move(engine), kOptions);
   }
 
-  void Push() { Must(store_->Enqueue({}, {.kind = "k"})); }
+  void Push(std::string kind = "k") { Must(store_->Enqueue({}, {.kind = std::move(kind)})); }
   /// A claim that waits. On this engine everything happens on the calling thread: when this
   /// returns the claim is parked, unless `answer` is there already.
   using Answer = std::optional<Result<std::vector<Job>>>;
-  void Claim(Answer& answer, const Context& context = {}) {
-    store_->ClaimAsync(context, {.worker = "w", .wait = minutes(1)},
+  void Claim(Answer& answer, const Context& context = {}, std::vector<std::string> kinds = {}) {
+    store_->ClaimAsync(context, {.worker = "w", .kinds = std::move(kinds), .wait = minutes(1)},
                        [&answer](auto result) { answer = std::move(result); });
   }
   static void ExpectOneJob(const Answer& answer) {
@@ -124,6 +124,35 @@ TEST_F(WakeUps, JOB_3_WaitingClaimsAreWokenInTheirOrder) {
     Push();
     ExpectOneJob(answers[i]);
   }
+}
+
+TEST_F(WakeUps, JOB_3_AJobWakesTheFirstWhoTakesItsKind) {
+  Answer of_a, of_b, of_any;
+  Claim(of_a, {}, {"a"});
+  Claim(of_b, {}, {"b"});
+  Claim(of_any);
+  int looks = 0;
+  engine_->before_look = [&](int) { ++looks; };
+  Push("b");
+  ExpectOneJob(of_b);
+  EXPECT_EQ(looks, 1);
+  Push("c");
+  ExpectOneJob(of_any);
+  EXPECT_FALSE(of_a.has_value());
+  Push("a");
+  ExpectOneJob(of_a);
+  EXPECT_EQ(looks, 3);
+}
+
+TEST_F(WakeUps, JOB_3_AQueueThatIsResumedWakesThoseOfAnyKind) {
+  Must(store_->Set({}, {.name = "default", .paused = true}));
+  Push("b");
+  Answer of_a, of_b;
+  Claim(of_a, {}, {"a"});
+  Claim(of_b, {}, {"b"});
+  Must(store_->Set({}, {.name = "default", .paused = false}));
+  EXPECT_FALSE(of_a.has_value());
+  ExpectOneJob(of_b);
 }
 
 TEST_F(WakeUps, JOB_3_StoppingDuringALookEndsTheWait) {

@@ -343,17 +343,25 @@ TEST_P(WorkerPools, FailTheAttemptWhoseOutcomeBreaksALimit) {
   }
 }
 
-TEST_P(WorkerPools, SnoozeAJobOfAKindThatNobodyHereKnows) {
+// K15: pools for other kinds took one another's jobs and put them off for a minute.
+TEST_P(WorkerPools, JOB_3_LeaveJobsOfOtherKindsToOthers) {
   WorkerPool pool(store(), Options());
   pool.Handle("known", [](Attempt&) -> Outcome { return Completed{}; });
   Must(pool.Start());
-  Job job = Push("unknown");
-  ASSERT_TRUE(log_.WaitFor("job_released", 1));
+  Job unknown = Push("unknown");
+  Push("known");
+  ASSERT_TRUE(log_.WaitFor("job_completed", 1));
   pool.Stop();
-  job = Get(job.id);
-  EXPECT_EQ(job.state, JobState::kScheduled);
-  EXPECT_EQ(job.attempt, 0);
-  EXPECT_EQ(job.run_at, fixture_.clock().Wall() + minutes(1));
+  EXPECT_EQ(Get(unknown.id), unknown);
+  EXPECT_EQ(pool.stats().claimed, 1);
+}
+
+TEST_P(WorkerPools, JOB_12_HaveAtMostAHundredKinds) {
+  WorkerPool pool(store(), Options());
+  for (int i = 0; i <= 100; ++i) {
+    pool.Handle("k" + std::to_string(i), [](Attempt&) -> Outcome { return Completed{}; });
+  }
+  EXPECT_THAT(pool.Start(), StatusIs(ErrorCode::kInvalidArgument, HasSubstr("kinds has 101")));
 }
 
 TEST_P(WorkerPools, HandTheOtherKindsToTheHandlerOfAll) {

@@ -89,6 +89,9 @@ TEST_F(Opening, AStoreOfAnEarlierSchemaIsBroughtUpToDateAndLosesNothing) {
                                 'running', 0, 0, 0, '', '{}', '', 1))sql");
   std::unique_ptr<Store> store = Must(OpenStore("sqlite:" + file_, {.maintain = false}));
   EXPECT_EQ(Must(store->GetJob({}, 7))->payload, "\"x\"");
+  Job oldest = Must(store->Claim({}, {.worker = "w"})).at(0);  // by the head of its queue
+  EXPECT_EQ(oldest.id, 7);
+  Must(store->Release({}, oldest.id, oldest.token));
   std::vector<AuditEntry> trail = Must(store->ListAudit({}, {})).items;
   ASSERT_EQ(trail.size(), 1U);
   EXPECT_EQ(trail[0].actor, "ada");
@@ -96,8 +99,8 @@ TEST_F(Opening, AStoreOfAnEarlierSchemaIsBroughtUpToDateAndLosesNothing) {
   Must(store->Apply({}, {.name = "note", .rules = "{}"}));
   EXPECT_EQ(Must(store->Create({}, {.kind = "note"})).version, 1);
   EXPECT_EQ(Must(store->Enqueue({}, {.kind = "k"})).id, 8);
-  EXPECT_EQ(Must(store->Claim({}, {.worker = "w"})).at(0).token, 10);
-  EXPECT_EQ(Must(store->Acquire({}, {.name = "l", .owner = "o"})).at(0).token, 11);
+  EXPECT_EQ(Must(store->Claim({}, {.worker = "w", .kinds = {"k"}})).at(0).token, 11);
+  EXPECT_EQ(Must(store->Acquire({}, {.name = "l", .owner = "o"})).at(0).token, 12);
   store.reset();
   EXPECT_THAT(Open(file_), IsOk());
 }

@@ -275,7 +275,7 @@ TEST(Wire, ReceiptsAndPagesSurviveTheRoundTrip) {
 }
 
 TEST(Wire, ClaimRequestsSurviveTheRoundTrip) {
-  ClaimRequest request{"w", {"a", "b"}, 100, seconds(5), milliseconds(1)};
+  ClaimRequest request{"w", {"a", "b"}, {"k"}, 100, seconds(5), milliseconds(1)};
   auto read = DecodeClaimRequest(ToText(WriteClaimRequest, request));
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(ToText(WriteClaimRequest, *read), ToText(WriteClaimRequest, request));

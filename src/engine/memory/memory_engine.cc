@@ -71,7 +71,7 @@ class MemoryEngine final : public Engine {
     const Time called = clock_.Now();
     {
       WriterLock lock(mutex_);
-      std::vector<JobId> ids = tables_.FindClaimable(request.queues, request.max);
+      std::vector<JobId> ids = tables_.FindClaimable(request);
       LoadJobs(ids);
       rules::ClaimAll(rows_, ids, request, MakeOrigin(context, called));
       tables_.Persist(rows_);

@@ -37,6 +37,7 @@ void Tables::Index(const Job& job) {
       break;
     case JobState::kPending:
       table->ready.emplace(job.priority, job.run_at, job.id);
+      table->ready_of_kind[job.kind].emplace(job.priority, job.run_at, job.id);
       break;
     case JobState::kProcessing:
       leases.emplace(*job.lease_expires_at, job.id);
@@ -50,6 +51,13 @@ void Tables::Index(const Job& job) {
   }
 }
 
+void Tables::RemoveOfKind(QueueTable& table, std::string_view kind, const ClaimKey& key) {
+  auto of_kind = table.ready_of_kind.find(kind);
+  if (of_kind == table.ready_of_kind.end()) return;  // the batch that made the job deleted it
+  of_kind->second.erase(key);
+  if (of_kind->second.empty()) table.ready_of_kind.erase(of_kind);
+}
+
 void Tables::Unindex(const Job& job, const rules::JobKeys& keys) {
   QueueTable* table = FindQueue(job.queue);
   switch (keys.state) {
@@ -58,6 +66,7 @@ void Tables::Unindex(const Job& job, const rules::JobKeys& keys) {
       break;
     case JobState::kPending:
       table->ready.erase({keys.priority, keys.run_at, job.id});
+      RemoveOfKind(*table, job.kind, {keys.priority, keys.run_at, job.id});
       break;
     case JobState::kProcessing:
       leases.erase({*keys.lease_expires_at, job.id});
@@ -94,6 +103,10 @@ void Tables::Persist(rules::Rows& rows) {
       if (!node.empty()) row.job = rows.Own(std::move(node.mapped()));
     }
   }
+  // A job moves together with the counts of its queue.
+  for (const rules::QueueRow& row : rows.queues()) {
+    if (row.change != rules::Change::kNone) UpdateHead(*FindQueue(row.queue->name));
+  }
   if (!rows.records().IsEmpty()) records.Persist(rows.records());
   if (!rows.locks().IsEmpty()) locks.Persist(rows.locks());
   for (const AuditEntry& entry : rows.audit()) AddAudit(entry);
@@ -106,33 +119,91 @@ void Tables::AddAudit(const AuditEntry& entry) {
   if (audit.size() > kAuditKept) audit.DropOldest();
 }
 
-std::vector<JobId> Tables::FindClaimable(const std::vector<std::string>& names, int max) {
-  struct Source {
-    decltype(QueueTable::ready)::const_iterator next;
-    decltype(QueueTable::ready)::const_iterator end;
-    std::int64_t left;
-  };
-  std::vector<Source> sources;
-  auto add = [&](const QueueTable& table) {
-    std::int64_t claimable = rules::ClaimableOf(table.queue);
-    if (claimable > 0) sources.push_back({table.ready.begin(), table.ready.end(), claimable});
-  };
-  if (names.empty()) {
-    for (const auto& [name, table] : queues) add(table);
-  } else {
-    std::vector<std::string_view> distinct(names.begin(), names.end());
-    rules::SortUnique(distinct);
-    for (std::string_view name : distinct) {
-      if (const QueueTable* table = FindQueue(name)) add(*table);
+void Tables::UpdateHead(QueueTable& table) {
+  std::optional<ClaimKey> head;
+  if (rules::ClaimableOf(table.queue) > 0 && !table.ready.empty()) head = *table.ready.begin();
+  if (head == table.head) return;
+  if (table.head) heads.erase(*table.head);
+  if (head) heads.emplace(*head, &table);
+  table.head = head;
+}
+
+namespace {
+
+/// Merges queues, and kinds of queues, in the order of claims.
+class ClaimMerge {
+ public:
+  explicit ClaimMerge(const std::vector<std::string>& kinds) : kinds_(kinds.begin(), kinds.end()) {
+    rules::SortUnique(kinds_);
+  }
+
+  void Open(const QueueTable& table) {
+    const std::size_t queue = left_.size();
+    left_.push_back(rules::ClaimableOf(table.queue));
+    auto add = [&](const ReadyJobs& ready) {
+      if (!ready.empty()) sources_.push_back({ready.begin(), ready.end(), queue});
+    };
+    if (kinds_.empty()) add(table.ready);
+    for (std::string_view kind : kinds_) {
+      auto found = table.ready_of_kind.find(kind);
+      if (found != table.ready_of_kind.end()) add(found->second);
     }
   }
-  std::vector<JobId> ids;
-  while (ids.size() < static_cast<std::size_t>(max) && !sources.empty()) {
-    auto best = std::ranges::min_element(sources, [](const Source& a, const Source& b) {
+
+  /// Nothing: what was opened is used up.
+  std::optional<ClaimKey> Next() {
+    auto best = Best();
+    return best == sources_.end() ? std::nullopt : std::optional(*best->next);
+  }
+
+  void Take() {
+    auto best = Best();
+    const std::size_t queue = best->queue;
+    if (++best->next == best->end) sources_.erase(best);
+    if (--left_[queue] == 0) {
+      std::erase_if(sources_, [&](const Source& source) { return source.queue == queue; });
+    }
+  }
+
+ private:
+  struct Source {
+    ReadyJobs::const_iterator next;
+    ReadyJobs::const_iterator end;
+    std::size_t queue;
+  };
+
+  std::vector<Source>::iterator Best() {
+    return std::ranges::min_element(sources_, [](const Source& a, const Source& b) {
       return !HF_MUTANT(queue_by_queue) && *a.next < *b.next;
     });
-    ids.push_back(std::get<JobId>(*best->next));
-    if (++best->next == best->end || --best->left == 0) sources.erase(best);
+  }
+
+  std::vector<std::string_view> kinds_;
+  std::vector<Source> sources_;
+  std::vector<std::int64_t> left_;  // by queue: how many more its limit allows
+};
+
+}  // namespace
+
+std::vector<JobId> Tables::FindClaimable(const ClaimRequest& request) {
+  ClaimMerge merge(request.kinds);
+  auto unopened = request.queues.empty() ? heads.begin() : heads.end();
+  std::vector<std::string_view> names(request.queues.begin(), request.queues.end());
+  rules::SortUnique(names);
+  for (std::string_view name : names) {
+    const QueueTable* table = FindQueue(name);
+    if (table != nullptr && table->head) merge.Open(*table);
+  }
+  std::vector<JobId> ids;
+  while (ids.size() < static_cast<std::size_t>(request.max)) {
+    std::optional<ClaimKey> next = merge.Next();
+    while (unopened != heads.end() && (!next || unopened->first < *next)) {
+      merge.Open(*unopened++->second);
+      next = merge.Next();
+    }
+    if (!next) break;
+    ids.push_back(std::get<JobId>(*next));
+    merge.Take();
   }
   return ids;
 }

@@ -22,10 +22,16 @@ namespace holdfast::engine {
 
 using TimeIndex = std::set<std::pair<Time, JobId>>;
 
+/// The order of claims: priority, due time, id (JOB-3).
+using ClaimKey = std::tuple<int, Time, JobId>;
+using ReadyJobs = std::set<ClaimKey>;
+
 /// A queue, and those of its jobs that a claim or a pruning looks for.
 struct QueueTable {
   Queue queue;
-  std::set<std::tuple<int, Time, JobId>> ready;  // pending: priority, due time, id (JOB-3)
+  ReadyJobs ready;                                              // pending
+  std::map<std::string, ReadyJobs, std::less<>> ready_of_kind;  // the same, apart by kind
+  std::optional<ClaimKey> head;  // the first of them, while some may be claimed
   std::array<TimeIndex, kJobStateCount> finished;
 };
 
@@ -45,9 +51,9 @@ class Tables {
   /// Stores what the rules changed, and lets the rows point at what is stored.
   void Persist(rules::Rows& rows);
 
-  /// The next jobs by priority, due time and id over these queues (empty: over all), as many as
-  /// their limits allow.
-  std::vector<JobId> FindClaimable(const std::vector<std::string>& queues, int max);
+  /// The next jobs in the order of claims, as many as are asked for and the limits allow. Of the
+  /// queues it opens only those that may hold one of them.
+  std::vector<JobId> FindClaimable(const ClaimRequest& request);
 
   /// The trail is in memory, and must not fill it: beyond a million entries the oldest go.
   void AddAudit(const AuditEntry& entry);
@@ -58,6 +64,7 @@ class Tables {
   /// By id.
   std::map<JobId, Job> jobs;
   std::map<std::string, QueueTable, std::less<>> queues;
+  std::map<ClaimKey, QueueTable*> heads;  // of the queues that have one
   TimeIndex scheduled;
   TimeIndex leases;
   std::map<std::pair<std::string, std::string>, JobId> unique_keys;  // kind, key
@@ -69,6 +76,8 @@ class Tables {
   rules::Counters counters;
 
  private:
+  void UpdateHead(QueueTable& table);
+  static void RemoveOfKind(QueueTable& table, std::string_view kind, const ClaimKey& key);
   void Index(const Job& job);
   void Unindex(const Job& job, const rules::JobKeys& keys);
 

@@ -14,8 +14,12 @@
 namespace holdfast::engine::postgres {
 namespace {
 
-bool Asks(const ClaimRequest& request, const std::string& queue) {
-  return request.queues.empty() || std::ranges::find(request.queues, queue) != request.queues.end();
+bool Asks(const std::vector<std::string>& names, const std::string& name) {
+  return names.empty() || std::ranges::find(names, name) != names.end();
+}
+
+bool Asks(const ClaimRequest& request, const Job& job) {
+  return Asks(request.queues, job.queue) && Asks(request.kinds, job.kind);
 }
 
 auto ClaimOrder(const Job& job) {
@@ -204,7 +208,7 @@ Result<void> Transaction::ClaimLoaded(std::span<ClaimOne> requests) {
     std::vector<JobId> ids;
     std::map<std::string_view, std::int64_t> left;  // by queue
     for (const Job* job : in_order) {
-      if (job->state != JobState::kPending || !Asks(*one.request, job->queue)) continue;
+      if (job->state != JobState::kPending || !Asks(*one.request, *job)) continue;
       if (ids.size() == static_cast<std::size_t>(one.request->max)) break;
       auto room = left.try_emplace(job->queue, jobs_.RoomOf(job->queue)).first;
       if (room->second-- > 0) ids.push_back(job->id);

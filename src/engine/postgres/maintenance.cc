@@ -16,7 +16,7 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
   MaintainResult result;
   Change all;
   auto step = [&](Result<void> done) {
-    for (const Change::Ready& ready : change_.ready) all.ready.push_back(ready);
+    for (const rules::ReadyJobs& ready : change_.ready) all.ready.push_back(ready);
     all.locks.Take(change_.locks);
     change_ = {};
     if (!done) connection_->RollBack();

@@ -54,7 +54,12 @@ Result<void> JobTable::Prepare(Connection& connection) {
       {select_ready_, fmt::format("SELECT priority, run_at, id FROM jobs WHERE ready_in = ? "
                                   "ORDER BY priority {}, run_at, id LIMIT ?",
                                   HF_MUTANT(priority_reversed) ? "DESC" : "")},
-      {select_ready_queues_, "SELECT name FROM queues WHERE pending > 0 AND paused = 0"},
+      {select_ready_kind_,
+       "SELECT priority, run_at, id FROM jobs WHERE ready_in = ? AND kind = ? "
+       "ORDER BY priority, run_at, id LIMIT ?"},
+      {select_heads_,
+       "SELECT name, head_priority, head_run_at, head_id FROM queues WHERE head_id IS NOT NULL "
+       "ORDER BY head_priority, head_run_at, head_id"},
       {select_queue_names_, "SELECT name FROM queues"},
       {insert_,
        fmt::format(
@@ -81,8 +86,8 @@ Result<void> JobTable::Prepare(Connection& connection) {
       {update_payload_, "UPDATE jobs SET payload = ? WHERE id = ?"},
       {delete_, "DELETE FROM jobs WHERE id = ?"},
       {upsert_queue_,
-       fmt::format("INSERT OR REPLACE INTO queues ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-                   "?, ?)",
+       fmt::format("INSERT OR REPLACE INTO queues ({}, head_priority, head_run_at, head_id) "
+                   "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                    kQueueColumns)},
   };
   for (auto& [statement, sql] : statements) {
@@ -100,6 +105,10 @@ Result<void> JobTable::Flush() {
   for (auto& [name, cached] : queues_) {
     if (!cached.is_dirty) continue;
     const Queue& queue = cached.queue;
+    std::vector<ClaimKey> head;
+    if (rules::ClaimableOf(queue) > 0) {
+      HF_RETURN_IF_ERROR(ReadReady(select_ready_.Bind(name).Bind(std::int64_t{1}), head));
+    }
     upsert_queue_.Bind(queue.name)
         .Bind(std::int64_t{queue.paused})
         .Bind(queue.max_pending)
@@ -108,6 +117,12 @@ Result<void> JobTable::Flush() {
         .Bind(queue.retain_completed.count())
         .Bind(queue.retain_failed.count());
     for (std::int64_t count : queue.counts) upsert_queue_.Bind(count);
+    if (head.empty()) {
+      upsert_queue_.BindNull().BindNull().BindNull();
+    } else {
+      const auto& [priority, due, id] = head.front();
+      upsert_queue_.Bind(std::int64_t{priority}).Bind(due).Bind(id);
+    }
     HF_RETURN_IF_ERROR(upsert_queue_.Run());
     cached.is_dirty = false;
   }
@@ -288,34 +303,68 @@ Result<void> JobTable::CountPruned(std::string_view queue, JobState state, std::
   return {};
 }
 
-Result<std::vector<JobId>> JobTable::FindClaimable(const std::vector<std::string>& queues,
-                                                   int max) {
-  std::vector<std::string> names = queues;
-  if (names.empty()) {
-    // Queues that this transaction changed are looked at as well: their rows are behind.
-    for (const auto& [name, cached] : queues_) names.push_back(name);
-    while (true) {
-      HF_ASSIGN_OR_RETURN(bool found, select_ready_queues_.Step());
-      if (!found) break;
-      names.emplace_back(select_ready_queues_.Text(0));
-    }
+Result<void> JobTable::ReadReady(Statement& bound, std::vector<ClaimKey>& out) {
+  while (true) {
+    HF_ASSIGN_OR_RETURN(bool found, bound.Step());
+    if (!found) return {};
+    out.emplace_back(static_cast<int>(bound.Integer(0)), bound.Integer(1), bound.Integer(2));
   }
+}
+
+/// Merges the first jobs of a queue into `ready`, which stays sorted and as long as the request.
+Result<void> JobTable::AddReady(const std::string& name, const ClaimRequest& request,
+                                std::vector<ClaimKey>& ready) {
+  HF_ASSIGN_OR_RETURN(CachedQueue * cached, FindQueue(name));
+  const auto claimable = std::min<std::int64_t>(rules::ClaimableOf(cached->queue), request.max);
+  if (claimable <= 0) return {};
+  std::vector<ClaimKey> here;
+  if (request.kinds.empty()) {
+    HF_RETURN_IF_ERROR(ReadReady(select_ready_.Bind(name).Bind(claimable), here));
+  }
+  for (const std::string& kind : request.kinds) {
+    HF_RETURN_IF_ERROR(ReadReady(select_ready_kind_.Bind(name).Bind(kind).Bind(claimable), here));
+  }
+  if (request.kinds.size() > 1) rules::SortUnique(here);
+  if (here.size() > static_cast<std::size_t>(claimable)) {
+    here.resize(static_cast<std::size_t>(claimable));
+  }
+  const auto middle = static_cast<std::ptrdiff_t>(ready.size());
+  ready.insert(ready.end(), here.begin(), here.end());
+  std::ranges::inplace_merge(ready, ready.begin() + middle);
+  const auto most = static_cast<std::size_t>(request.max);
+  if (ready.size() > most) ready.resize(most);
+  return {};
+}
+
+/// Opens queues by their heads, until those that follow begin too late.
+Result<void> JobTable::AddReadyAnywhere(const ClaimRequest& request, std::vector<ClaimKey>& ready) {
+  // The rows of the queues that this transaction changed are behind.
+  std::vector<std::string> changed;
+  for (const auto& [name, cached] : queues_) {
+    if (cached.is_dirty) changed.push_back(name);
+  }
+  for (const std::string& name : changed) HF_RETURN_IF_ERROR(AddReady(name, request, ready));
+  Result<void> result;
+  while (result) {
+    HF_ASSIGN_OR_RETURN(bool found, select_heads_.Step());
+    if (!found) return {};
+    const std::string name(select_heads_.Text(0));
+    const ClaimKey head(static_cast<int>(select_heads_.Integer(1)), select_heads_.Integer(2),
+                        select_heads_.Integer(3));
+    if (ready.size() == static_cast<std::size_t>(request.max) && ready.back() < head) break;
+    auto known = queues_.find(name);
+    if (known == queues_.end() || !known->second.is_dirty) result = AddReady(name, request, ready);
+  }
+  select_heads_.Reset();
+  return result;
+}
+
+Result<std::vector<JobId>> JobTable::FindClaimable(const ClaimRequest& request) {
+  std::vector<ClaimKey> ready;
+  if (request.queues.empty()) HF_RETURN_IF_ERROR(AddReadyAnywhere(request, ready));
+  std::vector<std::string> names = request.queues;
   rules::SortUnique(names);
-  std::vector<std::tuple<int, std::int64_t, JobId>> ready;  // priority, due time, id
-  for (const std::string& name : names) {
-    HF_ASSIGN_OR_RETURN(CachedQueue * cached, FindQueue(name));
-    std::int64_t claimable = std::min<std::int64_t>(rules::ClaimableOf(cached->queue), max);
-    if (claimable <= 0) continue;
-    select_ready_.Bind(name).Bind(claimable);
-    while (true) {
-      HF_ASSIGN_OR_RETURN(bool found, select_ready_.Step());
-      if (!found) break;
-      ready.emplace_back(static_cast<int>(select_ready_.Integer(0)), select_ready_.Integer(1),
-                         select_ready_.Integer(2));
-    }
-  }
-  if (names.size() > 1) std::ranges::sort(ready);
-  if (ready.size() > static_cast<std::size_t>(max)) ready.resize(static_cast<std::size_t>(max));
+  for (const std::string& name : names) HF_RETURN_IF_ERROR(AddReady(name, request, ready));
   std::vector<JobId> ids;
   ids.reserve(ready.size());
   for (const auto& [priority, due, id] : ready) ids.push_back(id);

@@ -3,6 +3,8 @@
 
 #include <map>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "engine/sql_rows.h"
 #include "engine/sqlite/connection.h"
@@ -34,8 +36,9 @@ class JobTable {
   /// Forgets a pruned job in its queue's counts.
   Result<void> CountPruned(std::string_view queue, JobState state, std::int64_t count);
 
-  /// The next jobs to claim, in the order of JOB-3, over these queues (empty: over all).
-  Result<std::vector<JobId>> FindClaimable(const std::vector<std::string>& queues, int max);
+  /// The next jobs to claim, in the order of JOB-3. Of the queues it reads only those that may hold
+  /// one of them.
+  Result<std::vector<JobId>> FindClaimable(const ClaimRequest& request);
 
   /// Every queue, as this transaction sees it.
   Result<std::vector<std::string>> QueueNames();
@@ -47,7 +50,14 @@ class JobTable {
     bool is_dirty = false;
   };
 
+  /// The order of claims: priority, due time, id.
+  using ClaimKey = std::tuple<int, std::int64_t, JobId>;
+
   Result<CachedQueue*> FindQueue(std::string_view name);
+  static Result<void> ReadReady(Statement& bound, std::vector<ClaimKey>& out);
+  Result<void> AddReady(const std::string& name, const ClaimRequest& request,
+                        std::vector<ClaimKey>& ready);
+  Result<void> AddReadyAnywhere(const ClaimRequest& request, std::vector<ClaimKey>& ready);
   Result<void> Insert(const Job& job);
   Result<void> Update(const rules::JobRow& row);
   Result<void> UpdateLease(const Job& job);
@@ -58,7 +68,8 @@ class JobTable {
   rules::Rows* rows_ = nullptr;
   std::map<std::string, CachedQueue, std::less<>> queues_;
 
-  Statement select_job_, select_unique_, select_queue_, select_ready_, select_ready_queues_;
+  Statement select_job_, select_unique_, select_queue_, select_ready_, select_ready_kind_;
+  Statement select_heads_;
   Statement select_queue_names_;
   Statement insert_, update_lease_, update_claimed_, update_finished_, update_whole_,
       update_payload_, delete_;

@@ -248,7 +248,22 @@ CREATE TABLE lock_sessions (
 ) STRICT;
 )sql";
 
-constexpr std::string_view kMigrations[] = {kVersion1, kVersion2, kVersion3};
+// Claims of certain kinds, and claims from every queue: the head of a queue is its first job in the
+// order of claims, NULL while none may be claimed.
+constexpr std::string_view kVersion4 = R"sql(
+CREATE INDEX jobs_ready_kind ON jobs (ready_in, kind, priority, run_at, id)
+  WHERE ready_in IS NOT NULL;
+ALTER TABLE queues ADD COLUMN head_priority INTEGER;
+ALTER TABLE queues ADD COLUMN head_run_at INTEGER;
+ALTER TABLE queues ADD COLUMN head_id INTEGER;
+UPDATE queues SET (head_priority, head_run_at, head_id) = (SELECT priority, run_at, id FROM jobs
+  WHERE ready_in = queues.name ORDER BY priority, run_at, id LIMIT 1)
+  WHERE paused = 0 AND (max_running IS NULL OR processing < max_running);
+CREATE INDEX queues_head ON queues (head_priority, head_run_at, head_id)
+  WHERE head_id IS NOT NULL;
+)sql";
+
+constexpr std::string_view kMigrations[] = {kVersion1, kVersion2, kVersion3, kVersion4};
 static_assert(std::size(kMigrations) == kSchemaVersion);
 
 Result<std::int64_t> MigrateInTransaction(Connection& connection, std::string_view path) {

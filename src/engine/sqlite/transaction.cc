@@ -222,7 +222,7 @@ Result<void> Transaction::InsertAudit(const AuditEntry& entry) {
 Result<std::vector<Job>> Transaction::Claim(const ClaimRequest& request,
                                             const rules::Origin& origin) {
   const SteadyTime began = clock_->Steady();
-  HF_ASSIGN_OR_RETURN(std::vector<JobId> ids, jobs_.FindClaimable(request.queues, request.max));
+  HF_ASSIGN_OR_RETURN(std::vector<JobId> ids, jobs_.FindClaimable(request));
   std::vector<Job> jobs;
   if (ids.empty()) return jobs;
   HF_RETURN_IF_ERROR(LoadAll(ids));
