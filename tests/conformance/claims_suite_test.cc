@@ -10,6 +10,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 class Claims : public StoreSuite {
  protected:
@@ -29,6 +30,20 @@ TEST_P(Claims, JOB_3_AClaimTakesJobsOfItsKindsAlone) {
   EXPECT_EQ(StateOf(a.id), JobState::kPending);
   EXPECT_THAT(IdsOf(Claim({.kinds = {"c", "b", "c"}, .max = 10})), ElementsAre(c.id, b.id));
   EXPECT_THAT(IdsOf(Claim({.max = 10})), ElementsAre(a.id));
+}
+
+TEST_P(Claims, JOB_3_ManyJobsOfAnotherKindAreNotInTheWay) {
+  Batch batch;
+  for (int i = 0; i < 300; ++i) batch.operations.push_back(EnqueueJob{{.kind = "a"}});
+  Must(store().Commit({}, std::move(batch)));
+  Job last = Push({.kind = "b", .priority = 9});
+  Job limited = Push({.kind = "b", .queue = "limited", .priority = 9});
+  Push({.kind = "a", .queue = "limited"});
+  Must(store().Set({}, {.name = "limited", .max_running = 1}));
+  EXPECT_THAT(IdsOf(Claim({.queues = {"default"}, .kinds = {"b"}})), ElementsAre(last.id));
+  EXPECT_THAT(IdsOf(Claim({.kinds = {"b"}})), ElementsAre(limited.id));
+  EXPECT_THAT(IdsOf(Claim({.queues = {"limited"}, .kinds = {"a"}})), IsEmpty());
+  EXPECT_THAT(IdsOf(Claim({.kinds = {"a"}, .max = 300})), SizeIs(300));
 }
 
 TEST_P(Claims, JOB_2_AClaimByIdTakesThatJobAlone) {

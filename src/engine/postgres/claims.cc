@@ -33,10 +33,62 @@ struct Transaction::Asked {
   Asked() = default;
   explicit Asked(std::span<ClaimOne> requests) {
     for (const ClaimOne& one : requests) {
+      most += one.request->max;
+      if (!one.request->kinds.empty()) {
+        AddKinds(*one.request);
+        continue;
+      }
       for (const std::string& queue : one.request->queues) of_queue[queue] += one.request->max;
       any |= one.request->queues.empty();
-      most += one.request->max;
     }
+  }
+
+  void AddKinds(const ClaimRequest& request) {
+    for (const std::string& kind : request.kinds) {
+      if (request.queues.empty()) of_kind[kind] += request.max;
+      for (const std::string& queue : request.queues) of_kind_in[{queue, kind}] += request.max;
+    }
+  }
+
+  bool HasKinds() const { return !of_kind.empty() || !of_kind_in.empty(); }
+
+  /// For claim_kinds_any_.
+  Parameters OfKinds() const {
+    Column kinds(Type::kText), counts(Type::kInteger);
+    for (const auto& [kind, count] : of_kind) {
+      kinds.Add(kind);
+      counts.Add(count);
+    }
+    return Parameters().Add(kinds).Add(counts);
+  }
+  /// For load_limited_queues_.
+  Parameters KindsAnywhere() const {
+    Column kinds(Type::kText);
+    for (const auto& [kind, count] : of_kind) kinds.Add(kind);
+    return Parameters().Add(kinds);
+  }
+  /// For claim_kinds_: the queues that are named.
+  Parameters OfKindsIn() const {
+    Column queues(Type::kText), kinds(Type::kText), counts(Type::kInteger);
+    for (const auto& [place, count] : of_kind_in) {
+      queues.Add(place.first);
+      kinds.Add(place.second);
+      counts.Add(count);
+    }
+    return Parameters().Add(queues).Add(kinds).Add(counts);
+  }
+  /// For claim_limited_kinds_: what is asked of this queue.
+  Parameters OfKindsOf(const std::string& queue) const {
+    std::map<std::string, std::int64_t> asked = of_kind;
+    for (const auto& [place, count] : of_kind_in) {
+      if (place.first == queue) asked[place.second] += count;
+    }
+    Column kinds(Type::kText), counts(Type::kInteger);
+    for (const auto& [kind, count] : asked) {
+      kinds.Add(kind);
+      counts.Add(count);
+    }
+    return Parameters().Add(queue).Add(kinds).Add(counts);
   }
 
   /// For claim_any_ or claim_jobs_, which then has a view for each queue, in their order.
@@ -55,6 +107,8 @@ struct Transaction::Asked {
   }
 
   std::map<std::string, std::int64_t> of_queue;
+  std::map<std::pair<std::string, std::string>, std::int64_t> of_kind_in;  // by queue and kind
+  std::map<std::string, std::int64_t> of_kind;                             // in every queue
   bool any = false;  // somebody takes jobs of whatever queue
   std::int64_t most = 0;
 };
@@ -77,23 +131,36 @@ Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests, bool skips_
   const SteadyTime began = std::chrono::steady_clock::now();
   std::vector<LowWatermarks::View> views;
   if (asked.any) views = node_.low_watermarks.LookAtAll(began);
-  Column names(Type::kText);  // if any queue will do: those that have marks
-  for (const LowWatermarks::View& view : views) names.Add(view.queue);
+  std::set<std::string> names;  // if any queue will do: those that have marks
+  for (const LowWatermarks::View& view : views) names.insert(view.queue);
   for (const auto& [queue, count] : asked.of_queue) {
     if (asked.any) continue;
     views.push_back(node_.low_watermarks.Look(queue, began));
-    names.Add(queue);
+    names.insert(queue);
   }
+  for (const auto& [place, count] : asked.of_kind_in) names.insert(place.first);
   connection_->Queue(begin_);
   connection_->Queue(asked.any ? claim_any_ : claim_jobs_, asked.ToParameters(views));
   connection_->Queue(asked.any ? load_pending_queues_ : load_claim_queues_,
-                     Parameters().Add(names));
+                     Parameters().Add(Column::Of(names)));
+  if (asked.HasKinds()) {
+    connection_->Queue(claim_kinds_, asked.OfKindsIn());
+    connection_->Queue(claim_kinds_any_, asked.OfKinds());
+    connection_->Queue(load_limited_queues_, asked.KindsAnywhere());
+  }
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> all, connection_->Run());
   Answers answers(std::move(all));
   answers.Next();
   HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
   std::vector<std::string> limited = jobs_.AddQueues(answers.Next());
+  std::vector<JobId> of_kinds;
+  if (asked.HasKinds()) {
+    HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), of_kinds));
+    HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), of_kinds));
+    for (std::string& name : jobs_.AddQueues(answers.Next())) limited.push_back(std::move(name));
+    rules::SortUnique(limited);
+  }
   TakeStamp(answers.Next());
   if (asked.any) AddFoundQueues(views);
   std::erase_if(views, [&](const LowWatermarks::View& view) {
@@ -101,10 +168,13 @@ Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests, bool skips_
   });
   RaiseMarks(views, began);
   if (candidates_.empty()) HF_RETURN_IF_ERROR(LookAgain(asked, views));
+  // Marks say where the first job of any kind is: jobs that were looked for by kind do not count.
+  candidates_.insert(candidates_.end(), of_kinds.begin(), of_kinds.end());
+  HF_RETURN_IF_ERROR(LoadQueuesOf(of_kinds));
   // By counts that were read without a lock: a queue that is full is not worth one.
   std::erase_if(limited, [&](const std::string& name) { return jobs_.RoomOf(name) <= 0; });
   if (skips_held_queues) HF_RETURN_IF_ERROR(LockFreeQueues(limited));
-  if (!limited.empty()) HF_RETURN_IF_ERROR(LoadLimited(limited, asked.most));
+  if (!limited.empty()) HF_RETURN_IF_ERROR(LoadLimited(limited, asked));
   rules::SortUnique(candidates_);
   return {};
 }
@@ -167,6 +237,18 @@ Result<void> Transaction::LookAgain(const Asked& asked,
   return {};
 }
 
+/// A claim from every queue learns in which its jobs are when it has them.
+Result<void> Transaction::LoadQueuesOf(const std::vector<JobId>& ids) {
+  std::set<std::string> names;
+  for (JobId id : ids) names.insert(jobs_.LoadedJob(id).queue);
+  for (const std::string& known : jobs_.LoadedQueues()) names.erase(known);
+  if (names.empty()) return {};
+  HF_ASSIGN_OR_RETURN(Answer queues,
+                      connection_->Query(load_claim_queues_, Parameters().Add(Column::Of(names))));
+  jobs_.AddQueues(queues);
+  return {};
+}
+
 /// Leaves of the names those of queues that no other transaction holds, and locks these.
 Result<void> Transaction::LockFreeQueues(std::vector<std::string>& names) {
   if (names.empty()) return {};
@@ -179,11 +261,12 @@ Result<void> Transaction::LockFreeQueues(std::vector<std::string>& names) {
 
 /// Of queues with a limit on what runs: a claim locks the queue, so that the limit is exact across
 /// all nodes.
-Result<void> Transaction::LoadLimited(const std::vector<std::string>& names, std::int64_t max) {
+Result<void> Transaction::LoadLimited(const std::vector<std::string>& names, const Asked& asked) {
   jobs_.WantLocked(names);
   jobs_.QueueLoad(*connection_, false);
   for (const std::string& name : names) {
-    connection_->Queue(claim_limited_, Parameters().Add(name).Add(max));
+    connection_->Queue(claim_limited_, Parameters().Add(name).Add(asked.most));
+    if (asked.HasKinds()) connection_->Queue(claim_limited_kinds_, asked.OfKindsOf(name));
   }
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> all, connection_->Run());
@@ -191,6 +274,7 @@ Result<void> Transaction::LoadLimited(const std::vector<std::string>& names, std
   HF_RETURN_IF_ERROR(jobs_.TakeLoaded(answers));
   for (std::size_t i = 0; i < names.size(); ++i) {
     HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
+    if (asked.HasKinds()) HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
   }
   if (!HF_MUTANT(claim_token_before_the_last_lock)) TakeStamp(answers.Next());
   return {};

@@ -125,7 +125,8 @@ class Transaction {
   void RaiseMarks(const std::vector<LowWatermarks::View>& views, SteadyTime began);
   Result<void> LookAgain(const Asked& asked, const std::vector<LowWatermarks::View>& views);
   Result<void> LockFreeQueues(std::vector<std::string>& names);
-  Result<void> LoadLimited(const std::vector<std::string>& names, std::int64_t max);
+  Result<void> LoadLimited(const std::vector<std::string>& names, const Asked& asked);
+  Result<void> LoadQueuesOf(const std::vector<JobId>& ids);
   Result<void> ClaimLoaded(std::span<ClaimOne> requests);
 
   Result<void> HandleDue(int limit, MaintainResult& result);
@@ -163,6 +164,7 @@ class Transaction {
       insert_audit_;
   const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_, load_pending_queues_,
       lock_free_queues_;
+  const Sql claim_kinds_, claim_kinds_any_, claim_limited_kinds_, load_limited_queues_;
   const Sql due_jobs_, due_records_, due_transfers_, due_locks_, dead_lines_, prune_jobs_,
       prune_answers_, prune_audit_, prune_transfers_, prune_locks_, prune_sessions_, next_due_,
       fold_counts_;

@@ -29,6 +29,14 @@ std::string ReadyAbove(std::string_view from, std::string_view limit, std::strin
       from, limit, at, HF_MUTANT(claim_waits_for_rows) ? "" : "SKIP LOCKED");
 }
 
+/// The same of one kind.
+std::string ReadyOfKind(std::string_view from, std::string_view kind, std::string_view limit) {
+  return fmt::format(
+      "SELECT * FROM $.jobs WHERE ready_in = {} AND kind = {} ORDER BY priority, run_at, id "
+      "LIMIT {} FOR NO KEY UPDATE SKIP LOCKED",
+      from, kind, limit);
+}
+
 /// The queues that have pending jobs, but for those whose names are in the array `marked`, each
 /// with the key of its first job. It takes one look into the index for each such queue, and one for
 /// each gap between two names of the array, which is in their order: the entries of jobs in marked
@@ -134,6 +142,33 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
       lock_free_queues_(node.settings,
                         "SELECT name FROM $.queues WHERE name = ANY ($1::text[]) ORDER BY name "
                         "FOR UPDATE SKIP LOCKED"),
+      claim_kinds_(node.settings,
+                   fmt::format("SELECT {} FROM unnest($1::text[], $2::text[], $3::bigint[]) AS "
+                               "asked (of_queue, of_kind, most) JOIN $.queues q ON q.name = "
+                               "asked.of_queue AND NOT q.paused AND q.max_running IS NULL "
+                               "CROSS JOIN LATERAL ({}) j",
+                               Of("j", kJobColumns),
+                               ReadyOfKind("asked.of_queue", "asked.of_kind", "asked.most"))),
+      claim_kinds_any_(
+          node.settings,
+          fmt::format(
+              "SELECT {} FROM unnest($1::text[], $2::bigint[]) AS asked (of_kind, most) "
+              "CROSS JOIN LATERAL (SELECT * FROM $.jobs f WHERE ready_in IS NOT NULL AND "
+              "kind = asked.of_kind AND NOT EXISTS (SELECT 1 FROM $.queues q WHERE q.name = "
+              "f.ready_in AND (q.paused OR q.max_running IS NOT NULL)) ORDER BY priority, "
+              "run_at, id LIMIT asked.most FOR NO KEY UPDATE OF f SKIP LOCKED) j",
+              Of("j", kJobColumns))),
+      claim_limited_kinds_(
+          node.settings,
+          fmt::format("SELECT {} FROM unnest($2::text[], $3::bigint[]) AS asked (of_kind, most) "
+                      "CROSS JOIN LATERAL ({}) j",
+                      Of("j", kJobColumns), ReadyOfKind("$1", "asked.of_kind", "asked.most"))),
+      load_limited_queues_(
+          node.settings,
+          fmt::format("SELECT {}, {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = "
+                      "q.name WHERE q.max_running IS NOT NULL AND EXISTS (SELECT 1 FROM $.jobs f "
+                      "WHERE f.ready_in = q.name AND f.kind = ANY ($1::text[])) GROUP BY q.name",
+                      kQueueColumns, kQueueVersion)),
       due_jobs_(node.settings,
                 // As an array: a join would be planned for as many rows as LIMIT might let through.
                 fmt::format("SELECT {0} FROM $.jobs WHERE id = ANY (ARRAY("
