@@ -1,11 +1,27 @@
 #include "base/utf8.h"
 
+#include "base/mutant.h"
+
 namespace holdfast::base {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-/// The length of the well-formed character at the front of `text` (not empty), or 0.
+std::string Cut(std::string_view text, std::size_t limit, bool replaces_nul) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t length = CharacterLength(text);
+    const bool is_kept = length > 0 && !(replaces_nul && text.front() == '\0');
+    std::string_view character = is_kept ? text.substr(0, length) : kReplacement;
+    if (out.size() + character.size() > limit) break;
+    out += character;
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return out;
+}
+
+}  // namespace
+
 std::size_t CharacterLength(std::string_view text) {
   auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
@@ -23,8 +39,6 @@ std::size_t CharacterLength(std::string_view text) {
   return length;
 }
 
-}  // namespace
-
 bool IsUtf8(std::string_view text) {
   while (!text.empty()) {
     std::size_t length = CharacterLength(text);
@@ -34,16 +48,16 @@ bool IsUtf8(std::string_view text) {
   return true;
 }
 
+bool IsStorable(std::string_view text) {
+  return IsUtf8(text) && (text.find('\0') == std::string_view::npos || HF_MUTANT(nul_let_through));
+}
+
 std::string CutUtf8(std::string_view text, std::size_t limit) {
-  std::string out;
-  while (!text.empty()) {
-    std::size_t length = CharacterLength(text);
-    std::string_view character = length == 0 ? kReplacement : text.substr(0, length);
-    if (out.size() + character.size() > limit) break;
-    out += character;
-    text.remove_prefix(length == 0 ? 1 : length);
-  }
-  return out;
+  return Cut(text, limit, /*replaces_nul=*/false);
+}
+
+std::string CutStorable(std::string_view text, std::size_t limit) {
+  return Cut(text, limit, /*replaces_nul=*/true);
 }
 
 }  // namespace holdfast::base

@@ -263,6 +263,10 @@ class Compiler {
         HF_ASSIGN_OR_RETURN(JsonPointer path, part.Path());
         rule.parts.emplace_back(std::move(path));
       }
+      if (rule.name.size() > kUniqueRuleBytes) {
+        return element.Complain(
+            fmt::format("has {} bytes of paths (at most {})", rule.name.size(), kUniqueRuleBytes));
+      }
       if (std::ranges::find(rules_.unique, rule.name, &UniqueRule::name) != rules_.unique.end()) {
         return element.Complain("is there twice");
       }

@@ -23,7 +23,10 @@ inline constexpr std::size_t kErrorsKept = 10;
 // Records.
 inline constexpr std::size_t kDataBytes = 1024 * 1024;
 inline constexpr std::size_t kRulesBytes = 256 * 1024;
-inline constexpr std::size_t kRecordKeyBytes = 4 * 1024;  // of a unique key, as JSON
+// Of a unique key, as JSON, and of the name of its rule: PostgreSQL keeps both and the kind in one
+// index entry, which has at most 2,704 bytes.
+inline constexpr std::size_t kRecordKeyBytes = 2000;
+inline constexpr std::size_t kUniqueRuleBytes = 512;
 inline constexpr std::size_t kPatchOperations = 1000;
 inline constexpr std::size_t kPatchBurden = 8 * kDataBytes;  // moved, copied and tested
 inline constexpr int kActionChildren = 10'000;
@@ -36,6 +39,7 @@ inline constexpr std::size_t kLockNameBytes = 512;
 inline constexpr std::size_t kLockNames = 1000;    // of one acquire
 inline constexpr std::size_t kReasonBytes = 1024;  // of a break
 inline constexpr std::int64_t kLockLimitMost = 1'000'000;
+inline constexpr std::size_t kTargetBytes = kLockNameBytes + 16;  // of the audit trail: "lock/..."
 inline constexpr Duration kLockTtl = std::chrono::seconds(10);
 inline constexpr Duration kLockTtlMin = std::chrono::milliseconds(100);
 inline constexpr Duration kLockTtlMax = std::chrono::hours(24);

@@ -67,7 +67,7 @@ void RecordFailure(Job& job, std::string_view message, Time now) {
   job.errors.push_back({.attempt = job.attempt,
                         .worker = job.worker,
                         .at = now,
-                        .message = base::CutUtf8(message, kErrorBytes)});
+                        .message = base::CutStorable(message, kErrorBytes)});
 }
 
 Duration RetryDelayOf(const Job& job) {

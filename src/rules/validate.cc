@@ -20,8 +20,9 @@ Result<void> CheckText(std::string_view what, std::string_view text, std::size_t
   if (text.size() > most) {
     return Invalid(fmt::format("{} has {} bytes (at most {})", what, text.size(), most));
   }
-  if (!base::IsUtf8(text)) return Invalid(fmt::format("{} is not UTF-8", what));
-  return {};
+  if (base::IsStorable(text)) return {};
+  return Invalid(
+      fmt::format("{} {}", what, base::IsUtf8(text) ? "has a NUL character" : "is not UTF-8"));
 }
 
 Result<void> CheckSize(std::string_view what, std::string_view text, std::size_t most) {
@@ -41,6 +42,13 @@ Result<void> CheckRange(std::string_view what, Duration value, Duration least, D
   return Invalid(fmt::format("{} is {} ({} to {})", what,
                              value < Duration::zero() ? "negative" : base::FormatDuration(value),
                              base::FormatDuration(least), base::FormatDuration(most)));
+}
+
+Result<void> CheckTime(std::string_view what, const std::optional<Time>& time) {
+  constexpr auto kFirst = Time(std::chrono::sys_days(std::chrono::year(1970) / 1 / 1));
+  constexpr auto kLast = Time(std::chrono::sys_days(std::chrono::year(9999) / 12 / 31));
+  if (!time || (*time >= kFirst && *time <= kLast)) return {};
+  return Invalid(fmt::format("{} is out of range (the years 1970 to 9999)", what));
 }
 
 namespace {
@@ -63,7 +71,6 @@ Result<void> CheckRetry(const RetryDelay& retry) {
 
 Result<void> CheckUnique(const UniqueKey& unique) {
   HF_RETURN_IF_ERROR(CheckText("unique.key", unique.key, 1, kUniqueKeyBytes));
-  if (unique.key.find('\0') != std::string::npos) return Invalid("unique.key has a NUL character");
   if (!unique.states.HasAll(kLiveStates)) {
     return Invalid("unique.states must include scheduled, pending and processing");
   }
@@ -82,13 +89,7 @@ Result<void> Check(const EnqueueJob& op) {
   if (spec.delay) {
     HF_RETURN_IF_ERROR(CheckRange("delay", *spec.delay, Duration::zero(), kDelayMax));
   }
-  if (spec.run_at) {
-    constexpr auto kFirst = Time(std::chrono::sys_days(std::chrono::year(1970) / 1 / 1));
-    constexpr auto kLast = Time(std::chrono::sys_days(std::chrono::year(9999) / 12 / 31));
-    if (*spec.run_at < kFirst || *spec.run_at > kLast) {
-      return Invalid("run_at is out of range (the years 1970 to 9999)");
-    }
-  }
+  HF_RETURN_IF_ERROR(CheckTime("run_at", spec.run_at));
   if (spec.retry) HF_RETURN_IF_ERROR(CheckRetry(*spec.retry));
   if (spec.unique) HF_RETURN_IF_ERROR(CheckUnique(*spec.unique));
   if (spec.tags.size() > kTags) {
@@ -220,6 +221,11 @@ Result<void> Validate(const JobFilter& filter) {
 }
 
 Result<void> Validate(const AuditFilter& filter) {
+  HF_RETURN_IF_ERROR(CheckText("target", filter.target, 0, kTargetBytes));
+  HF_RETURN_IF_ERROR(CheckText("actor", filter.actor, 0, kOwnerBytes));
+  HF_RETURN_IF_ERROR(CheckText("operation", filter.operation, 0, kNameBytes));
+  HF_RETURN_IF_ERROR(CheckTime("since", filter.since));
+  HF_RETURN_IF_ERROR(CheckTime("until", filter.until));
   HF_RETURN_IF_ERROR(ParseCursor(filter.cursor));
   return CheckLimit(filter.limit);
 }

@@ -2,7 +2,9 @@
 // texts is checked by the store, which has a parser.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "holdfast/audit.h"
@@ -48,6 +50,9 @@ Result<void> CheckSize(std::string_view what, std::string_view text, std::size_t
 Result<void> CheckRange(std::string_view what, std::int64_t value, std::int64_t least,
                         std::int64_t most);
 Result<void> CheckRange(std::string_view what, Duration value, Duration least, Duration most);
+
+/// Nothing, or a time in the years 1970 to 9999.
+Result<void> CheckTime(std::string_view what, const std::optional<Time>& time);
 
 /// The id in a page's cursor. Errors: invalid_argument.
 Result<std::int64_t> ParseCursor(std::string_view cursor);

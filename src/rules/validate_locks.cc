@@ -31,6 +31,7 @@ Result<void> CheckNames(const AcquireLock& op) {
 
 Result<void> CheckAcquire(const AcquireLock& op) {
   HF_RETURN_IF_ERROR(CheckNames(op));
+  HF_RETURN_IF_ERROR(CheckText("preset", op.preset, 0, kNameBytes));
   HF_RETURN_IF_ERROR(CheckText("owner", op.owner, 1, kOwnerBytes));
   HF_RETURN_IF_ERROR(CheckTtl(op.ttl));
   HF_RETURN_IF_ERROR(CheckRange("lock_delay", op.lock_delay, Duration::zero(), kLockDelayMax));
@@ -85,7 +86,9 @@ Result<void> Validate(const AcquireLock& request) {
 }
 
 Result<void> Validate(const LockFilter& filter) {
-  if (!filter.prefix.empty()) HF_RETURN_IF_ERROR(CheckLockName(filter.prefix));
+  HF_RETURN_IF_ERROR(CheckText("prefix", filter.prefix, 0, kLockNameBytes));
+  HF_RETURN_IF_ERROR(CheckText("owner", filter.owner, 0, kOwnerBytes));
+  HF_RETURN_IF_ERROR(CheckText("cursor", filter.cursor, 0, kLockNameBytes));
   return CheckRange("limit", filter.limit, 1, kPageItems);
 }
 

@@ -26,7 +26,7 @@ Result<void> CheckKey(std::string_view what, const RecordKey& key) {
 Result<void> CheckPath(std::string_view path) {
   Result<base::JsonPointer> pointer = base::JsonPointer::Parse(path);
   if (!pointer) return Invalid("path: " + pointer.error().message);
-  return {};
+  return CheckText("path", path, 0, path.size());
 }
 
 Result<void> CheckPageLimit(int limit) {

@@ -7,8 +7,10 @@
 #include "base/answer.h"
 #include "base/check.h"
 #include "base/result.h"
+#include "base/utf8.h"
 #include "engine/engine.h"
 #include "holdfast/version.h"
+#include "rules/limits.h"
 #include "rules/names.h"
 #include "rules/validate.h"
 #include "store/claim_waiters.h"
@@ -46,6 +48,16 @@ Result<void> ValidateTexts(const Batch& batch) {
     }
   }
   return {};
+}
+
+/// What a command wrote before it died must not keep its failure from being reported.
+void MakeErrorsStorable(Batch& batch) {
+  for (Operation& operation : batch.operations) {
+    auto* failure = std::get_if<FailJob>(&operation);
+    if (failure == nullptr) continue;
+    if (failure->error.size() <= rules::kErrorBytes && base::IsStorable(failure->error)) continue;
+    failure->error = base::CutStorable(failure->error, rules::kErrorBytes);
+  }
 }
 
 Result<void> ValidateBatch(const Batch& batch) {
@@ -207,6 +219,7 @@ class Store::Impl {
  private:
   Result<void> Prepare(Batch& batch) {
     if (!is_remote()) HF_RETURN_IF_ERROR(presets_.Resolve(batch));
+    MakeErrorsStorable(batch);
     return ValidateBatch(batch);
   }
 
@@ -381,6 +394,7 @@ Result<std::vector<Queue>> Store::ListQueues(const Context& context) {
 }
 
 Result<std::optional<Queue>> Store::GetQueue(const Context& context, std::string_view name) {
+  HF_RETURN_IF_ERROR(rules::CheckName("queue", name));
   HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, ListQueues(context));
   auto found = std::ranges::find(queues, name, &Queue::name);
   if (found == queues.end()) return std::nullopt;
