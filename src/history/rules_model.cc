@@ -328,6 +328,11 @@ Result<Receipt> RulesModel::Apply(const State& state, const Posed& posed, State&
                                                  posed.fingerprint));
       Receipt receipt = kept->second->receipt;
       receipt.replayed = true;
+      if (rules::TakesOnlyLeases(batch)) {
+        StateLoader loader(state, *kinds_, rows_);
+        HF_RETURN_IF_ERROR(rules::LoadRows(batch, loader, loader, loader, keys_, rows_));
+        HF_RETURN_IF_ERROR(rules::CheckReplay(rows_, batch, receipt, origin));
+      }
       return receipt;
     }
   }

@@ -62,6 +62,14 @@ Duration RetryDelayOf(const Job& job);
 Result<void> CheckFingerprint(std::string_view key, std::string_view stored,
                               std::string_view given);
 
+/// Whether the batch takes or renews leases, and does nothing else (IDEM-1).
+bool TakesOnlyLeases(const Batch& batch);
+
+/// Before such a batch, whose rows are loaded, is answered with the stored receipt: whether each
+/// lease in it is still held. Errors: fenced, whose detail names the operation.
+Result<void> CheckReplay(Rows& rows, const Batch& batch, const Receipt& receipt,
+                         const Origin& origin);
+
 /// Whether a job may go from one state to the other (JOB-1).
 bool CanMove(JobState from, JobState to);
 

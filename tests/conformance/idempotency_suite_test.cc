@@ -87,6 +87,62 @@ TEST_P(Idempotency, IDEM_1_ARetriedClaimGetsTheSameLease) {
   EXPECT_THAT(store().Complete({}, id, second.results.at(0).job->token), IsOk());
 }
 
+/// An answer is true when it is read: the lease in it may have ended since.
+TEST_P(Idempotency, IDEM_1_AClaimWhoseLeaseIsOverIsFenced) {
+  JobId id = Push().id;
+  Batch claim{.operations = {ClaimJob{id, "w"}}, .idempotency_key = "claim"};
+  Token token = Must(store().Commit({}, claim)).results.at(0).job->token;
+  Batch renewal{.operations = {RenewJob{id, token}}, .idempotency_key = "renewal"};
+  Must(store().Commit({}, renewal));
+  EXPECT_TRUE(Must(store().Commit({}, claim)).replayed) << "it is still held";
+  EXPECT_TRUE(Must(store().Commit({}, renewal)).replayed);
+  const auto is_over = StatusIs(ErrorCode::kFenced, ::testing::HasSubstr("is over"));
+  Pass(seconds(31));
+  EXPECT_THAT(store().Commit({}, claim), is_over);
+  EXPECT_THAT(store().Commit({}, renewal), is_over);
+  Job job = ClaimThis(id);
+  EXPECT_THAT(store().Commit({}, claim), is_over) << "another one has it";
+  Must(store().Complete({}, id, job.token));
+  EXPECT_THAT(store().Commit({}, claim), is_over);
+  EXPECT_EQ(Get(id).state, kCompleted);
+}
+
+TEST_P(Idempotency, IDEM_1_AnAcquireWhoseLeaseIsOverIsFenced) {
+  Batch acquire{.operations = {AcquireLock{.names = {"a", "b"}, .owner = "ada"}},
+                .idempotency_key = "acquire"};
+  Receipt first = Must(store().Commit({}, acquire));
+  EXPECT_EQ(Must(store().Commit({}, acquire)).results, first.results);
+  const std::vector<LockGrant> grants = first.results.at(0).lock->grants;
+  Must(store().Renew({}, {"a", grants.at(0).token, seconds(60)}));
+  Must(store().Renew({}, {"b", grants.at(1).token, seconds(60)}));
+  clock().Advance(seconds(30));
+  EXPECT_TRUE(Must(store().Commit({}, acquire)).replayed) << "the leases were renewed";
+  Must(store().Release({}, {"b", grants.at(1).token}));
+  Must(store().Acquire({}, {.name = "b", .owner = "bob"}));
+  EXPECT_THAT(store().Commit({}, acquire),
+              StatusIs(ErrorCode::kFenced, ::testing::HasSubstr("lock b")));
+  EXPECT_EQ(Must(store().GetLock({}, "b")).holders.at(0).owner, "bob");
+
+  Batch alone{.operations = {AcquireLock{.name = "c", .owner = "ada"}}, .idempotency_key = "c"};
+  Must(store().Commit({}, alone));
+  clock().Advance(seconds(11));  // no maintenance
+  Result<Receipt> late = store().Commit({}, alone);
+  EXPECT_THAT(late, StatusIs(ErrorCode::kFenced));
+  EXPECT_EQ(late.error().detail.operation, 0);
+  EXPECT_TRUE(Must(store().GetLock({}, "c")).holders.empty());
+}
+
+/// It would be taken for one that changed nothing.
+TEST_P(Idempotency, IDEM_1_ABatchThatAlsoChangedSomethingIsAnsweredAsItWas) {
+  Batch batch{.operations = {AcquireLock{.name = "a", .owner = "ada"}, EnqueueJob{{.kind = "k"}}},
+              .idempotency_key = "key"};
+  Receipt first = Must(store().Commit({}, batch));
+  clock().Advance(seconds(11));
+  Receipt second = Must(store().Commit({}, batch));
+  EXPECT_TRUE(second.replayed);
+  EXPECT_EQ(second.results, first.results);
+}
+
 TEST_P(Idempotency, IDEM_1_AnswersOfEveryKindAreKept) {
   JobId missed = Must(store().Cancel({}, Push().id)).id;
   JobId doomed = Push().id;

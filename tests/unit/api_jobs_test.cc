@@ -7,6 +7,7 @@
 namespace holdfast::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -344,6 +345,41 @@ TEST_F(ApiJobs, BadQueriesAreRefusedByName) {
     EXPECT_EQ(error.code, ErrorCode::kInvalidArgument) << target;
     EXPECT_THAT(error.message, StartsWith(complaint)) << target;
   }
+}
+
+/// Any queue is what a claim without the member is for.
+TEST_F(ApiJobs, JOB_3_AClaimOfNoQueueIsRefused) {
+  Post("/v1/jobs", R"({"kind":"k"})");
+  EXPECT_THAT(ProblemOf(Post("/v1/jobs/claim", R"({"worker":"w","queues":[]})"), 400).message,
+              AllOf(HasSubstr("queues"), HasSubstr("empty")));
+  EXPECT_EQ(ClaimedOf(Post("/v1/jobs/claim", R"({"worker":"w"})")).size(), 1U);
+}
+
+TEST_F(ApiJobs, JOB_12_TextsThatNotEveryEngineKeepsAreRefused) {
+  Job job = Claimed();
+  for (auto [target, body, field] :
+       {std::tuple("/v1/jobs/claim", R"({"worker":"a\u0000"})", "worker"),
+        {"/v1/jobs", R"({"kind":"k","tags":["a\u0000"]})", "tag"},
+        {"/v1/locks/a/acquire", R"({"owner":"a\u0000"})", "owner"},
+        {"/v1/locks/a/break", R"({"reason":"a\u0000"})", "reason"}}) {
+    EXPECT_THAT(ProblemOf(Post(target, body), 400).message, HasSubstr(field));
+  }
+  for (auto [target, field] : {std::pair("/v1/audit?actor=a%00", "actor"),
+                               {"/v1/audit?target=a%00", "target"},
+                               {"/v1/audit?since=0000-01-01T00:00:00Z", "since"},
+                               {"/v1/locks?owner=a%00", "owner"},
+                               {"/v1/locks?prefix=a%00", "prefix"},
+                               {"/v1/locks?cursor=a%00", "cursor"},
+                               {"/v1/locks/a%00", "lock name"},
+                               {"/v1/queues/a%00", "queue"},
+                               {"/v1/jobs?queue=a%00", "queue"},
+                               {"/v1/records/a%00", "kind"},
+                               {"/v1/kinds/a%00", "kind"}}) {
+    EXPECT_THAT(ProblemOf(Get(target), 400).message, HasSubstr(field)) << target;
+  }
+  net::Headers actor{{"X-Holdfast-Actor", std::string("a\xff")}};
+  EXPECT_THAT(ProblemOf(Post("/v1/jobs", R"({"kind":"k"})", actor), 400).message,
+              HasSubstr("actor"));
 }
 
 }  // namespace

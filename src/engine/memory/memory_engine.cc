@@ -282,6 +282,7 @@ class MemoryEngine final : public Engine {
                                                    stored->second.fingerprint, fingerprint));
         Receipt receipt = stored->second.receipt;
         receipt.replayed = true;
+        if (rules::TakesOnlyLeases(batch)) HF_RETURN_IF_ERROR(CheckReplay(batch, receipt, origin));
         return receipt;
       }
     }
@@ -304,6 +305,15 @@ class MemoryEngine final : public Engine {
     Receipt receipt = rows_.TakeReceipt(false);
     if (!batch.idempotency_key.empty()) StoreAnswer(batch, fingerprint, receipt, origin.now);
     return receipt;
+  }
+
+  Result<void> CheckReplay(const Batch& batch, const Receipt& receipt, const rules::Origin& origin)
+      HF_REQUIRES(mutex_) {
+    Result<void> held =
+        rules::LoadRows(batch, tables_, tables_.records, tables_.locks, keys_, rows_);
+    if (held) held = rules::CheckReplay(rows_, batch, receipt, origin);
+    tables_.locks.Forget(rows_.locks());
+    return held;
   }
 
   void StoreAnswer(const Batch& batch, const std::string& fingerprint, const Receipt& receipt,

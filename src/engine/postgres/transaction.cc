@@ -254,7 +254,7 @@ Result<bool> Transaction::Apply(BatchRequest& request) {
   if (!batch.idempotency_key.empty()) {
     if (auto known = FindAnswer(batch, *request.fingerprint)) {
       request.answer = *std::move(known);
-      return true;
+      return Replay(request, OriginOf(*request.context, request.called, began, now_));
     }
   }
   Result<void> applied =
@@ -315,6 +315,17 @@ std::optional<Result<Receipt>> Transaction::FindAnswer(const Batch& batch,
   Result<Receipt> receipt = wire::DecodeReceipt(known->second.answer);
   if (receipt) receipt->replayed = true;
   return receipt;
+}
+
+/// Of a batch that takes leases, the stored answer holds only as long as they do. False: the rules
+/// have not seen all they need.
+Result<bool> Transaction::Replay(BatchRequest& request, const rules::Origin& origin) {
+  if (!request.answer || !rules::TakesOnlyLeases(*request.batch)) return true;
+  HF_RETURN_IF_ERROR(rules::LoadRows(*request.batch, jobs_, records_, locks_, keys_, rows_));
+  if (Lacks()) return false;
+  Result<void> held = rules::CheckReplay(rows_, *request.batch, *request.answer, origin);
+  if (!held) request.answer = std::unexpected(std::move(held).error());
+  return true;
 }
 
 void Transaction::StoreAnswer(const BatchRequest& request, const Receipt& receipt) {

@@ -112,6 +112,7 @@ class Transaction {
   Result<void> LoadAndApply(BatchRequest& request, const rules::Origin& origin);
   void BeginBatch();
   std::optional<Result<Receipt>> FindAnswer(const Batch& batch, const std::string& fingerprint);
+  Result<bool> Replay(BatchRequest& request, const rules::Origin& origin);
   void StoreAnswer(const BatchRequest& request, const Receipt& receipt);
   Result<void> Reserve(Ids& ids, std::size_t count);
   void GiveBackIds();

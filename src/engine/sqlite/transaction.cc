@@ -109,7 +109,7 @@ Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::strin
   if (!batch.idempotency_key.empty()) {
     HF_ASSIGN_OR_RETURN(std::optional<Result<Receipt>> answer,
                         FindAnswer(batch, fingerprint, origin.now));
-    if (answer) return *std::move(answer);
+    if (answer) return Replay(batch, *std::move(answer), origin);
   }
   rows_.counters = counters_;
   records_.caller = &context;
@@ -167,6 +167,16 @@ Result<std::optional<Result<Receipt>>> Transaction::FindAnswer(const Batch& batc
   }
   select_answer_.Reset();
   return receipt;
+}
+
+Result<Result<Receipt>> Transaction::Replay(const Batch& batch, Result<Receipt> answer,
+                                            const rules::Origin& origin) {
+  if (!answer || !rules::TakesOnlyLeases(batch)) return answer;
+  HF_RETURN_IF_ERROR(rules::LoadRows(batch, jobs_, records_, locks_, keys_, rows_));
+  Result<void> held = rules::CheckReplay(rows_, batch, *answer, origin);
+  locks_.Forget(rows_.locks());
+  if (!held) answer = std::unexpected(std::move(held).error());
+  return answer;
 }
 
 Result<void> Transaction::StoreAnswer(const Batch& batch, const std::string& fingerprint,

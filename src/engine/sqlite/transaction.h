@@ -44,6 +44,8 @@ class Transaction {
  private:
   Result<std::optional<Result<Receipt>>> FindAnswer(const Batch& batch,
                                                     const std::string& fingerprint, Time now);
+  Result<Result<Receipt>> Replay(const Batch& batch, Result<Receipt> answer,
+                                 const rules::Origin& origin);
   Result<void> StoreAnswer(const Batch& batch, const std::string& fingerprint,
                            const Receipt& receipt, Time now);
   Result<void> Persist(SteadyTime began, Time now);
