@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mutant.h"
 #include "base/result.h"
+#include "base/store_url.h"
 #include "base/text.h"
 #include "net/http_client.h"
 #include "rules/limits.h"
@@ -435,7 +436,7 @@ Result<void> HttpEngine::CheckHealth() {
 std::unexpected<Error> NotSuchAUrl(std::string_view url, std::string_view why) {
   return Fail(ErrorCode::kInvalidArgument,
               fmt::format("'{}' is not a store: {} (a server is http://HOST:PORT)",
-                          url.substr(0, 200), why));
+                          base::ShownUrl(url), why));
 }
 
 /// http://HOST, http://HOST:PORT, http://[ADDRESS]:PORT, with or without a slash at the end.

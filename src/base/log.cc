@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/json_writer.h"
+#include "base/printable.h"
 #include "base/text.h"
 #include "holdfast/time.h"
 
@@ -14,7 +15,8 @@ namespace {
 constexpr std::string_view kLevelNames[] = {"debug", "info", "warning", "error"};
 
 bool NeedsQuotes(std::string_view value) {
-  return value.empty() || value.find_first_of(" \"=\n\t") != std::string_view::npos;
+  return value.empty() || value.find_first_of(" \"=") != std::string_view::npos ||
+         !IsPrintable(value);
 }
 
 std::string FormatText(const LogEvent& event, std::string_view time) {
@@ -23,7 +25,9 @@ std::string FormatText(const LogEvent& event, std::string_view time) {
   for (const auto& [name, value] : event.fields) {
     line += fmt::format(" {}=", name);
     if (NeedsQuotes(value)) {
-      AppendJsonString(line, value);
+      std::string quoted;
+      AppendJsonString(quoted, value);
+      line += PrintableJson(quoted);
     } else {
       line += value;
     }

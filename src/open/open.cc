@@ -4,6 +4,7 @@
 
 #include "api/http_engine.h"
 #include "base/result.h"
+#include "base/store_url.h"
 #include "engine/memory/memory_engine.h"
 #include "engine/postgres/postgres_engine.h"
 #include "engine/postgres/settings.h"
@@ -15,12 +16,6 @@ namespace {
 
 constexpr std::string_view kForms =
     "memory:, sqlite:FILE, postgres://HOST/DATABASE or http://HOST:PORT";
-
-/// What a message may show of a URL: not a password.
-std::string_view Shown(std::string_view url) {
-  if (url.find('@') != std::string_view::npos) return url.substr(0, url.find(':'));
-  return url.substr(0, 200);
-}
 
 Result<std::unique_ptr<engine::Engine>> OpenEngine(std::string_view url,
                                                    const StoreOptions& options) {
@@ -43,7 +38,7 @@ Result<std::unique_ptr<engine::Engine>> OpenEngine(std::string_view url,
                 fmt::format("TLS is not part of this version; a store is {}", kForms));
   }
   return Fail(ErrorCode::kInvalidArgument,
-              fmt::format("'{}' is not a store URL; a store is {}", Shown(url), kForms));
+              fmt::format("'{}' is not a store URL; a store is {}", base::ShownUrl(url), kForms));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/result.h"
+#include "engine/postgres/conninfo.h"
 
 namespace holdfast::engine::postgres {
 namespace {
@@ -108,6 +109,7 @@ Result<std::unique_ptr<Connection>> Connection::OpenToLook(const Settings& setti
 
 Result<std::unique_ptr<Connection>> Connection::Connect(const Settings& settings,
                                                         const char* attributes) {
+  HF_ASSIGN_OR_RETURN(const Conninfo parts, ParseConninfo(settings.connection));
   // Of several hosts libpq asks one after the other, each for as long as connect_timeout: one that
   // does not answer must not keep it from the one that has taken over. A machine that vanished
   // while it had a request in hand is noticed by keepalives alone, the second of them; the system's
@@ -135,8 +137,9 @@ Result<std::unique_ptr<Connection>> Connection::Connect(const Settings& settings
       handle, [](void*, const char*) {}, nullptr);
   std::unique_ptr<Connection> connection(new Connection(handle, settings.prepares));
   if (PQstatus(handle) != CONNECTION_OK) {
-    return Fail(ErrorCode::kUnavailable, fmt::format("cannot connect to {}: {}", settings.shown,
-                                                     FirstLine(PQerrorMessage(handle))));
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("cannot connect to {}: {}", settings.shown,
+                            WithoutSecrets(FirstLine(PQerrorMessage(handle)), parts)));
   }
   PQsetErrorVerbosity(handle, PQERRORS_TERSE);
   return connection;

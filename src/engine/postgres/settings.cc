@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/result.h"
+#include "base/store_url.h"
 #include "base/text.h"
 
 namespace holdfast::engine::postgres {
@@ -16,12 +17,18 @@ int CountList(std::string_view list) {
   return 1 + static_cast<int>(std::ranges::count(list, ','));
 }
 
+/// A value, for a message. With @ in it, it may be the end of a password with ? in it.
+std::string_view Shown(std::string_view value) {
+  return value.contains('@') ? "***" : value.substr(0, 64);
+}
+
 Result<bool> SwitchOf(std::string_view name, std::string_view value, std::string_view on,
                       std::string_view off) {
   if (value == on) return true;
   if (value == off) return false;
-  return Fail(ErrorCode::kInvalidArgument,
-              fmt::format("{}={} in the URL of the store: it is {} or {}", name, value, on, off));
+  return Fail(
+      ErrorCode::kInvalidArgument,
+      fmt::format("{}={} in the URL of the store: it is {} or {}", name, Shown(value), on, off));
 }
 
 Result<std::string> SchemaOf(std::string_view name) {
@@ -33,7 +40,7 @@ Result<std::string> SchemaOf(std::string_view name) {
   return Fail(ErrorCode::kInvalidArgument,
               fmt::format("schema={} in the URL of the store: a schema is named in 1 to 63 of "
                           "[a-z0-9_], and not pg_...",
-                          name.substr(0, 64)));
+                          Shown(name)));
 }
 
 /// Whether the parameter is one of Holdfast's own.
@@ -51,7 +58,7 @@ Result<bool> TakeParameter(std::string_view name, std::string_view value, Settin
     if (!lanes || *lanes < 1 || *lanes > kLanesMost) {
       return Fail(
           ErrorCode::kInvalidArgument,
-          fmt::format("lanes={} in the URL of the store: it is 1 to {}", value, kLanesMost));
+          fmt::format("lanes={} in the URL of the store: it is 1 to {}", Shown(value), kLanesMost));
     }
     settings.lanes = static_cast<int>(*lanes);
   } else {
@@ -88,13 +95,12 @@ Result<Settings> ParsePostgresUrl(std::string_view url) {
     settings.connection += pair;
     separator = '&';
   }
-  // Neither user nor password, nor parameters, in which passwords may stand as well.
-  std::string_view shown = url.substr(0, mark);
-  const std::size_t at = shown.rfind('@');
-  const std::size_t begin = at == std::string_view::npos ? shown.find("//") + 2 : at + 1;
-  shown = shown.substr(std::min(begin, shown.size()));
-  settings.shown = "postgres://" + std::string(shown);
-  settings.hosts = std::max(settings.hosts, CountList(shown.substr(0, shown.find('/'))));
+  std::string_view hosts = url.substr(0, mark);
+  const std::size_t at = hosts.rfind('@');
+  const std::size_t begin = at == std::string_view::npos ? hosts.find("//") + 2 : at + 1;
+  hosts = hosts.substr(std::min(begin, hosts.size()));
+  settings.hosts = std::max(settings.hosts, CountList(hosts.substr(0, hosts.find('/'))));
+  settings.shown = base::ShownUrl(url);
   return settings;
 }
 

@@ -1,12 +1,11 @@
 #include "engine/postgres/tool_target.h"
 
 #include <fmt/format.h>
-#include <libpq-fe.h>
 
-#include <memory>
 #include <string_view>
 
 #include "base/result.h"
+#include "engine/postgres/conninfo.h"
 #include "engine/postgres/settings.h"
 
 namespace holdfast::engine::postgres {
@@ -28,18 +27,11 @@ Result<ToolTarget> TargetOfTools(const std::string& connection) {
   if (!IsPostgresUrl(connection) && connection.find('=') == std::string::npos) {
     return ToolTarget{.database = connection, .environment = {}};
   }
-  const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> parts(
-      PQconninfoParse(connection.c_str(), nullptr), &PQconninfoFree);
-  if (parts == nullptr) {  // why, libpq says with what it does not understand: perhaps a password
-    return Fail(ErrorCode::kInvalidArgument,
-                "libpq does not understand where PostgreSQL is said to be: in a URL, what is "
-                "special is written as %XX, and parameters are those of libpq");
-  }
+  HF_ASSIGN_OR_RETURN(const Conninfo parts, ParseConninfo(connection));
   ToolTarget target;
   for (const PQconninfoOption* part = parts.get(); part->keyword != nullptr; ++part) {
     if (part->val == nullptr) continue;
-    const bool is_secret = std::string_view(part->dispchar) == "*";
-    if (!is_secret) {
+    if (!IsSecret(*part)) {
       target.database += target.database.empty() ? "" : " ";
       target.database += fmt::format("{}={}", part->keyword, Quoted(part->val));
     } else if (part->envvar != nullptr) {
