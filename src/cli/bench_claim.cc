@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/result.h"
+#include "base/store_url.h"
 #include "cli/bench.h"
 #include "cli/bench_commands.h"
 
@@ -135,11 +136,12 @@ Result<int> BenchClaimById(Cli& cli, const ClaimOptions& options) {
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   double rate = static_cast<double>(ids.size()) / seconds;
   if (cli.globals().output == OutputFormat::kJson) {
-    fmt::print(
-        "{{\"store\":\"{}\",\"claims\":{},\"seconds\":{:.6f},\"claims_per_second\":{:.0f}}}\n", url,
-        ids.size(), seconds, rate);
+    std::string store_text;
+    base::AppendJsonString(store_text, base::ShownUrl(url));
+    fmt::print("{{\"store\":{},\"claims\":{},\"seconds\":{:.6f},\"claims_per_second\":{:.0f}}}\n",
+               store_text, ids.size(), seconds, rate);
   } else {
-    fmt::print("{}: {} claims by id a second, on one thread\n", url,
+    fmt::print("{}: {} claims by id a second, on one thread\n", base::ShownUrl(url),
                WithCommas(static_cast<std::int64_t>(rate)));
   }
   return 0;

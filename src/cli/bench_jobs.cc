@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/result.h"
+#include "base/store_url.h"
 #include "cli/bench.h"
 #include "cli/bench_commands.h"
 #include "cli/bench_pgbench.h"
@@ -306,11 +307,7 @@ Result<int> BenchJobs(Cli& cli, const JobsOptions& options) {
     // Right behind what it is held against: disks change their mind.
     HF_ASSIGN_OR_RETURN(cases.back().raw_per_second, yardstick.PerSecond(shape));
   }
-  if (engine::postgres::IsPostgresUrl(url)) {  // without the password
-    HF_ASSIGN_OR_RETURN(engine::postgres::Settings settings,
-                        engine::postgres::ParsePostgresUrl(url));
-    url = settings.shown;
-  }
+  url = base::ShownUrl(url);
   if (options.http) url += " behind HTTP";
   if (cli.globals().output == OutputFormat::kJson) {
     PrintCasesJson(cases, url);

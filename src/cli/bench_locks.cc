@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/result.h"
+#include "base/store_url.h"
 #include "cli/bench_commands.h"
 #include "cli/bench_pgbench.h"
 #include "cli/bench_target.h"
@@ -208,6 +209,7 @@ Result<int> BenchLocks(Cli& cli, const LocksOptions& options) {
           MeasureScenario(target.Use(), scenario, options.duration, yardsticks, all));
     }
   }
+  url = base::ShownUrl(url);
   if (options.http) url += " behind HTTP";
   if (cli.globals().output == OutputFormat::kJson) {
     PrintFiguresJson(all, url, others);

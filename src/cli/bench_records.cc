@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/result.h"
+#include "base/store_url.h"
 #include "cli/bench.h"
 #include "cli/bench_commands.h"
 #include "cli/bench_pgbench.h"
@@ -243,10 +244,11 @@ Result<int> BenchRecords(Cli& cli, const RecordsOptions& options) {
         postgres, MeasurePostgres(options.postgres, options.postgres_clients, options.duration));
   }
   if (cli.globals().output == OutputFormat::kJson) {
-    PrintFiguresJson(all, postgres, url, options);
+    PrintFiguresJson(all, postgres, base::ShownUrl(url), options);
     return 0;
   }
-  fmt::print("{}, {} threads, each waiting for its own commit\n\n", url, options.threads);
+  fmt::print("{}, {} threads, each waiting for its own commit\n\n", base::ShownUrl(url),
+             options.threads);
   PrintTable(all);
   if (postgres) PrintPostgres(all, *postgres, options);
   return 0;

@@ -9,8 +9,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
+#include <system_error>
 
 #include "base/result.h"
+#include "base/store_url.h"
 #include "cli/lock_presets.h"
 #include "wire/encode.h"
 
@@ -245,13 +247,19 @@ int Cli::Report(const Error& error) const {
 
 int Cli::Run(int argc, char** argv) {
   if (AsksForJson(argc, argv)) globals_.output = OutputFormat::kJson;
-  Result<int> done = ReadLine(argc, argv);
-  if (!done) return Report(done.error());
-  if (std::fflush(stdout) != 0) {
-    return Report(
-        {ErrorCode::kInternal, fmt::format("cannot write to stdout: {}", std::strerror(errno))});
+  auto fail = [this](const std::string& why) { return Report({ErrorCode::kInternal, why, {}}); };
+  try {
+    Result<int> done = ReadLine(argc, argv);
+    if (!done) return Report(done.error());
+    // What did not fit into the buffer was to be written before: that failure is only noted.
+    if (std::ferror(stdout) != 0) return fail("cannot write all of the answer to stdout");
+    if (std::fflush(stdout) == 0) return *done;
+    return fail(fmt::format("cannot write to stdout: {}", std::strerror(errno)));
+  } catch (const std::system_error& error) {  // fmt::print has no other way to say so
+    return fail(std::ferror(stdout) != 0
+                    ? "cannot write to stdout: " + error.code().message()
+                    : std::string("the system refused what was needed: ") + error.what());
   }
-  return *done;
 }
 
 Result<std::unique_ptr<Store>> Cli::Open(bool maintain) {
@@ -266,6 +274,16 @@ Result<std::unique_ptr<Store>> Cli::Open(StoreOptions options) {
     return std::unexpected(std::move(error));
   }
   return OpenStore(globals_.store, options);
+}
+
+std::string Cli::ShownStore() const {
+  return base::ShownUrl(globals_.store);
+}
+
+std::string Cli::StoreVariable() const {
+  const bool is_inherited = FirstOf({"HOLDFAST_STORE"}) == globals_.store;
+  return "HOLDFAST_STORE=" +
+         (is_inherited ? globals_.store : base::UrlWithoutPassword(globals_.store));
 }
 
 Context Cli::MakeContext() const {

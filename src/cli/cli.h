@@ -57,6 +57,11 @@ class Cli {
 
   CLI::App& root() { return root_; }
   const Globals& globals() const { return globals_; }
+  /// --store as it may be shown.
+  std::string ShownStore() const;
+  /// "HOLDFAST_STORE=...", for a command that this one runs. A password reaches it only if it comes
+  /// from this very variable, which the command would inherit.
+  std::string StoreVariable() const;
   /// What stood behind "--".
   const std::vector<std::string>& command_line() const { return command_line_; }
   /// The words an option may take, for completion.

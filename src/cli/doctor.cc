@@ -29,7 +29,7 @@ Finding Named(std::string check, Finding finding) {
 /// What only its process knows: of memory that there is none but this one's, of a server whether it
 /// answers and writes. What is beneath a server is examined where it runs.
 Result<Examination> ExamineByOpening(Cli& cli) {
-  Examination examination{.store = cli.globals().store, .findings = {}};
+  Examination examination{.store = cli.ShownStore(), .findings = {}};
   Result<std::unique_ptr<Store>> store = cli.Open();
   if (!store && store.error().code == ErrorCode::kInvalidArgument) {
     return std::unexpected(std::move(store).error());

@@ -85,6 +85,20 @@ Result<int> List(Cli& cli, const JobOptionsPtr& options) {
   return 0;
 }
 
+/// Why a job was not claimed, as far as it shows afterwards.
+Result<std::string> WhyNotClaimed(const Context& context, Store& store, JobId id) {
+  HF_ASSIGN_OR_RETURN(std::optional<Job> job, store.GetJob(context, id));
+  if (!job) return std::string("it does not exist");
+  if (job->state != JobState::kPending) return fmt::format("it is {}", NameOf(job->state));
+  HF_ASSIGN_OR_RETURN(std::optional<Queue> queue, store.GetQueue(context, job->queue));
+  if (queue && queue->paused) return fmt::format("its queue {} is paused", queue->name);
+  if (queue && queue->max_running && queue->CountOf(JobState::kProcessing) >= *queue->max_running) {
+    return fmt::format("its queue {} runs {} jobs, and may run {} (max_running)", queue->name,
+                       queue->CountOf(JobState::kProcessing), *queue->max_running);
+  }
+  return std::string("it was not pending, or its queue let no more jobs run; now it is free");
+}
+
 Result<int> ClaimOne(Cli& cli, Store& store, const JobOptionsPtr& options) {
   HF_ASSIGN_OR_RETURN(std::optional<Job> job,
                       store.ClaimById(cli.MakeContext(), *options->claim_id, options->claim.worker,
@@ -93,7 +107,9 @@ Result<int> ClaimOne(Cli& cli, Store& store, const JobOptionsPtr& options) {
     if (job) {
       PrintJobs({*job}, true);
     } else {
-      fmt::print("job {} was not claimed: it is missing or not pending\n", *options->claim_id);
+      HF_ASSIGN_OR_RETURN(std::string why,
+                          WhyNotClaimed(cli.MakeContext(), store, *options->claim_id));
+      fmt::print("job {} was not claimed: {}\n", *options->claim_id, why);
     }
     return 0;
   }
@@ -103,6 +119,10 @@ Result<int> ClaimOne(Cli& cli, Store& store, const JobOptionsPtr& options) {
   if (job) {
     json.Key("job");
     wire::WriteJob(json, *job);
+  } else {
+    HF_ASSIGN_OR_RETURN(std::string why,
+                        WhyNotClaimed(cli.MakeContext(), store, *options->claim_id));
+    json.Field("reason", why);
   }
   json.EndObject();
   PrintJson(json);
@@ -148,22 +168,63 @@ Result<int> Delete(Cli& cli, const JobOptionsPtr& options) {
 /// What came of retrying many jobs.
 struct RetryTally {
   std::int64_t retried = 0;
-  std::int64_t refused = 0;
-  std::optional<Error> first;  // refusal
+  std::vector<std::pair<JobId, Error>> refused;
+
+  /// The first refusal that the caller has to know of. A job that was found by a filter may have
+  /// been retried or deleted meanwhile: that is what was wanted.
+  const Error* Failure(bool was_found) const {
+    for (const auto& [id, error] : refused) {
+      const bool is_done =
+          error.code == ErrorCode::kNotFound || error.code == ErrorCode::kInvalidTransition;
+      if (!was_found || !is_done) return &error;
+    }
+    return nullptr;
+  }
 };
 
 Result<void> RetryMany(Cli& cli, Store& store, const std::vector<JobId>& ids, RetryTally& tally) {
   std::vector<Batch> batches;
   for (JobId id : ids) batches.push_back(Batch{.operations = {RetryJob{id}}});
-  for (const auto& receipt : store.CommitMany(cli.MakeContext(), std::move(batches))) {
-    if (receipt) {
+  auto receipts = store.CommitMany(cli.MakeContext(), std::move(batches));
+  for (std::size_t i = 0; i < receipts.size(); ++i) {
+    if (receipts[i]) {
       ++tally.retried;
-      continue;
+    } else {
+      tally.refused.emplace_back(ids[i], receipts[i].error());
     }
-    ++tally.refused;
-    if (!tally.first) tally.first = receipt.error();
   }
   return {};
+}
+
+/// {"retried":2,"refused":[{"id":"7","code":"already_exists","detail":...}]}, or in words.
+void PrintRetried(const RetryTally& tally, OutputFormat format) {
+  if (format == OutputFormat::kJson) {
+    base::JsonWriter json;
+    json.BeginObject();
+    json.Field("retried", tally.retried);
+    json.Key("refused");
+    json.BeginArray();
+    for (const auto& [id, error] : tally.refused) {
+      json.BeginObject();
+      json.Key("id");
+      json.Id(id);
+      json.Field("code", InfoOf(error.code).name);
+      json.Field("detail", error.message);
+      json.EndObject();
+    }
+    json.EndArray();
+    json.EndObject();
+    return PrintJson(json);
+  }
+  fmt::print("{} {} will be tried again\n", WithCommas(tally.retried),
+             tally.retried == 1 ? "job" : "jobs");
+  constexpr std::size_t kShown = 10;
+  for (std::size_t i = 0; i < tally.refused.size() && i < kShown; ++i) {
+    fmt::print("refused: {}\n", Describe(tally.refused[i].second));
+  }
+  if (tally.refused.size() > kShown) {
+    fmt::print("refused: {} more (-o json lists them)\n", tally.refused.size() - kShown);
+  }
 }
 
 Result<void> RetryAll(Cli& cli, Store& store, const JobOptionsPtr& options, RetryTally& tally) {
@@ -200,14 +261,8 @@ Result<int> Retry(Cli& cli, const JobOptionsPtr& options) {
   } else {
     HF_RETURN_IF_ERROR(RetryMany(cli, *store, ids, tally));
   }
-  if (cli.globals().output == OutputFormat::kJson) {
-    fmt::print("{{\"retried\":{},\"refused\":{}}}\n", tally.retried, tally.refused);
-  } else {
-    fmt::print("{} {} will be tried again\n", WithCommas(tally.retried),
-               tally.retried == 1 ? "job" : "jobs");
-  }
-  // With --all, a job that somebody else retried or deleted meanwhile is no failure of ours.
-  if (tally.first && !options->all) return std::unexpected(*tally.first);
+  PrintRetried(tally, cli.globals().output);
+  if (const Error* failure = tally.Failure(options->all)) return std::unexpected(*failure);
   return 0;
 }
 
@@ -260,8 +315,10 @@ Result<int> Watch(Cli& cli, const JobOptionsPtr& options) {
 void AddFilter(Cli& cli, CLI::App& command, const JobOptionsPtr& options) {
   cli.AddChoice<std::optional<JobState>, JobState>(command, "-s,--state", options->filter.state,
                                                    StateWords(), "only jobs in this state");
-  cli.AddText(command, "-q,--queue", options->filter.queue, "NAME", "only jobs of this queue");
-  cli.AddText(command, "-k,--kind", options->filter.kind, "KIND", "only jobs of this kind");
+  cli.AddText(command, "-q,--queue", options->filter.queue, "NAME", "only jobs of this queue")
+      ->check(&RefuseEmpty);
+  cli.AddText(command, "-k,--kind", options->filter.kind, "KIND", "only jobs of this kind")
+      ->check(&RefuseEmpty);
 }
 
 void AddId(Cli& cli, CLI::App& command, const JobOptionsPtr& options) {

@@ -9,6 +9,7 @@
 
 #include <memory>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "cli/cli.h"
 #include "cli/input.h"
@@ -26,6 +27,7 @@ constexpr std::size_t kMaxLine = kMaxPayload + 4096;  // room for white space ar
 struct PushOptions {
   JobSpec spec;
   std::string unique_key;
+  std::optional<base::JsonPointer> unique_key_from;
   OnConflict on_conflict = OnConflict::kReject;
   std::string idempotency_key;
   std::string file;
@@ -43,14 +45,40 @@ Error AtLine(std::int64_t number, Error error) {
   return error;
 }
 
-Result<void> CheckLine(const Line& line) {
-  if (line.payload.size() > kMaxPayload) {
-    return Fail(ErrorCode::kPayloadTooLarge,
-                fmt::format("line {}: the payload is over 256 KiB", line.number));
+/// The text or whole number that the payload has at --unique-key-from.
+Result<std::string> UniqueKeyIn(const std::string& payload, const base::JsonPointer& path) {
+  HF_ASSIGN_OR_RETURN(base::Json json, base::ParseJson("payload", payload));
+  const base::Json* value = path.Find(json);
+  if (value != nullptr && value->is_string() && !value->get_ref<const std::string&>().empty()) {
+    return value->get<std::string>();
   }
-  auto valid = wire::ValidateJson("payload", line.payload, wire::JsonShape::kAny);
+  if (value != nullptr && value->is_number_integer()) return base::ToText(*value);
+  return Fail(
+      ErrorCode::kInvalidArgument,
+      fmt::format("the payload has no unique key at {}: a text or a whole number", path.text()));
+}
+
+Result<void> CheckPayload(const Line& line, const PushOptions& options) {
+  if (line.payload.size() > kMaxPayload) {
+    return Fail(ErrorCode::kPayloadTooLarge, "the payload is over 256 KiB");
+  }
+  HF_RETURN_IF_ERROR(wire::ValidateJson("payload", line.payload, wire::JsonShape::kAny));
+  if (options.unique_key_from) {
+    HF_RETURN_IF_ERROR(UniqueKeyIn(line.payload, *options.unique_key_from));
+  }
+  return {};
+}
+
+Result<void> CheckLine(const Line& line, const PushOptions& options) {
+  auto valid = CheckPayload(line, options);
   if (!valid) return std::unexpected(AtLine(line.number, valid.error()));
   return {};
+}
+
+Result<RetryDelay> ParseRetry(const std::string& text) {
+  if (auto retry = wire::DecodeRetry(text)) return *retry;
+  return Fail(ErrorCode::kInvalidArgument,
+              R"(it is JSON such as {"initial":"5s","factor":2,"max":"1h","jitter":0.1})");
 }
 
 /// "1 job", "1,234 jobs".
@@ -133,12 +161,16 @@ class LinePusher {
   Result<void> Flush() {
     if (group_.empty()) return {};
     std::vector<Batch> batches;
-    for (Line& line : group_) batches.push_back(BatchOf(line));
+    for (Line& line : group_) {
+      HF_ASSIGN_OR_RETURN(Batch batch, BatchOf(line));
+      batches.push_back(std::move(batch));
+    }
     auto receipts = store_.CommitMany(cli_.MakeContext(), std::move(batches));
     Result<void> first;
     for (std::size_t i = 0; i < receipts.size(); ++i) {
       if (receipts[i]) {
         ids_.push_back(receipts[i]->results.front().job->id);
+        if (receipts[i]->replayed || receipts[i]->results.front().existing) ++old_;
         continue;
       }
       refused_.push_back(group_[i].number);
@@ -153,24 +185,32 @@ class LinePusher {
 
   /// What was stored, for people who must go on from there.
   std::string Account() const {
-    std::string text = CountOf(ids_) + (ids_.size() == 1 ? " was stored" : " were stored");
-    if (last_line_ > 0) text += fmt::format(", from lines up to {}", last_line_);
+    std::string text = "nothing was stored";
+    if (!ids_.empty()) text = CountOf(ids_) + (ids_.size() == 1 ? " was stored" : " were stored");
+    if (old_ > 0) text += fmt::format(" ({} before this run)", WithCommas(old_));
     if (!refused_.empty()) {
       std::size_t shown = std::min<std::size_t>(refused_.size(), 10);
       text += fmt::format(
-          " except {}{}", fmt::join(refused_.begin(), refused_.begin() + shown, ", "),
+          "; refused: {} {}{}", refused_.size() == 1 ? "line" : "lines",
+          fmt::join(refused_.begin(), refused_.begin() + shown, ", "),
           refused_.size() > shown ? fmt::format(" and {} more", refused_.size() - shown) : "");
+      if (unknown_) text += ", which may have been stored all the same";
     }
-    if (unknown_) text += "; the lines excepted may have been stored or not";
-    return text + "; nothing after that";
+    return last_line_ == 0 ? text : text + fmt::format("; not tried: lines after {}", last_line_);
   }
 
   void ClearProgress() { progress_.Clear(); }
   const std::vector<JobId>& ids() const { return ids_; }
+  /// How many of them were there before: stored by an earlier run, or by their unique keys.
+  std::int64_t old() const { return old_; }
 
  private:
-  Batch BatchOf(Line& line) const {
+  Result<Batch> BatchOf(Line& line) const {
     JobSpec spec = options_.spec;
+    if (options_.unique_key_from) {
+      HF_ASSIGN_OR_RETURN(std::string key, UniqueKeyIn(line.payload, *options_.unique_key_from));
+      spec.unique = UniqueKey{.key = std::move(key), .on_conflict = options_.on_conflict};
+    }
     spec.payload = std::move(line.payload);
     Batch batch;
     batch.operations.push_back(EnqueueJob{std::move(spec)});
@@ -186,16 +226,17 @@ class LinePusher {
   Progress progress_;
   std::vector<Line> group_;
   std::vector<JobId> ids_;
+  std::int64_t old_ = 0;
   std::vector<std::int64_t> refused_;
   std::int64_t last_line_ = 0;
   bool unknown_ = false;
 };
 
-Result<void> PushAll(LineReader& reader, LinePusher& pusher) {
+Result<void> PushAll(LineReader& reader, LinePusher& pusher, const PushOptions& options) {
   while (true) {
     auto line = reader.Next();
     if (line && *line) {
-      if (auto valid = CheckLine(**line); !valid) line = std::unexpected(valid.error());
+      if (auto valid = CheckLine(**line, options); !valid) line = std::unexpected(valid.error());
     }
     // Whatever was good up to here is stored, whether the input ends well or not.
     if (!line || !*line) {
@@ -209,27 +250,31 @@ Result<void> PushAll(LineReader& reader, LinePusher& pusher) {
 }
 
 /// How many payloads the file holds. Errors: its first bad line.
-Result<std::int64_t> CheckFile(int fd) {
+Result<std::int64_t> CheckFile(int fd, const PushOptions& options) {
   LineReader reader(fd);
   std::int64_t count = 0;
   while (true) {
     HF_ASSIGN_OR_RETURN(std::optional<Line> line, reader.Next());
     if (!line) break;
-    HF_RETURN_IF_ERROR(CheckLine(*line));
+    HF_RETURN_IF_ERROR(CheckLine(*line, options));
     ++count;
   }
   lseek(fd, 0, SEEK_SET);
   return count;
 }
 
-void PrintPushed(const std::vector<JobId>& ids, const PushOptions& options, OutputFormat format) {
+void PrintPushed(const LinePusher& pusher, const PushOptions& options, OutputFormat format) {
+  const std::vector<JobId>& ids = pusher.ids();
   if (format == OutputFormat::kTable) {
-    fmt::print("{} of kind {} in queue {}\n", CountOf(ids), options.spec.kind, options.spec.queue);
+    fmt::print("{} of kind {} in queue {}", CountOf(ids), options.spec.kind, options.spec.queue);
+    if (pusher.old() > 0) fmt::print(", {} of them there before", WithCommas(pusher.old()));
+    fmt::print("\n");
     return;
   }
   base::JsonWriter json;
   json.BeginObject();
   json.Field("stored", ids.size());
+  if (pusher.old() > 0) json.Field("there_before", pusher.old());
   json.Key("ids");
   json.BeginArray();
   for (JobId id : ids) json.Id(id);
@@ -242,7 +287,7 @@ Result<int> PushLines(Cli& cli, const PushOptions& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Input> input, Input::Open(options.file));
   std::optional<std::int64_t> total;
   if (input->regular()) {
-    auto checked = CheckFile(input->fd());
+    auto checked = CheckFile(input->fd(), options);
     if (!checked) {
       Error error = checked.error();
       error.message += "; nothing was stored";
@@ -253,14 +298,14 @@ Result<int> PushLines(Cli& cli, const PushOptions& options) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   LineReader reader(input->fd());
   LinePusher pusher(cli, *store, options, total);
-  auto pushed = PushAll(reader, pusher);
+  auto pushed = PushAll(reader, pusher, options);
   pusher.ClearProgress();
   if (!pushed) {
     Error error = pushed.error();
     error.message += "; " + pusher.Account();
     return std::unexpected(error);
   }
-  PrintPushed(pusher.ids(), options, cli.globals().output);
+  PrintPushed(pusher, options, cli.globals().output);
   return 0;
 }
 
@@ -280,13 +325,19 @@ Result<int> Push(Cli& cli, PushOptions& options, bool has_payload) {
     return Fail(ErrorCode::kInvalidArgument,
                 "the payload comes from the command line, from --file or from --stdin: name one");
   }
-  if (options.unique_key.empty() && options.on_conflict != OnConflict::kReject) {
-    return Fail(ErrorCode::kInvalidArgument, "--on-conflict needs --unique-key");
+  if (options.unique_key.empty() && !options.unique_key_from &&
+      options.on_conflict != OnConflict::kReject) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "--on-conflict needs --unique-key or --unique-key-from");
+  }
+  if (options.unique_key_from && !many) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "--unique-key-from is for --file and --stdin: name the key with --unique-key");
   }
   if (!options.unique_key.empty()) {
     if (many) {
       return Fail(ErrorCode::kInvalidArgument,
-                  "--unique-key names one job: it cannot be used with --file or --stdin");
+                  "--unique-key names one job: with --file or --stdin use --unique-key-from");
     }
     options.spec.unique = UniqueKey{.key = options.unique_key, .on_conflict = options.on_conflict};
   }
@@ -300,8 +351,12 @@ void AddSpecOptions(Cli& cli, CLI::App& push, PushOptions& options) {
   auto* delay = cli.AddDuration(push, "--delay", spec.delay, "not before this much from now");
   cli.AddTime(push, "--run-at", spec.run_at, "not before this instant")->excludes(delay);
   cli.AddNumber(push, "--max-attempts", spec.max_attempts, 1, "attempts in total (25)");
+  cli.AddParsed(push, "--retry", spec.retry, &ParseRetry, "JSON",
+                "how long failed attempts wait (attempt^4 seconds)");
   cli.AddText(push, "--unique-key", options.unique_key, "KEY",
               "at most one unfinished job of this kind has this key");
+  cli.AddParsed(push, "--unique-key-from", options.unique_key_from, &base::JsonPointer::Parse,
+                "PATH", "of each line: its key is at this JSON pointer of the payload (/id)");
   cli.AddChoice<OnConflict, OnConflict>(push, "--on-conflict", options.on_conflict,
                                         {{"reject", OnConflict::kReject},
                                          {"return", OnConflict::kReturn},
@@ -325,6 +380,8 @@ void AddPushCommand(Cli& cli, CLI::App& job) {
       "holdfast job push email '{\"to\":\"ada\"}' --queue mail --priority 2\n"
       "holdfast job push report --delay 1h --unique-key monthly --on-conflict return\n"
       "holdfast job push hash --file paths.jsonl          # a JSON payload a line\n"
+      "holdfast job push mail --file mails.jsonl --unique-key-from /id --on-conflict return\n"
+      "holdfast job push sync --retry '{\"initial\":\"5s\",\"factor\":2,\"max\":\"10m\"}'\n"
       "jq -c '.users[]' users.json | holdfast job push welcome --stdin",
       [&cli, options, has_payload] { return Push(cli, *options, (*has_payload)->count() > 0); });
   cli.AddText(push, "KIND", options->spec.kind, "", "what kind of job: 1-128 of A-Za-z0-9_.:-")

@@ -118,6 +118,10 @@ Error WithHolder(Store& store, Error error) {
   const std::string& owner = lock->holders.front().owner;
   if (error.message.find(owner) == std::string::npos) {
     error.message += fmt::format(": {} holds {}", owner, lock->name);
+    if (error.detail.retry_after) {
+      error.message += fmt::format(", the lease ends in {} unless it is renewed",
+                                   RoughDuration(*error.detail.retry_after));
+    }
   }
   return error;
 }

@@ -45,17 +45,16 @@ std::string DescribeEnd(const ChildResult& child) {
 /// The command, while the lock is held.
 Result<ChildResult> RunUnder(const HeldLock& held, Cli& cli, const RunOptions& options,
                              const std::string& program, StopSignals& signals) {
-  ChildSpec spec{
-      .program = program,
-      .command = cli.command_line(),
-      .environment = {"HOLDFAST_LOCK_NAME=" + held.name(),
-                      fmt::format("HOLDFAST_TOKEN={}", held.token()),
-                      "HOLDFAST_LOCK_OWNER=" + held.owner(), "HOLDFAST_GUARDS=" + GuardsOf(held),
-                      "HOLDFAST_STORE=" + cli.globals().store},
-      .kill_after = options.kill_after,
-      .pass_through = true,
-      .signals = &signals,
-      .on_stop = {}};
+  ChildSpec spec{.program = program,
+                 .command = cli.command_line(),
+                 .environment = {"HOLDFAST_LOCK_NAME=" + held.name(),
+                                 fmt::format("HOLDFAST_TOKEN={}", held.token()),
+                                 "HOLDFAST_LOCK_OWNER=" + held.owner(),
+                                 "HOLDFAST_GUARDS=" + GuardsOf(held), cli.StoreVariable()},
+                 .kill_after = options.kill_after,
+                 .pass_through = true,
+                 .signals = &signals,
+                 .on_stop = {}};
   if (cli.globals().output == OutputFormat::kTable) {
     spec.on_stop = [&] {
       fmt::print(stderr, "holdfast: lock {} is lost: {}; the command is asked to end\n",

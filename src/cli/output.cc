@@ -110,25 +110,6 @@ void Table::Print() const {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
-std::string Printable(std::string_view text, std::size_t most) {
-  std::string out;
-  std::size_t characters = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    auto c = static_cast<unsigned char>(text[i]);
-    bool begins_character = (c & 0xC0) != 0x80;
-    if (begins_character && ++characters > most) return out + "...";
-    // U+0080 to U+009F are control characters, too: in UTF-8, C2 80 to C2 9F.
-    bool is_c1 = c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (is_c1) ++i;
-    if (c < 0x20 || c == 0x7F || is_c1) {
-      out += c == '\n' || c == '\t' ? ' ' : '?';
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
 std::string ShortTime(const std::optional<Time>& time) {
   if (!time) return "-";
   std::string text = base::FormatTime(*time);
@@ -163,7 +144,8 @@ std::string Paint(JobState state) {
 
 std::string Describe(const Error& error) {
   std::string text = fmt::format("{}: {}", InfoOf(error.code).name, Printable(error.message));
-  if (error.detail.retry_after) {
+  // When a lease ends is no promise that the lock is free then: the message of busy says so.
+  if (error.detail.retry_after && error.code != ErrorCode::kBusy) {
     text += fmt::format(" (try again in {})", RoughDuration(*error.detail.retry_after));
   }
   return text;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/json_writer.h"
+#include "base/printable.h"
 #include "holdfast/audit.h"
 #include "holdfast/job.h"
 #include "holdfast/lock.h"
@@ -15,6 +16,9 @@
 #include "holdfast/record.h"
 
 namespace holdfast::cli {
+
+using base::Printable;
+using base::PrintableJson;
 
 enum class OutputFormat { kTable, kJson };
 
@@ -36,10 +40,6 @@ class Table {
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
 };
-
-/// `text` without control characters, so that what is stored cannot command the terminal, and cut
-/// to `most` characters.
-std::string Printable(std::string_view text, std::size_t most = 4096);
 
 /// "2026-11-23 08:15:30", or "-".
 std::string ShortTime(const std::optional<Time>& time);
@@ -93,8 +93,5 @@ void PrintLock(const Lock& lock, Time now);
 void PrintLocks(const std::vector<Lock>& locks, Time now);
 /// One as lines of name and value, several as a table.
 void PrintGrants(const std::vector<LockGrant>& grants);
-
-/// JSON text that means the same, without control characters that a terminal would obey.
-std::string PrintableJson(std::string_view json);
 
 }  // namespace holdfast::cli

@@ -99,21 +99,4 @@ void PrintKinds(const std::vector<Kind>& kinds) {
   table.Print();
 }
 
-std::string PrintableJson(std::string_view json) {
-  std::string out;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    auto c = static_cast<unsigned char>(json[i]);
-    // Below U+0020 there is only white space, between the values. What else a terminal obeys, DEL
-    // and U+0080 to U+009F (in UTF-8, C2 80 to C2 9F), can only be in strings: there it is escaped.
-    bool is_c1 = c == 0xC2 && i + 1 < json.size() && static_cast<unsigned char>(json[i + 1]) < 0xA0;
-    if (c == '\r') continue;
-    if (c == 0x7F || is_c1) {
-      out += fmt::format("\\u{:04x}", is_c1 ? static_cast<unsigned char>(json[++i]) : c);
-    } else {
-      out += json[i];
-    }
-  }
-  return out;
-}
-
 }  // namespace holdfast::cli

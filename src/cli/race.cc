@@ -163,7 +163,7 @@ Result<int> RaceOn(Store& store, Cli& cli, const RaceCommand& command) {
   if (command.scenario == kEveryRace) {
     HF_ASSIGN_OR_RETURN(std::vector<lab::RaceOutcome> outcomes, RunEveryRace(store, options));
     if (as_json) {
-      PrintEveryRaceJson(outcomes, cli.globals().store);
+      PrintEveryRaceJson(outcomes, cli.ShownStore());
     } else {
       PrintEveryRace(outcomes);
     }

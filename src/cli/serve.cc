@@ -65,7 +65,7 @@ Result<int> Serve(Cli& cli, ServeOptions& options) {
   HF_RETURN_IF_ERROR(ParseListen(options.listen, options.server));
   if (cli.globals().store.starts_with("http:")) {
     return Fail(ErrorCode::kInvalidArgument,
-                cli.globals().store + " is a server already: name the store that it should keep");
+                cli.ShownStore() + " is a server already: name the store that it should keep");
   }
   StoreOptions store_options;
   for (const std::string& preset : options.lock_presets) {
@@ -83,7 +83,7 @@ Result<int> Serve(Cli& cli, ServeOptions& options) {
   fmt::print("listening on {}\n", server.url());
   std::fflush(stdout);
   base::Log(&log, LogLevel::kInfo, "server_started", [&] {
-    return base::Fields{{"url", server.url()}, {"store", cli.globals().store}};
+    return base::Fields{{"url", server.url()}, {"store", cli.ShownStore()}};
   });
 
   int signal = signals.Wait().value_or(0);

@@ -53,13 +53,13 @@ Result<int> Migrate(Cli& cli) {
     // Opening tells whether it is a store at all.
     HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
     return Fail(ErrorCode::kInvalidArgument,
-                url +
+                cli.ShownStore() +
                     " keeps no schema that can be migrated from here: name the sqlite: file or the "
                     "postgres:// database");
   }
   HF_ASSIGN_OR_RETURN(std::int64_t from, SchemaOf(url.substr(kSqliteScheme.size())));
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());  // which migrates
-  return ShowMigration(cli, url, {from, engine::kSchemaVersion});
+  return ShowMigration(cli, cli.ShownStore(), {from, engine::kSchemaVersion});
 }
 
 Result<int> Version(Cli& cli) {

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/result.h"
+#include "base/store_url.h"
 #include "cli/bench.h"
 #include "cli/cli.h"
 #include "cli/input.h"
@@ -233,9 +234,9 @@ Result<int> RunTortureCommand(Cli& cli, TortureCommand command) {
   if (!report) return std::unexpected(std::move(report).error());
   HF_ASSIGN_OR_RETURN(std::string saved, Save(*report, command));
   if (cli.globals().output == OutputFormat::kJson) {
-    PrintReportJson(*report, command, url, saved);
+    PrintReportJson(*report, command, base::ShownUrl(url), saved);
   } else {
-    PrintReport(*report, command, url, saved);
+    PrintReport(*report, command, base::ShownUrl(url), saved);
   }
   return report->Held() ? 0 : kViolated;
 }

@@ -100,7 +100,7 @@ void AddMakeCommand(Cli& cli, CLI::App& group, const TransferOptionsPtr& options
   CLI::App& make = cli.AddCommand(
       group, "make", "Moves an amount from a number of one record to the same of another.",
       "holdfast transfer make account/A-1 account/A-2 /balance 100\n"
-      "holdfast transfer make account/A-1 account/shop /balance 100 --pending --timeout 15m",
+      "holdfast transfer make account/A-1 account/shop /balance 100 --pending --expires-in 15m",
       [&cli, options] { return Change(cli, options->make, options->write); });
   cli.AddParsed(make, "FROM", options->make.from, &ParseRecordKey, "", "KIND/ID")->required();
   cli.AddParsed(make, "TO", options->make.to, &ParseRecordKey, "", "KIND/ID")->required();
@@ -109,7 +109,7 @@ void AddMakeCommand(Cli& cli, CLI::App& group, const TransferOptionsPtr& options
   cli.AddNumber(make, "AMOUNT", options->make.amount, 1, "how much")->required();
   auto* pending = make.add_flag("--pending", options->make.pending,
                                 "only reserve it, until it is posted or voided");
-  cli.AddDuration(make, "--timeout", options->make.timeout,
+  cli.AddDuration(make, "--expires-in", options->make.timeout,
                   "a pending one is given up after this long (never)")
       ->needs(pending);
   AddLockGuards(cli, make, options->write);

@@ -80,11 +80,11 @@ Outcome OutcomeOf(const ChildResult& child) {
 class CommandHandler {
  public:
   CommandHandler(const WorkOptions& options, std::vector<std::string> command, std::string program,
-                 std::string store_url, std::stop_token at_once)
+                 std::string store_variable, std::stop_token at_once)
       : options_(options),
         command_(std::move(command)),
         program_(std::move(program)),
-        store_url_(std::move(store_url)),
+        store_variable_(std::move(store_variable)),
         at_once_(std::move(at_once)) {}
 
   Outcome operator()(Attempt& attempt) const {
@@ -112,13 +112,13 @@ class CommandHandler {
             "HOLDFAST_KIND=" + job.kind,
             "HOLDFAST_QUEUE=" + job.queue,
             "HOLDFAST_WORKER=" + job.worker,
-            "HOLDFAST_STORE=" + store_url_};
+            store_variable_};
   }
 
   const WorkOptions& options_;
   const std::vector<std::string> command_;
   const std::string program_;
-  const std::string store_url_;
+  const std::string store_variable_;
   const std::stop_token at_once_;
 };
 
@@ -219,7 +219,7 @@ Result<int> Work(Cli& cli, WorkOptions& options) {
 
   std::stop_source at_once;
   WorkerPool pool(*store, options.pool);
-  CommandHandler handler(options, command, program, cli.globals().store, at_once.get_token());
+  CommandHandler handler(options, command, program, cli.StoreVariable(), at_once.get_token());
   for (const std::string& kind : options.kinds) pool.Handle(kind, handler);
   if (options.kinds.empty()) pool.Handle("*", handler);
   HF_RETURN_IF_ERROR(pool.Start());
@@ -247,7 +247,7 @@ void AddWorkCommand(Cli& cli) {
       "SIGTERM, and what they leave is given back. A second signal does that at once.\n",
       "holdfast work --queue mail --concurrency 4 -- ./send-email\n"
       "holdfast work --kind hash --drain -- sha256sum\n"
-      "holdfast work --lease 5m --timeout 10m -- python3 report.py",
+      "holdfast work --lease 5m --attempt-timeout 10m -- python3 report.py",
       [&cli, options] { return Work(cli, *options); });
   cli.TakesCommandLine(work);
   WorkerOptions& pool = options->pool;
@@ -260,7 +260,8 @@ void AddWorkCommand(Cli& cli) {
                 "most jobs taken before a place is free, while each lasts under 20ms (500)");
   cli.AddDuration(work, "--lease", pool.lease,
                   "how long a job is ours without a sign of life (30s)");
-  cli.AddDuration(work, "--timeout", pool.timeout, "how long one attempt may take (no limit)");
+  cli.AddDuration(work, "--attempt-timeout", pool.timeout,
+                  "how long one attempt may take (no limit)");
   cli.AddDuration(work, "--grace", pool.grace, "how long a graceful stop waits (25s)");
   cli.AddDuration(work, "--kill-after", options->kill_after,
                   "from SIGTERM to SIGKILL for the command (5s)");

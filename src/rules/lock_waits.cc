@@ -185,26 +185,27 @@ Result<LockOutcome> LookAgain(Rows& rows, const AwaitLock& op, const Origin& ori
   return LockOutcome{.ticket = op.ticket, .deadline = op.deadline};
 }
 
-/// For people: to the second, or to the millisecond if there are but a few seconds.
-std::string Rounded(Duration remaining) {
-  if (remaining >= std::chrono::seconds(10)) {
-    return base::FormatDuration(std::chrono::ceil<std::chrono::seconds>(remaining));
-  }
-  return base::FormatDuration(std::chrono::ceil<std::chrono::milliseconds>(remaining));
-}
-
 std::string DescribeHolders(const StoredLock& lock, Duration remaining) {
   if (lock.holders.empty()) return "is free";
   const std::string time = Rounded(remaining);
   const StoredHolder& first = lock.holders.front();
   if (first.is_delay) return fmt::format("is kept by its lock delay for another {}", time);
   if (lock.holders.size() == 1) {
-    return fmt::format("is held by {} for another {}", first.owner, time);
+    return fmt::format("is held by {}: the lease ends in {} unless it is renewed", first.owner,
+                       time);
   }
-  return fmt::format("is shared by {} holders, for another {}", lock.holders.size(), time);
+  return fmt::format("is shared by {} holders: it is free in {} unless they renew their leases",
+                     lock.holders.size(), time);
 }
 
 }  // namespace
+
+std::string Rounded(Duration remaining) {
+  if (remaining >= std::chrono::seconds(10)) {
+    return base::FormatDuration(std::chrono::ceil<std::chrono::seconds>(remaining));
+  }
+  return base::FormatDuration(std::chrono::ceil<std::chrono::milliseconds>(remaining));
+}
 
 bool IsInTheWay(const StoredHolder& holder, LockMode mode) {
   return mode == LockMode::kExclusive || holder.mode == LockMode::kExclusive;

@@ -12,6 +12,9 @@ bool Fits(const StoredLock& lock, LockMode mode, std::int64_t limit);
 /// How long it takes, as far as the leases tell, until the lock can be had in this mode.
 Duration RemainingOf(const StoredLock& lock, LockMode mode, Time now);
 
+/// As text: to the second, or to the millisecond if there are but a few seconds.
+std::string Rounded(Duration remaining);
+
 /// Why it cannot be had now.
 std::unexpected<Error> Busy(const StoredLock& lock, LockMode mode, Time now);
 

@@ -148,8 +148,9 @@ Result<std::vector<LockGrant>> AcquireAny(Rows& rows, const AcquireLock& request
     soonest = std::min(soonest, RemainingOf(rows.locks().Named(name), request.mode, origin.now));
   }
   return Fail(ErrorCode::kBusy,
-              fmt::format("none of {} locks is free: {} and others", NamesOf(request).size(),
-                          NamesOf(request).front()),
+              fmt::format("none of {} locks is free, {} and others: the first lease ends in {} "
+                          "unless it is renewed",
+                          NamesOf(request).size(), NamesOf(request).front(), Rounded(soonest)),
               {.retry_after = soonest, .lock = NamesOf(request).front()});
 }
 

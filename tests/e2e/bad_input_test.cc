@@ -105,7 +105,7 @@ TEST_F(BadInput, UnknownCommandsAndOptionsAreNamed) {
 
 TEST_F(BadInput, StoresThatCannotBeOpenedSayWhy) {
   set_store("frob:x");
-  ExpectRefused({"job", "list"}, 2, "invalid_argument", "frob:x");
+  ExpectRefused({"job", "list"}, 2, "invalid_argument", "'frob:***'");
   set_store("");
   ExpectRefused({"job", "list"}, 2, "invalid_argument", "");
   set_store("sqlite:" + folder_.path());
@@ -153,7 +153,7 @@ TEST_F(BadInput, FromAPipeEverythingBeforeTheBadLineIsStored) {
   Ended ended = Process({"sh", "-c", program}).Wait();
   EXPECT_EQ(ended.exit_code, 2);
   EXPECT_THAT(ended.err, HasSubstr("line 1100"));
-  EXPECT_THAT(ended.err, HasSubstr("1,099 jobs were stored, from lines up to 1099"));
+  EXPECT_THAT(ended.err, HasSubstr("1,099 jobs were stored; not tried: lines after 1099"));
   ExpectJobs(1099);
 }
 
@@ -187,7 +187,7 @@ TEST_F(BadInput, AFullQueueSaysWhichLinesWereStored) {
   EXPECT_EQ(full.exit_code, 8);
   EXPECT_THAT(full.err, StartsWith("holdfast: queue_full: line 3: "));
   EXPECT_THAT(full.err, HasSubstr("2 jobs were stored"));
-  EXPECT_THAT(full.err, HasSubstr("except 3, 4"));
+  EXPECT_THAT(full.err, HasSubstr("refused: lines 3, 4"));
   ExpectJobs(2);
 }
 

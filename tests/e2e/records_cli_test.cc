@@ -351,7 +351,7 @@ TEST_F(RecordsCli, REC_7_TransfersMoveReserveAndEnd) {
                 "rule_violation", "/balance");
 
   std::string id = Field("/id", {"transfer", "make", "account/A", "account/B", "/balance", "50",
-                                 "--pending", "--timeout", "1h"});
+                                 "--pending", "--expires-in", "1h"});
   EXPECT_EQ(Balance("B"), "30");
   EXPECT_THAT(Holdfast({"record", "get", "account", "A"}).out, HasSubstr("50 of /balance"));
   std::string shown = Holdfast({"transfer", "get", id}).out;
@@ -376,8 +376,9 @@ TEST_F(RecordsCli, TransfersThatCannotBeReadAreRefused) {
                 "'A' is not KIND/ID");
   ExpectRefused({"transfer", "make", "account/A", "account/B", "/balance", "0"}, 2,
                 "invalid_argument", "'0'");
-  ExpectRefused({"transfer", "make", "account/A", "account/B", "/balance", "1", "--timeout", "1h"},
-                2, "invalid_argument", "--pending");
+  ExpectRefused(
+      {"transfer", "make", "account/A", "account/B", "/balance", "1", "--expires-in", "1h"}, 2,
+      "invalid_argument", "--pending");
 }
 
 TEST_F(RecordsCli, HelpAndCompletionKnowTheCommands) {

@@ -116,7 +116,7 @@ TEST_F(Work, ACommandThatDoesNotReadItsInputIsFine) {
 
 TEST_F(Work, AJobThatTakesTooLongIsEnded) {
   std::string id = Push({"a", "--max-attempts", "1"});
-  Ended ended = Drain("sleep 60", {"--timeout", "200ms"});
+  Ended ended = Drain("sleep 60", {"--attempt-timeout", "200ms"});
   EXPECT_EQ(ended.exit_code, 0);
   EXPECT_EQ(JobField(id, "/state"), "failed");
   EXPECT_EQ(JobField(id, "/errors/0/message"), "timed out after 200ms");
@@ -125,7 +125,7 @@ TEST_F(Work, AJobThatTakesTooLongIsEnded) {
 TEST_F(Work, ACommandThatIgnoresSigtermIsKilled) {
   std::string id = Push({"a", "--max-attempts", "1"});
   Ended ended = Drain("trap '' TERM; while :; do sleep 1; done",
-                      {"--timeout", "200ms", "--kill-after", "100ms"});
+                      {"--attempt-timeout", "200ms", "--kill-after", "100ms"});
   EXPECT_EQ(ended.exit_code, 0);
   EXPECT_EQ(JobField(id, "/state"), "failed");
 }
