@@ -181,7 +181,8 @@ Result<LockOutcome> LookAgain(Rows& rows, const AwaitLock& op, const Origin& ori
   }
   grants = TakeTurn(rows, op, origin);
   if (!grants.empty()) return LockOutcome{.grants = std::move(grants)};
-  rows.locks().renews_session = true;
+  // A look that finds nothing writes nothing: KeepWaiting alone renews the session.
+  if (HF_MUTANT(looks_renew_session)) rows.locks().renews_session = true;
   return LockOutcome{.ticket = op.ticket, .deadline = op.deadline};
 }
 
@@ -240,6 +241,15 @@ std::unexpected<Error> Busy(const StoredLock& lock, LockMode mode, Time now) {
 void Settle(Rows& rows, StoredLock& lock, const Origin& origin) {
   ExpireLeases(rows, lock, origin);
   GrantNext(rows, lock, origin);
+}
+
+void RemoveDeadWaiters(Rows& rows, StoredLock& lock, Time now) {
+  LockRows& locks = rows.locks();
+  std::vector<std::int64_t> dead;
+  for (const auto& [ticket, waiter] : lock.waiters) {
+    if (waiter.session != locks.session && IsDead(locks, waiter, now)) dead.push_back(ticket);
+  }
+  for (std::int64_t ticket : dead) locks.RemoveWaiter(lock, ticket);
 }
 
 Result<LockOutcome> Await(Rows& rows, const AwaitLock& op, const Origin& origin) {

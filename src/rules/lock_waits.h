@@ -30,6 +30,9 @@ LockGrant Grant(Rows& rows, StoredLock& lock, StoredHolder lease, const Origin& 
 /// Ends the leases that ran out, and the lock delays that are over.
 void ExpireLeases(Rows& rows, StoredLock& lock, const Origin& origin);
 
+/// Removes every waiter of other processes that is dead, not only the first.
+void RemoveDeadWaiters(Rows& rows, StoredLock& lock, Time now);
+
 /// Errors: deadlock, those of TryAcquire but for busy.
 Result<LockOutcome> Await(Rows& rows, const AwaitLock& op, const Origin& origin);
 LockOutcome Leave(Rows& rows, const LeaveLock& op, const Origin& origin);

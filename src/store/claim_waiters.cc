@@ -56,6 +56,7 @@ void ClaimWaiters::OnTried(Ticket ticket, const WaiterPtr& waiter,
         waiter->was_signalled = false;  // a job came between the look and here: look again
         is_over = false;
       } else {
+        waiter->woken_for.clear();  // another claim has taken these jobs
         Park(ticket, *waiter);
         return;
       }
@@ -63,16 +64,21 @@ void ClaimWaiters::OnTried(Ticket ticket, const WaiterPtr& waiter,
     if (is_over) Remove(ticket, *waiter);
   }
   if (!is_over) return Try(ticket, waiter);
-  if (!result && waiter->was_woken && !HF_MUTANT(wake_up_not_passed_on)) PassOn(waiter->request);
+  if (waiter->was_woken && !HF_MUTANT(wake_up_not_passed_on)) PassOn(*waiter, result);
   // Jobs that were claimed are handed out even if the caller has given up meanwhile: it must not
   // lose them unseen.
   Answer(waiter, std::move(result));
 }
 
-void ClaimWaiters::PassOn(const ClaimRequest& request) {
-  // It was woken for a job and gave up instead: the job is still there for the next in line.
-  if (request.queues.empty()) return RetryAll();
-  for (const std::string& queue : request.queues) OnReady(queue, "", 1);
+/// A job that woke this waiter, and that it did not take, is there for the next one: it gave up, or
+/// it took a job of another queue.
+void ClaimWaiters::PassOn(const Waiter& waiter, const Result<std::vector<Job>>& result) {
+  for (const std::string& queue : waiter.woken_for) {
+    const bool has_taken =
+        result && (HF_MUTANT(other_queue_not_passed_on) ||
+                   std::ranges::find(*result, queue, &Job::queue) != result->end());
+    if (!has_taken) OnReady(queue, "", 1);
+  }
 }
 
 void ClaimWaiters::OnReady(const std::string& queue, const std::string& kind, std::int64_t count) {
@@ -84,6 +90,7 @@ void ClaimWaiters::OnReady(const std::string& queue, const std::string& kind, st
     for (Ticket ticket : ChooseParked(queue, kind, count)) {
       const WaiterPtr& waiter = waiters_.at(ticket);
       Unpark(ticket, *waiter);
+      waiter->woken_for.push_back(queue);
       woken.emplace_back(ticket, waiter);
     }
   }

@@ -55,9 +55,10 @@ class ClaimWaiters {
     ClaimDone done;
     SteadyTime deadline;
     State state = State::kTrying;
-    bool was_signalled = false;          // a job came while it was trying
-    bool was_woken = false;              // it is trying because a job came
-    std::optional<Result<void>> ending;  // it shall not park again: why
+    bool was_signalled = false;            // a job came while it was trying
+    bool was_woken = false;                // it is trying because a job came
+    std::vector<std::string> woken_for{};  // the queues of these jobs, where they are known
+    std::optional<Result<void>> ending;    // it shall not park again: why
     std::optional<std::stop_callback<std::function<void()>>> on_stop;
   };
   using Ticket = std::uint64_t;
@@ -71,7 +72,7 @@ class ClaimWaiters {
   void Park(Ticket ticket, Waiter& waiter) HF_REQUIRES(mutex_);
   void Unpark(Ticket ticket, Waiter& waiter) HF_REQUIRES(mutex_);
   void Remove(Ticket ticket, Waiter& waiter) HF_REQUIRES(mutex_);
-  void PassOn(const ClaimRequest& request);
+  void PassOn(const Waiter& waiter, const Result<std::vector<Job>>& result);
   static void Answer(const WaiterPtr& waiter, Result<std::vector<Job>> result);
 
   engine::Engine& engine_;

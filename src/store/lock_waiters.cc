@@ -9,6 +9,7 @@
 
 #include "base/mutant.h"
 #include "base/text.h"
+#include "rules/limits.h"
 #include "rules/locks.h"
 #include "store/commit_one.h"
 
@@ -17,8 +18,11 @@ namespace {
 
 using base::MutexLock;
 
-// A process is taken for dead after two seconds of silence: it speaks four times in that time.
-constexpr auto kKeepAlive = std::chrono::milliseconds(500);
+// A process counts as dead after rules::kSessionLife without a renewal. Two renewals may be late.
+constexpr auto kKeepAlive = rules::kSessionLife / 3;
+// How long after its deadline a wait without a known end may still be granted: clocks drift, and
+// commits take time.
+constexpr auto kAbandonedFor = std::chrono::minutes(1);
 
 /// A commit of one operation, and its outcome.
 void CommitLockOperation(engine::Engine& engine, const Context& context, Operation operation,
@@ -85,6 +89,7 @@ void LockWaiters::Try(const WaiterPtr& waiter) {
 void LockWaiters::OnTried(const WaiterPtr& waiter, Result<LockOutcome> result) {
   enum class Next { kDeliver, kRefuse, kLeave, kTry, kNothing } next = Next::kNothing;
   bool has_queued = false;
+  std::optional<rules::LockGranted> heard;  // while it is not known whether it was queued
   {
     MutexLock lock(mutex_);
     // A look that failed is no answer: the place in line is still there.
@@ -94,6 +99,12 @@ void LockWaiters::OnTried(const WaiterPtr& waiter, Result<LockOutcome> result) {
     const bool is_over = !result || result->ticket == 0;
     if (is_over) {
       if (!Remove(waiter)) return;
+      // It may have been queued all the same: what it is granted later is released.
+      if (!result && result.error().code == ErrorCode::kOutcomeUnknown &&
+          !HF_MUTANT(unknown_wait_forgotten)) {
+        Abandon(waiter);
+        heard = std::exchange(waiter->granted, std::nullopt);
+      }
       next = result && !result->grants.empty() ? Next::kDeliver : Next::kRefuse;
     } else {
       has_queued = waiter->ticket == 0;
@@ -115,6 +126,7 @@ void LockWaiters::OnTried(const WaiterPtr& waiter, Result<LockOutcome> result) {
       }
     }
   }
+  if (heard) OnGranted(*heard);
   if (has_queued) recorder_.RecordLockWait(waiter->request.mode);
   switch (next) {
     case Next::kDeliver:
@@ -255,7 +267,7 @@ void LockWaiters::OnLeft(const WaiterPtr& waiter, Result<LockOutcome> result) {
   {
     MutexLock lock(mutex_);
     if (!Remove(waiter)) return;  // a grant was heard of meanwhile
-    if (!result) abandoned_.emplace(waiter->id, waiter);
+    if (!result) Abandon(waiter);
   }
   if (!result) return Refuse(waiter, std::move(result).error());
   if (!result->grants.empty()) return Deliver(waiter, std::move(result->grants));
@@ -316,6 +328,13 @@ void LockWaiters::Close() {
   for (std::int64_t id : ids) {
     End(id, {ErrorCode::kShuttingDown, "the store is being closed", {}});
   }
+}
+
+void LockWaiters::Abandon(const WaiterPtr& waiter) {
+  std::erase_if(abandoned_, [now = clock_.Steady()](const auto& entry) {
+    return entry.second->deadline + kAbandonedFor <= now;
+  });
+  abandoned_.emplace(waiter->id, waiter);
 }
 
 bool LockWaiters::Remove(const WaiterPtr& waiter) {

@@ -88,6 +88,8 @@ class LockWaiters {
   void GiveBack(const WaiterPtr& waiter, const std::vector<LockGrant>& grants);
   void Release(const WaiterPtr& waiter, const std::vector<LockGrant>& grants, CommitDone done);
   void Refuse(const WaiterPtr& waiter, Error error);
+  /// Its caller got an error, but it may be granted the lock: that is released then.
+  void Abandon(const WaiterPtr& waiter) HF_REQUIRES(mutex_);
   void KeepAlive();
   static Error TimedOut(const Waiter& waiter, Duration remaining);
 
@@ -104,7 +106,7 @@ class LockWaiters {
   bool is_keeping_alive_ HF_GUARDED_BY(mutex_) = false;
   std::map<std::int64_t, WaiterPtr> waiters_ HF_GUARDED_BY(mutex_);
   std::set<std::pair<SteadyTime, std::int64_t>> deadlines_ HF_GUARDED_BY(mutex_);
-  // Their callers got an error, but their places could not be given up.
+  // Their callers got an error, but they may still be queued. Until their deadline is long over.
   std::map<std::int64_t, WaiterPtr> abandoned_ HF_GUARDED_BY(mutex_);
 };
 

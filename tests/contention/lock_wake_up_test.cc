@@ -197,5 +197,30 @@ TEST_F(LockWakeUps, LOCK_5_NewsOfAGrantThatWasBrokenSinceAreOldNews) {
   ExpectGoodLease(waiting);
 }
 
+// The caller has been answered, and the engine has queued it: nothing may hold the lock for it.
+TEST_F(LockWakeUps, LOCK_5_AGrantToAWaitOfUnknownOutcomeGoesBack) {
+  const Token first = Must(Acquire("a")).token;
+  engine_->Set(Fault::kOutcomeUnknown);
+  auto waiting = WaitInLine("b");
+  engine_->Set(Fault::kNone);
+  ASSERT_TRUE(IsAnswered(waiting));
+  EXPECT_THAT(waiting.get(), StatusIs(ErrorCode::kOutcomeUnknown));
+  Release(first);  // to b
+  EXPECT_THAT(Acquire("c"), IsOk());
+}
+
+TEST_F(LockWakeUps, LOCK_5_AGrantThatIsHeardOfBeforeTheUnknownOutcomeGoesBack) {
+  const Token first = Must(Acquire("a")).token;
+  engine_->Set(Fault::kOutcomeUnknown);
+  engine_->keeps_answers = true;
+  auto waiting = WaitInLine("b");
+  engine_->Set(Fault::kNone);
+  Release(first);  // to b, which does not know yet what became of its request
+  engine_->LetGo();
+  ASSERT_TRUE(IsAnswered(waiting));
+  EXPECT_THAT(waiting.get(), StatusIs(ErrorCode::kOutcomeUnknown));
+  EXPECT_THAT(Acquire("c"), IsOk());
+}
+
 }  // namespace
 }  // namespace holdfast::testing

@@ -104,6 +104,24 @@ TEST_F(WakeUps, CTX_1_AWakeUpOfAClaimThatGivesUpGoesToTheNext) {
   ExpectOneJob(second);
 }
 
+TEST_F(WakeUps, JOB_3_AClaimThatTakesTheJobOfAnotherQueuePassesItsWakeUpOn) {
+  auto claim = [&](Answer& answer, std::vector<std::string> queues) {
+    store_->ClaimAsync({}, {.worker = "w", .queues = std::move(queues), .wait = minutes(1)},
+                       [&answer](auto result) { answer = std::move(result); });
+  };
+  // Whichever queue it is woken for, once it takes the job of the other one.
+  for (auto [urgent, other] : {std::pair("a", "b"), std::pair("b", "a")}) {
+    Answer of_both, of_other;
+    claim(of_both, {"a", "b"});
+    claim(of_other, {other});
+    Must(store_->Commit(
+        {}, {.operations = {EnqueueJob{{.kind = "k", .queue = other}},
+                            EnqueueJob{{.kind = "k", .queue = urgent, .priority = 0}}}}));
+    ExpectOneJob(of_both);
+    ExpectOneJob(of_other);
+  }
+}
+
 TEST_F(WakeUps, CTX_1_AJobThatWasClaimedForAClaimThatGivesUpIsNotLost) {
   std::stop_source stop;
   Context context;

@@ -274,8 +274,11 @@ void LockTable::TakeOver(rules::LockRows& rows) {
 }
 
 bool LockTable::HasWrites() const {
-  return renews_session_ ||
-         std::ranges::any_of(locks_, [](const auto& entry) { return entry.second.is_changed; });
+  return renews_session_ || HasChanges();
+}
+
+bool LockTable::HasChanges() const {
+  return std::ranges::any_of(locks_, [](const auto& entry) { return entry.second.is_changed; });
 }
 
 /// What of one lock differs from how it was loaded.

@@ -42,6 +42,8 @@ class LockTable final : public rules::LockLoader {
   void TakeOver(rules::LockRows& rows);
   void QueueWrite(Connection& connection, Time now);
   bool HasWrites() const;
+  /// Whether what other nodes wait for has changed: the life of a session is no change.
+  bool HasChanges() const;
 
   Result<rules::StoredLock*> LoadLock(std::string_view name) override;
   Result<rules::StoredLock*> PeekLock(std::string_view name) override;

@@ -57,7 +57,7 @@ class Transaction {
   /// Of the latest: what became claimable or comes due.
   const Change& change() const { return change_; }
   /// Likewise: whether others may wait for a lock that has changed.
-  bool has_changed_locks() const { return locks_.HasWrites(); }
+  bool has_changed_locks() const { return locks_.HasChanges(); }
   /// Whether the latest ended with a COMMIT whose answer may have been lost.
   bool commit_was_sent() const { return commit_was_sent_; }
   /// Of the latest, by which PostgreSQL knows it. 0: it was sent in one go, and has a mark.
