@@ -347,7 +347,7 @@ TEST_F(Doctor, SettingsOfTheUserThatHarmAStoreAreNamed) {
         Harm{"SET idle_session_timeout = '5s'", "timeouts", Health::kWarn, "5000 ms"},
         Harm{"CONNECTION LIMIT 5", "connections", Health::kWarn,
              "of 5 are free (the limit of the "
-             "user); a node uses up to 13"}}) {
+             "user); a node uses up to 17"}}) {
     SCOPED_TRACE(harm.setting);
     DoctorsServer().Execute("ALTER ROLE holdfast " + harm.setting);
     const Finding finding = Look(harm.check);

@@ -231,29 +231,6 @@ TEST_F(Nodes, JOB_4_ATokenIsDrawnAfterTheLastRowThatItsGrantNeeds) {
   }
 }
 
-// Two transactions are as many as a node usually has on their way.
-TEST_F(Nodes, CommitsThatWaitForRowsDoNotKeepOthersFromBeingDone) {
-  constexpr std::size_t kBlocked = 3;
-  auto store = Open("&lanes=4");
-  std::vector<JobId> held;
-  for (std::size_t i = 0; i < kBlocked; ++i) {
-    held.push_back(Must(store->Enqueue({}, {.kind = "k"})).id);
-  }
-  OtherSession holder(schema_.server(), "holdfast", "holder");
-  holder.Run("BEGIN");
-  holder.Run(fmt::format("SELECT FROM {}.jobs FOR UPDATE", schema_.name()));
-  std::vector<std::future<Result<Job>>> cancels;
-  for (std::size_t i = 0; i < kBlocked; ++i) {
-    cancels.push_back(
-        std::async(std::launch::async, [&, i] { return store->Cancel({}, held[i]); }));
-    ASSERT_TRUE(WaitUntilTrue([&] { return CountBlockedBy(holder) == i + 1; }));
-  }
-  EXPECT_THAT(store->Enqueue({}, {.kind = "k"}), IsOk());
-  EXPECT_EQ(CountBlockedBy(holder), kBlocked);
-  holder.Run("ROLLBACK");
-  for (auto& cancel : cancels) EXPECT_THAT(cancel.get(), IsOk());
-}
-
 // Otherwise a change that found the lock free would land in the middle of the new holder's work.
 TEST_F(Nodes, LOCK_8_TheLockOfARecordWaitsForAChangeThatIsUnderWay) {
   auto store = Open();

@@ -139,7 +139,7 @@ Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests, bool skips_
     names.insert(queue);
   }
   for (const auto& [place, count] : asked.of_kind_in) names.insert(place.first);
-  connection_->Queue(begin_);
+  QueueBegin();
   connection_->Queue(asked.any ? claim_any_ : claim_jobs_, asked.ToParameters(views));
   connection_->Queue(asked.any ? load_pending_queues_ : load_claim_queues_,
                      Parameters().Add(Column::Of(names)));
@@ -151,6 +151,7 @@ Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests, bool skips_
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> all, connection_->Run());
   Answers answers(std::move(all));
+  answers.Next();
   answers.Next();
   HF_RETURN_IF_ERROR(jobs_.AddLoaded(answers.Next(), candidates_));
   std::vector<std::string> limited = jobs_.AddQueues(answers.Next());

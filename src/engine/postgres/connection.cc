@@ -36,6 +36,7 @@ std::string_view StateOf(const PGresult* result) {
 Failure FailureOf(std::string_view state) {
   if (state == "40001" || state == "40P01") return Failure::kConflict;
   if (state == "23505") return Failure::kConstraint;
+  if (state == "55P03") return Failure::kHeld;
   // The server says goodbye: an administrator, a shutdown, a crash, an idle transaction.
   if (state.starts_with("08") || state.starts_with("57P") || state == "25P03") {
     return Failure::kLost;

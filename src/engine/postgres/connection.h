@@ -44,6 +44,7 @@ enum class Failure : std::uint8_t {
   kNone,
   kConflict,    // with another transaction: the whole of this one may be tried again
   kConstraint,  // a unique key was taken meanwhile
+  kHeld,        // another session held a row for longer than lock_timeout
   kLost,        // the connection is gone, and with it the answer
   kOther,
 };

@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "base/text.h"
 #include "engine/postgres/doctor_checks.h"
+#include "engine/postgres/lanes.h"
 #include "engine/postgres/reader.h"
 
 namespace holdfast::engine::postgres {
@@ -167,8 +168,8 @@ Result<Finding> CheckConnections(const Examined& examined) {
     free = limit - row.Integer(column + 1);
     bound = name;
   }
-  const std::int64_t needed =
-      examined.settings.lanes + std::int64_t{kReaders} + (examined.settings.notifies ? 1 : 0);
+  const std::int64_t needed = LaneConnections(examined.settings) + std::int64_t{kReaders} +
+                              (examined.settings.notifies ? 1 : 0);
   std::string found = fmt::format("{} of {} are free ({}); a node uses up to {}",
                                   std::max<std::int64_t>(free, 0), most, bound, needed);
   if (free >= needed) return Healthy(std::move(found));

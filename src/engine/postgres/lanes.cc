@@ -12,14 +12,20 @@ namespace {
 
 using base::MutexLock;
 
-// A transaction is closed at this many operations, so that nobody waits long for what everybody
-// shares. Ids come in ranges of a thousand: see schema.cc.
+// A transaction is closed at this many operations, so that no call waits long for what all share.
+// Ids come in ranges of a thousand: see schema.cc.
 constexpr std::size_t kGroupOperations = 1000;
 
-// Transactions on their way before what comes waits for one of them; and for how long it does. Of
-// 64 threads with one job a call, two lanes did 7,700 life cycles/s on two cores, four did 4,600.
-constexpr int kAtOnce = 2;
-constexpr Duration kPatience = std::chrono::milliseconds(20);
+// How long a group, a batch of it that is tried alone, and a patient batch wait for a row in one
+// try.
+constexpr Duration kGroupPatience = std::chrono::milliseconds(250);
+constexpr Duration kAlonePatience = std::chrono::milliseconds(10);
+constexpr Duration kPatientTry = std::chrono::milliseconds(100);
+// How long a batch waits for its rows in all, if its context has no earlier deadline.
+constexpr Duration kHeldLimit = std::chrono::seconds(20);
+constexpr int kPatientLanes = 4;
+// After a claim has met a queue that is held, how long claims pass such queues over at once.
+constexpr Duration kSkipHeldQueues = std::chrono::seconds(1);
 
 // Conflicts are rare, because rows are locked in one order; each costs a transaction.
 constexpr int kCommitTries = 12;
@@ -28,6 +34,10 @@ constexpr int kCommitTries = 12;
 Duration PauseAfter(int tries) {
   const auto most = std::uint64_t{1000} << std::min(tries, 6);
   return std::chrono::microseconds(1 + Random::System().Next() % most);
+}
+
+int ClaimLanes(const Settings& settings) {
+  return std::max(settings.lanes / 2, 1);
 }
 
 /// Changing the rules of a kind looks at every record as the tables have it.
@@ -39,21 +49,37 @@ bool WantsToBeAlone(const Batch& batch) {
 
 }  // namespace
 
+int LaneConnections(const Settings& settings) {
+  constexpr int kMaintenanceLanes = 1;
+  return settings.lanes + ClaimLanes(settings) + kMaintenanceLanes + kPatientLanes;
+}
+
 struct Lanes::Lane {
-  Lane(Node& node, std::int64_t slot) : transaction(connection, node, slot) {}
+  Lane(Node& node, std::int64_t slot, Family of_family)
+      : family(of_family), transaction(connection, node, slot) {}
 
   void Disconnect() {
     owned.reset();
     connection = nullptr;
   }
 
+  /// Whether a failure would befall every call of a group by itself as well: it is one of the
+  /// server, or of the way there.
+  bool ConcernsAll(const Error& error) const {
+    if (connection == nullptr || error.code == ErrorCode::kOutcomeUnknown) return true;
+    const Failure failure = connection->failure();
+    return failure == Failure::kLost ||
+           (failure == Failure::kOther && error.code == ErrorCode::kUnavailable);
+  }
+  bool IsHeld() const { return connection != nullptr && connection->failure() == Failure::kHeld; }
+
+  const Family family;
   Connection* connection = nullptr;
   std::unique_ptr<Connection> owned;
   Transaction transaction;
+  SteadyTime skips_held_queues_until;
   std::thread thread;
-  // Under the mutex of the lanes.
-  bool is_idle = false;
-  bool is_answering = false;
+  bool is_idle = false;  // under the mutex of the lanes
   base::CondVar woken;
 };
 
@@ -63,7 +89,9 @@ Lanes::~Lanes() {
   {
     MutexLock lock(mutex_);
     is_stopping_ = true;
-    while (!idle_.empty()) WakeOne();
+    for (OfFamily& family : families_) {
+      while (!family.idle.empty()) WakeOne(family);
+    }
     stopping_.NotifyAll();
   }
   for (auto& lane : lanes_) lane->thread.join();
@@ -72,9 +100,16 @@ Lanes::~Lanes() {
 void Lanes::Start() {
   // Slots of counts are shared by few: see queue_counts. Two that share one only wait a little.
   constexpr std::int64_t kSlots = 64;
-  for (int i = 0; i < node_.settings.lanes; ++i) {
-    lanes_.push_back(std::make_unique<Lane>(node_, (node_.session + i) % kSlots));
-    lanes_.back()->thread = std::thread([this, &lane = *lanes_.back()] { Run(lane); });
+  // Patient lanes connect when there is something for them.
+  for (auto [family, count] : {std::pair(kCommits, node_.settings.lanes),
+                               {kClaims, ClaimLanes(node_.settings)},
+                               {kMaintenance, 1},
+                               {kPatient, kPatientLanes}}) {
+    for (int i = 0; i < count; ++i) {
+      const std::int64_t slot = node_.session + static_cast<std::int64_t>(lanes_.size());
+      lanes_.push_back(std::make_unique<Lane>(node_, slot % kSlots, family));
+      lanes_.back()->thread = std::thread([this, &lane = *lanes_.back()] { Run(lane); });
+    }
   }
 }
 
@@ -99,8 +134,9 @@ void Lanes::Submit(Work work) {
     if (is_stopping_) {
       refusal = Error{ErrorCode::kShuttingDown, "the store is being closed", {}};
     } else {
-      queue_.push_back(std::move(work));
-      SeeToQueue();
+      // The families are in the order of the sorts of work.
+      const auto family = static_cast<Family>(work.what.index());
+      Add(family, {.work = std::move(work), .requests = {}});
     }
   }
   if (!refusal) return;
@@ -109,133 +145,99 @@ void Lanes::Submit(Work work) {
 }
 
 void Lanes::SubmitAndHelp(Work work) {
-  Lane* lane = work.context.Check() ? Borrow() : nullptr;
+  const auto family = static_cast<Family>(work.what.index());
+  Lane* lane = work.context.Check() ? Borrow(family) : nullptr;
   if (lane == nullptr) return Submit(std::move(work));
   Group group;
-  group.push_back(std::move(work));
+  group.push_back({.work = std::move(work), .requests = {}});
   RunGroup(*lane, group);
   GiveBack(*lane);
-  group.front().Answer();
+  Conclude(group.front());
 }
 
-/// A lane that is idle, if one would be woken; its thread goes on sleeping.
-Lanes::Lane* Lanes::Borrow() {
+/// A lane that is idle; its thread goes on sleeping.
+Lanes::Lane* Lanes::Borrow(Family family) {
   MutexLock lock(mutex_);
-  const bool would_wake = queue_.empty() && answering_ == 0 && working_ < kAtOnce;
-  if (is_stopping_ || !would_wake || idle_.empty()) return nullptr;
-  Lane* lane = idle_.back();
-  idle_.pop_back();
-  ++working_;
+  std::vector<Lane*>& idle = families_.at(family).idle;
+  if (is_stopping_ || idle.empty()) return nullptr;
+  Lane* lane = idle.back();
+  idle.pop_back();
   return lane;
 }
 
 void Lanes::GiveBack(Lane& lane) {
   MutexLock lock(mutex_);
-  --working_;
-  idle_.push_back(&lane);
-  if (is_stopping_) {
-    WakeOne();
-  } else {
-    SeeToQueue();
-  }
+  OfFamily& family = families_.at(lane.family);
+  family.idle.push_back(&lane);
+  if (is_stopping_ || !family.queue.empty()) WakeOne(family);
 }
 
 void Lanes::Run(Lane& lane) {
   Group group;
   while (TakeGroup(lane, group)) {
     RunGroup(lane, group);
-    NoteDone(lane);
-    for (Work& work : group) work.Answer();
+    for (Call& call : group) Conclude(call);
     group.clear();
   }
 }
 
-void Lanes::NoteDone(Lane& lane) {
-  MutexLock lock(mutex_);
-  --working_;
-  ++answering_;
-  lane.is_answering = true;
+void Lanes::Add(Family family, Call call) {
+  OfFamily& of_family = families_.at(family);
+  of_family.queue.push_back(std::move(call));
+  WakeOne(of_family);
 }
 
-void Lanes::WakeOne() {
-  if (idle_.empty()) return;
-  Lane& lane = *idle_.back();
-  idle_.pop_back();
+void Lanes::WakeOne(OfFamily& family) {
+  if (family.idle.empty()) return;
+  Lane& lane = *family.idle.back();
+  family.idle.pop_back();
   lane.is_idle = false;
   lane.woken.NotifyOne();
 }
 
-/// Somebody shall look at what waits: at once, or when it has waited for long. A lane that answers
-/// will do so in a moment: none is woken for what the caller it has just answered asks next.
-void Lanes::SeeToQueue() {
-  if (queue_.empty()) return;
-  const bool is_for_idle = answering_ == 0 && (working_ < kAtOnce || !is_watched_);
-  if (is_for_idle || IsLate()) WakeOne();
-}
-
-bool Lanes::IsLate() const {
-  return queue_.front().called + kPatience <= std::chrono::steady_clock::now();
-}
-
-bool Lanes::IsTurn() const {
-  if (queue_.empty()) return false;
-  return working_ < kAtOnce || is_stopping_ || IsLate();
-}
-
-void Lanes::AwaitTurn(Lane& lane) {
-  if (!queue_.empty() && !is_watched_) {
-    is_watched_ = true;
-    (void)lane.woken.WaitUntil(mutex_, queue_.front().called + kPatience);
-    is_watched_ = false;
-    return;
-  }
-  idle_.push_back(&lane);
-  lane.is_idle = true;
-  while (lane.is_idle) lane.woken.Wait(mutex_);
-}
-
-/// What is of the same sort as the first in the queue: a claim waits for nobody's rows, and must
-/// not be kept by a commit that does.
+/// False: the lanes are being closed, and nothing waits.
 bool Lanes::TakeGroup(Lane& lane, Group& group) {
   MutexLock lock(mutex_);
-  if (lane.is_answering) --answering_;
-  lane.is_answering = false;
-  while (!IsTurn()) {
-    if (is_stopping_) return false;  // and nothing waits
-    AwaitTurn(lane);
+  OfFamily& family = families_.at(lane.family);
+  while (family.queue.empty()) {
+    if (is_stopping_) return false;
+    family.idle.push_back(&lane);
+    lane.is_idle = true;
+    while (lane.is_idle) lane.woken.Wait(mutex_);
   }
-  ++working_;
-  const std::size_t sort = queue_.front().what.index();
+  const bool is_alone = lane.family == kMaintenance || lane.family == kPatient;
   std::size_t operations = 0;
-  for (auto work = queue_.begin(); work != queue_.end() && operations < kGroupOperations;) {
-    if (work->what.index() != sort) {
-      ++work;
-      continue;
-    }
-    operations += work->size;
-    group.push_back(std::move(*work));
-    work = queue_.erase(work);
-    if (std::holds_alternative<MaintainWork>(group.back().what)) break;
-  }
-  SeeToQueue();
+  do {
+    operations += family.queue.front().work.size;
+    group.push_back(std::move(family.queue.front()));
+    family.queue.pop_front();
+  } while (!is_alone && !family.queue.empty() && operations < kGroupOperations);
+  if (!family.queue.empty()) WakeOne(family);
   return true;
 }
 
 void Lanes::RunGroup(Lane& lane, Group& group) {
-  if (std::holds_alternative<CommitWork>(group.front().what)) return RunCommits(lane, group);
-  if (std::holds_alternative<ClaimWork>(group.front().what)) return RunClaims(lane, group);
-  RunMaintain(lane, group.front());
+  switch (lane.family) {
+    case kCommits:
+      return RunCommits(lane, group);
+    case kClaims:
+      return RunClaims(lane, group);
+    case kMaintenance:
+      return RunMaintain(lane, group.front().work);
+    case kPatient:
+      return RunPatient(lane, group.front());
+  }
 }
 
 void Lanes::RunCommits(Lane& lane, Group& group) {
   std::vector<BatchRequest> requests;
-  for (Work& work : group) {
-    auto& commit = std::get<CommitWork>(work.what);
+  for (Call& call : group) {
+    auto& commit = std::get<CommitWork>(call.work.what);
     for (std::size_t i = 0; i < commit.batches.size(); ++i) {
       requests.push_back({.batch = &commit.batches[i],
                           .fingerprint = &commit.fingerprints[i],
-                          .context = &work.context,
-                          .called = work.called,
+                          .context = &call.work.context,
+                          .called = call.work.called,
                           .answer = Receipt()});
     }
   }
@@ -251,61 +253,117 @@ void Lanes::RunCommits(Lane& lane, Group& group) {
       ++count;
       if (is_alone) break;
     }
-    RunChunk(lane, rest.first(count));
+    RunChunk(lane, rest.first(count), kGroupPatience);
     rest = rest.subspan(count);
   }
   auto request = requests.begin();
-  for (Work& work : group) {
-    auto& commit = std::get<CommitWork>(work.what);
-    for (std::size_t i = 0; i < commit.batches.size(); ++i) {
-      commit.answers.push_back(std::move((request++)->answer));
+  for (Call& call : group) {
+    for (std::size_t i = 0; i < std::get<CommitWork>(call.work.what).batches.size(); ++i) {
+      call.requests.push_back(std::move(*request++));
     }
   }
 }
 
-/// One transaction. If it is refused as a whole for what one of its batches does, each is tried by
-/// itself.
-void Lanes::RunChunk(Lane& lane, std::span<BatchRequest> requests) {
+/// One transaction. If it fails as a whole for what one of its batches does or needs, each is tried
+/// alone. A batch that is held and alone has its error for an answer, and says so.
+void Lanes::RunChunk(Lane& lane, std::span<BatchRequest> requests, Duration patience) {
   bool is_careful = false;
   Result<void> done = Persist(lane, [&] {
+    lane.transaction.lock_timeout = HF_MUTANT(held_rows_waited_for) ? kHeldLimit : patience;
     Result<void> committed = lane.transaction.Commit(requests, is_careful);
-    // Somebody holds a key that was taken for free: a careful look tells who.
+    // Another transaction holds a key that was taken for free: a careful look tells which.
     is_careful |= lane.connection->failure() == Failure::kConstraint;
     return committed;
   });
+  for (BatchRequest& request : requests) request.is_held = false;
   if (done) return Tell(lane);
-  const bool is_for_all = done.error().code == ErrorCode::kUnavailable ||
-                          done.error().code == ErrorCode::kOutcomeUnknown;
-  if (requests.size() > 1 && !is_for_all) {
-    for (BatchRequest& request : requests) RunChunk(lane, {&request, 1});
+  if (requests.size() > 1 && !lane.ConcernsAll(done.error())) {
+    for (BatchRequest& request : requests) RunChunk(lane, {&request, 1}, kAlonePatience);
     return;
   }
   Error error = std::move(done).error();
   if (lane.connection != nullptr && lane.connection->failure() == Failure::kConstraint) {
     // Held by another at every try, and free again at every look.
     error = {ErrorCode::kAlreadyExists,
-             "somebody else has just held a unique key that the batch would take",
+             "another commit has just taken a unique key that the batch would take",
              {}};
   }
-  for (BatchRequest& request : requests) request.answer = std::unexpected(error);
+  if (lane.IsHeld()) {
+    error = {ErrorCode::kUnavailable,
+             "another session of the database keeps a row locked that the batch needs",
+             {}};
+  }
+  for (BatchRequest& request : requests) {
+    request.is_held = lane.IsHeld();
+    request.answer = std::unexpected(error);
+  }
 }
 
-void Lanes::RunClaims(Lane& lane, Group& group) {
+void Lanes::RunPatient(Lane& lane, Call& call) {
+  for (BatchRequest& request : call.requests) {
+    request.context = &call.work.context;  // the call has moved
+    if (request.is_held) RunChunk(lane, {&request, 1}, kPatientTry);
+  }
+}
+
+/// Answers the call, unless it has become patient.
+void Lanes::Conclude(Call& call) {
+  if (PutOff(call)) return;
+  for (BatchRequest& request : call.requests) {
+    std::get<CommitWork>(call.work.what).answers.push_back(std::move(request.answer));
+  }
+  call.work.Answer();
+}
+
+bool Lanes::PutOff(Call& call) {
+  if (std::ranges::none_of(call.requests, &BatchRequest::is_held)) return false;
+  if (Result<void> alive = call.work.context.Check(); !alive) {
+    for (BatchRequest& request : call.requests) {
+      if (request.is_held) request.answer = std::unexpected(alive.error());
+    }
+    return false;
+  }
+  if (call.work.called + kHeldLimit <= std::chrono::steady_clock::now()) return false;
+  MutexLock lock(mutex_);
+  if (is_stopping_) return false;
+  Add(kPatient, std::move(call));
+  return true;
+}
+
+/// Claims pass over rows that are held, but wait a moment for a queue that is limited: it may be
+/// another claim that holds it. If the group fails, each claim is tried alone.
+void Lanes::RunClaims(Lane& lane, std::span<Call> group) {
   std::vector<ClaimOne> requests;
-  for (Work& work : group) {
-    requests.push_back({.request = &std::get<ClaimWork>(work.what).request,
-                        .context = &work.context,
-                        .called = work.called,
+  for (Call& call : group) {
+    requests.push_back({.request = &std::get<ClaimWork>(call.work.what).request,
+                        .context = &call.work.context,
+                        .called = call.work.called,
                         .answer = {}});
   }
-  Result<void> done = Persist(lane, [&] { return lane.transaction.Claim(requests, false); });
-  if (done) Tell(lane);
+  lane.transaction.lock_timeout = kGroupPatience;
+  auto claim = [&] {
+    return Persist(lane, [&] {
+      const bool skips = std::chrono::steady_clock::now() < lane.skips_held_queues_until;
+      return lane.transaction.Claim(requests, skips);
+    });
+  };
+  Result<void> done = claim();
+  if (!done && lane.IsHeld()) {
+    lane.skips_held_queues_until = std::chrono::steady_clock::now() + kSkipHeldQueues;
+    done = claim();
+  }
+  if (done) {
+    Tell(lane);
+  } else if (group.size() > 1 && !lane.ConcernsAll(done.error())) {
+    for (Call& call : group) RunClaims(lane, {&call, 1});
+    return;
+  }
   for (std::size_t i = 0; i < group.size(); ++i) {
-    auto& claim = std::get<ClaimWork>(group[i].what);
+    auto& work = std::get<ClaimWork>(group[i].work.what);
     if (done) {
-      claim.answer = std::move(requests[i].answer);
+      work.answer = std::move(requests[i].answer);
     } else {
-      claim.answer = std::unexpected(done.error());
+      work.answer = std::unexpected(done.error());
     }
   }
 }
@@ -347,6 +405,7 @@ Result<void> Lanes::Persist(Lane& lane, Attempt attempt) {
         if (i > 0) return done;
         continue;
       case Failure::kNone:
+      case Failure::kHeld:
       case Failure::kOther:
         return done;
     }

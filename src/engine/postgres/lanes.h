@@ -1,7 +1,17 @@
-// The connections that write. Each turns what waits into one transaction, makes it durable with one
-// COMMIT, and then answers everybody in it.
+// The connections that write. Calls that wait share transactions: each is made durable with one
+// COMMIT, and then all its calls are answered.
+//
+// A *lane* is a thread with a connection of its own, which makes one transaction at a time.
+// A *family* is a sort of call that has lanes and a queue of its own, so that no family waits for
+// another: commits, claims, maintenance, and the patient commits.
+// A *group* is what a lane takes from the queue of its family for its next transaction.
+// A commit is *held* while another session keeps a row locked that it needs. A group waits for such
+// a row for a moment. Then each of its batches is tried alone, and those that are held become
+// patient: few lanes try them in turn, each for a moment, so that they wait for their row and no
+// other call does.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <span>
@@ -18,10 +28,11 @@
 
 namespace holdfast::engine::postgres {
 
-/// While lanes are busy the next group gathers, so groups grow with the load by themselves. Few
-/// transactions at once are the cheapest for all: as long as two are on their way, what comes waits
-/// for one of them to end, unless that takes long, as it does where the server is far away or a row
-/// is locked. Threads: any.
+/// How many connections they use at most.
+int LaneConnections(const Settings& settings);
+
+/// While the lanes of a family are busy its next group gathers, so groups grow with the load by
+/// themselves. Few transactions at once are the cheapest for all. Threads: any.
 class Lanes {
  public:
   Lanes(Node& node, WakeUps& wake_ups);
@@ -41,23 +52,35 @@ class Lanes {
   Result<void> CheckHealth() const;
 
  private:
-  using Group = std::vector<Work>;
+  enum Family : std::uint8_t { kCommits, kClaims, kMaintenance, kPatient };
+  static constexpr std::size_t kFamilies = 4;
+  struct Call {
+    Work work;
+    std::vector<BatchRequest> requests;  // of a commit, once it was tried
+  };
+  using Group = std::vector<Call>;
   struct Lane;
+  struct OfFamily {
+    std::deque<Call> queue;
+    /// The lane that went idle last is woken first: what it needs is still in the caches, its
+    /// server process's as well. One after the other, four lanes did 10,000 life cycles/s where one
+    /// does 15,500 (batches of 100, one thread).
+    std::vector<Lane*> idle;
+  };
 
   void Run(Lane& lane);
   bool TakeGroup(Lane& lane, Group& group);
-  void NoteDone(Lane& lane);
-  Lane* Borrow();
+  void Add(Family family, Call call) HF_REQUIRES(mutex_);
+  void WakeOne(OfFamily& family) HF_REQUIRES(mutex_);
+  Lane* Borrow(Family family);
   void GiveBack(Lane& lane);
-  bool IsLate() const HF_REQUIRES(mutex_);
-  bool IsTurn() const HF_REQUIRES(mutex_);
-  void AwaitTurn(Lane& lane) HF_REQUIRES(mutex_);
-  void SeeToQueue() HF_REQUIRES(mutex_);
-  void WakeOne() HF_REQUIRES(mutex_);
   void RunGroup(Lane& lane, Group& group);
   void RunCommits(Lane& lane, Group& group);
-  void RunChunk(Lane& lane, std::span<BatchRequest> requests);
-  void RunClaims(Lane& lane, Group& group);
+  void RunChunk(Lane& lane, std::span<BatchRequest> requests, Duration patience);
+  void RunPatient(Lane& lane, Call& call);
+  void Conclude(Call& call);
+  bool PutOff(Call& call);
+  void RunClaims(Lane& lane, std::span<Call> group);
   void RunMaintain(Lane& lane, Work& work);
   /// Runs `attempt` until it succeeds or there is no sense in trying again.
   template <typename Attempt>
@@ -79,14 +102,7 @@ class Lanes {
 
   mutable base::Mutex mutex_{base::LockRank::kEngine};
   base::CondVar stopping_;
-  /// Whoever went idle last is woken first: what it needs is still in the caches, its server
-  /// process's as well. One after the other, four lanes did 10,000 life cycles/s where one does
-  /// 15,500 (batches of 100, one thread).
-  std::vector<Lane*> idle_ HF_GUARDED_BY(mutex_);
-  std::deque<Work> queue_ HF_GUARDED_BY(mutex_);
-  int working_ HF_GUARDED_BY(mutex_) = 0;          // lanes with a transaction
-  int answering_ HF_GUARDED_BY(mutex_) = 0;        // lanes that have had one, and will look again
-  bool is_watched_ HF_GUARDED_BY(mutex_) = false;  // a lane waits for how long the queue does
+  std::array<OfFamily, kFamilies> families_ HF_GUARDED_BY(mutex_);
   bool is_stopping_ HF_GUARDED_BY(mutex_) = false;
   std::optional<Error> unhealthy_ HF_GUARDED_BY(mutex_);
 };

@@ -66,13 +66,15 @@ Readers::Readers(const Settings& settings)
       log_position_(settings, "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"),
       now_(settings, "SELECT clock_timestamp()") {}
 
-Result<std::unique_ptr<Connection>> Readers::Take(const Context& context) {
+Result<std::unique_ptr<Connection>> Readers::Take(const Context& context, Reads reads) {
+  const bool is_list = reads == Reads::kList;
   {
     MutexLock lock(mutex_);
-    while (idle_.empty() && open_ >= kReaders) {
+    while ((idle_.empty() && open_ >= kReaders) || (is_list && lists_ >= kListReaders)) {
       HF_RETURN_IF_ERROR(context.Check());
       (void)returned_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kWaitSlice);
     }
+    if (is_list) ++lists_;
     if (!idle_.empty()) {
       std::unique_ptr<Connection> connection = std::move(idle_.back());
       idle_.pop_back();
@@ -81,43 +83,45 @@ Result<std::unique_ptr<Connection>> Readers::Take(const Context& context) {
     ++open_;
   }
   Result<std::unique_ptr<Connection>> opened = Connection::Open(settings_);
-  if (!opened) GiveBack(nullptr);
+  if (!opened) GiveBack(nullptr, reads);
   return opened;
 }
 
-void Readers::GiveBack(std::unique_ptr<Connection> connection) {
+void Readers::GiveBack(std::unique_ptr<Connection> connection, Reads reads) {
   MutexLock lock(mutex_);
+  if (reads == Reads::kList) --lists_;
   if (connection != nullptr && !connection->IsLost()) {
     idle_.push_back(std::move(connection));
   } else {
     --open_;
   }
-  returned_.NotifyOne();
+  returned_.NotifyAll();
 }
 
 template <typename Ask>
-Result<Answer> Readers::Run(const Context& context, Ask ask) {
+Result<Answer> Readers::Run(const Context& context, Reads reads, Ask ask) {
   // A server that was restarted leaves the whole pool dead.
   constexpr std::size_t kTries = kReaders + 1;
   for (std::size_t i = 1;; ++i) {
     HF_RETURN_IF_ERROR(context.Check());
-    HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Take(context));
+    HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Take(context, reads));
     Result<Answer> answer = ask(*connection);
     const bool is_lost = !answer && connection->IsLost();
-    GiveBack(std::move(connection));
+    GiveBack(std::move(connection), reads);
     if (!is_lost || i == kTries) return answer;
   }
 }
 
-Result<Answer> Readers::Query(const Context& context, const Sql& sql,
-                              const Parameters& parameters) {
-  return Run(context, [&](Connection& connection) { return connection.Query(sql, parameters); });
+Result<Answer> Readers::Query(const Context& context, const Sql& sql, const Parameters& parameters,
+                              Reads reads) {
+  return Run(context, reads,
+             [&](Connection& connection) { return connection.Query(sql, parameters); });
 }
 
 Result<Answer> Readers::QueryText(const Context& context, const std::string& text,
-                                  const Parameters& parameters) {
+                                  const Parameters& parameters, Reads reads) {
   const std::string sql = WithSchema(text);
-  return Run(context,
+  return Run(context, reads,
              [&](Connection& connection) { return connection.QueryText(sql, parameters); });
 }
 
@@ -153,10 +157,10 @@ Result<JobPage> Readers::ListJobs(const Context& context, const JobFilter& filte
 }
 
 Result<std::vector<Queue>> Readers::ListQueues(const Context& context) {
-  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, list_queues_, {}));
+  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, list_queues_, {}, Reads::kList));
   std::vector<Queue> queues;
   for (int i = 0; i < answer.size(); ++i) queues.push_back(ReadQueue(Row(answer, i)));
-  HF_ASSIGN_OR_RETURN(Answer oldest, Query(context, oldest_pending_, {}));
+  HF_ASSIGN_OR_RETURN(Answer oldest, Query(context, oldest_pending_, {}, Reads::kList));
   for (int i = 0; i < oldest.size(); ++i) {
     Row row(oldest, i);
     for (Queue& queue : queues) {
@@ -208,7 +212,7 @@ Result<std::optional<Kind>> Readers::GetKind(const Context& context, std::string
 }
 
 Result<std::vector<Kind>> Readers::ListKinds(const Context& context) {
-  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, list_kinds_, {}));
+  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, list_kinds_, {}, Reads::kList));
   std::vector<Kind> kinds;
   for (int i = 0; i < answer.size(); ++i) kinds.push_back(ReadKind(Row(answer, i)));
   return kinds;
@@ -262,7 +266,7 @@ Result<std::vector<Lock>> Readers::ReadLocks(const Context& context,
                 fmt::format("SELECT {} FROM $.lock_holders WHERE name = ANY ($1::text[]) "
                             "ORDER BY name, token",
                             kHolderColumns),
-                Parameters().Add(wanted)));
+                Parameters().Add(wanted), Reads::kFew));
   for (int i = 0; i < holders.size(); ++i) {
     Row row(holders, i);
     HF_ASSIGN_OR_RETURN(rules::StoredHolder holder, ReadHolder(row));
@@ -275,7 +279,7 @@ Result<std::vector<Lock>> Readers::ReadLocks(const Context& context,
                             "(session = $2::bigint OR (SELECT s.expires_at FROM $.lock_sessions s "
                             "WHERE s.id = w.session) > $3::timestamptz) ORDER BY name, ticket",
                             kWaiterColumns),
-                Parameters().Add(wanted).Add(session).Add(now)));
+                Parameters().Add(wanted).Add(session).Add(now), Reads::kFew));
   for (int i = 0; i < waiters.size(); ++i) {
     Row row(waiters, i);
     HF_ASSIGN_OR_RETURN(rules::StoredWaiter waiter, ReadWaiter(row));

@@ -11,8 +11,10 @@
 
 namespace holdfast::engine::postgres {
 
-/// Connections of one process that read.
+/// Connections of one process that read. Lists, which may take long, leave some of them to reads of
+/// single rows, to the clock, and to the look whether anything has changed.
 inline constexpr std::size_t kReaders = 8;
+inline constexpr std::size_t kListReaders = 5;
 
 /// A bounded pool of connections, opened when first needed. Threads: any; a call beyond the bound
 /// waits for a connection.
@@ -40,15 +42,18 @@ class Readers {
   Result<Time> Now();
 
  private:
+  enum class Reads : std::uint8_t { kFew, kList };
+
   /// Runs one query, on another connection if the first turns out to be dead: reads can be asked
   /// again.
-  Result<Answer> Query(const Context& context, const Sql& sql, const Parameters& parameters);
+  Result<Answer> Query(const Context& context, const Sql& sql, const Parameters& parameters,
+                       Reads reads = Reads::kFew);
   Result<Answer> QueryText(const Context& context, const std::string& text,
-                           const Parameters& parameters);
+                           const Parameters& parameters, Reads reads = Reads::kList);
   template <typename Ask>
-  Result<Answer> Run(const Context& context, Ask ask);
-  Result<std::unique_ptr<Connection>> Take(const Context& context);
-  void GiveBack(std::unique_ptr<Connection> connection);
+  Result<Answer> Run(const Context& context, Reads reads, Ask ask);
+  Result<std::unique_ptr<Connection>> Take(const Context& context, Reads reads);
+  void GiveBack(std::unique_ptr<Connection> connection, Reads reads);
   Result<std::vector<Lock>> ReadLocks(const Context& context, const std::vector<std::string>& names,
                                       std::int64_t session, Time now);
   std::string WithSchema(std::string_view text) const { return Sql(settings_, text).text(); }
@@ -61,6 +66,7 @@ class Readers {
   base::CondVar returned_;
   std::vector<std::unique_ptr<Connection>> idle_ HF_GUARDED_BY(mutex_);
   std::size_t open_ HF_GUARDED_BY(mutex_) = 0;
+  std::size_t lists_ HF_GUARDED_BY(mutex_) = 0;  // connections that are taken for lists
 };
 
 }  // namespace holdfast::engine::postgres

@@ -20,7 +20,9 @@ struct Settings {
   bool allows_lossy = false;
   /// Whether nodes tell one another of changes, or find out by polling alone.
   bool notifies = true;
-  int lanes = 4;  ///< connections that write
+  /// Connections for commits. Of 64 threads with one job a call, two did 7,700 life cycles/s on two
+  /// cores, four did 4,600.
+  int lanes = 2;
   int hosts = 1;  ///< of which one is the primary
 
   /// Whether the URL itself says which of several servers will do.

@@ -181,13 +181,19 @@ void Transaction::BeginBatch() {
   records_.caller = nullptr;
 }
 
+void Transaction::QueueBegin() {
+  connection_->Queue(begin_);
+  const auto limit = std::chrono::ceil<std::chrono::milliseconds>(lock_timeout);
+  connection_->Queue(set_lock_timeout_, Parameters().Add(fmt::to_string(limit.count())));
+}
+
 Result<bool> Transaction::Begin() {
   // Who changes a record only looks at its lock. It must not be taken between that look and the
   // change: so whoever takes it locks the record, too, and waits for the change.
   for (const std::string& name : locks_.wanted()) {
     if (auto record = rules::RecordOfLock(name)) records_.Want(*record);
   }
-  connection_->Queue(begin_);
+  QueueBegin();
   locks_.QueueLock(*connection_);
   records_.QueueLoad(*connection_);
   jobs_.QueueLoad(*connection_, true);
@@ -199,6 +205,7 @@ Result<bool> Transaction::Begin() {
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> all, connection_->Run());
   Answers answers(std::move(all));
+  answers.Next();
   answers.Next();
   locks_.TakeLocked(answers);
   HF_RETURN_IF_ERROR(records_.TakeLoaded(answers));

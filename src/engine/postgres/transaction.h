@@ -26,6 +26,7 @@ struct BatchRequest {
   const Context* context = nullptr;
   SteadyTime called;
   Result<Receipt> answer;
+  bool is_held = false;  // the answer is that another session keeps a row locked that it needs
 };
 
 /// One claim on its way.
@@ -54,10 +55,13 @@ class Transaction {
   Result<void> Claim(std::span<ClaimOne> requests, bool skips_held_queues);
   Result<MaintainResult> Maintain(const MaintainRequest& request, const Context& context);
 
+  /// How long a statement of the next transactions waits for a row that another one holds.
+  Duration lock_timeout = std::chrono::seconds(20);
+
   /// Of the latest: what became claimable or comes due.
   const Change& change() const { return change_; }
   /// Likewise: whether others may wait for a lock that has changed.
-  bool has_changed_locks() const { return locks_.HasChanges(); }
+  bool has_changed_locks() const { return has_settled_locks_ || locks_.HasChanges(); }
   /// Whether the latest ended with a COMMIT whose answer may have been lost.
   bool commit_was_sent() const { return commit_was_sent_; }
   /// Of the latest, by which PostgreSQL knows it. 0: it was sent in one go, and has a mark.
@@ -96,6 +100,7 @@ class Transaction {
   Result<void> Run(const Body& body);
   Result<bool> RunOnce(const Body& body);
   Result<bool> Begin();
+  void QueueBegin();
   void TakeStamp(const Answer& answer);
   void TakeTime(const Row& row);
   void TakeAnswers(const Answer& answer);
@@ -130,12 +135,20 @@ class Transaction {
   Result<void> LoadQueuesOf(const std::vector<JobId>& ids);
   Result<void> ClaimLoaded(std::span<ClaimOne> requests);
 
+  void KeepChange();
+  bool GiveUpStep();
+  template <typename Item, typename Settle>
+  Result<void> SettleAll(std::vector<Item> items, Settle settle);
   Result<void> HandleDue(int limit, MaintainResult& result);
   Result<void> LapseDue(int limit, MaintainResult& result);
+  Result<void> Lapse(const std::vector<RecordKey>& records,
+                     const std::vector<TransferId>& transfers, MaintainReport& report);
   Result<void> SettleLocks(int limit, MaintainResult& result);
+  Result<void> Settle(const std::vector<std::string>& names, MaintainReport& report);
   Result<void> PruneJobs(int limit, MaintainReport& report);
   Result<void> PruneOthers(int limit, MaintainReport& report);
   Result<void> FoldCounts();
+  Result<void> RecordRefusals(const MaintainRequest& request);
   Result<void> FindNextDue(MaintainResult& result);
 
   Connection*& connection_;
@@ -160,9 +173,11 @@ class Transaction {
   std::vector<std::string> wanted_answers_;
   std::vector<JobId> candidates_;  // for claims, in their order
   Change change_;
+  Change maintained_;               // of the steps of this round of maintenance
+  bool has_settled_locks_ = false;  // likewise
 
-  const Sql begin_, commit_, stamp_, leave_mark_, load_answers_, delete_answers_, insert_answers_,
-      insert_audit_;
+  const Sql begin_, set_lock_timeout_, commit_, stamp_, leave_mark_, load_answers_, delete_answers_,
+      insert_answers_, insert_audit_;
   const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_, load_pending_queues_,
       lock_free_queues_;
   const Sql claim_kinds_, claim_kinds_any_, claim_limited_kinds_, load_limited_queues_;

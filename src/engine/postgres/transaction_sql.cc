@@ -85,6 +85,7 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
       record_ids_{node.record_ids, &rules::Counters::last_record},
       transfer_ids_{node.transfer_ids, &rules::Counters::last_transfer},
       begin_(node.settings, "BEGIN"),
+      set_lock_timeout_(node.settings, "SELECT set_config('lock_timeout', $1::text, true)"),
       commit_(node.settings, "COMMIT"),
       stamp_(node.settings,
              "SELECT clock_timestamp(), pg_current_xact_id()::text::bigint, nextval('$.stamps')"),
@@ -213,9 +214,9 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
                      "$.idempotency WHERE expires_at <= $1::timestamptz LIMIT $2::bigint "
                      "FOR UPDATE SKIP LOCKED))"),
       prune_audit_(node.settings,
-                   "DELETE FROM $.audit WHERE sequence = ANY (ARRAY(SELECT sequence FROM (SELECT "
-                   "sequence, at FROM $.audit ORDER BY sequence LIMIT $2::bigint) oldest WHERE "
-                   "at <= $1::timestamptz))"),
+                   "DELETE FROM $.audit WHERE sequence = ANY (ARRAY(SELECT sequence FROM $.audit "
+                   "WHERE sequence = ANY (ARRAY(SELECT sequence FROM $.audit ORDER BY sequence "
+                   "LIMIT $2::bigint)) AND at <= $1::timestamptz FOR UPDATE SKIP LOCKED))"),
       prune_transfers_(node.settings,
                        "DELETE FROM $.transfers WHERE id = ANY (ARRAY(SELECT id FROM $.transfers "
                        "WHERE finished_at <= $1::timestamptz ORDER BY finished_at LIMIT "
@@ -225,9 +226,11 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
                    "NOT EXISTS (SELECT 1 FROM $.lock_holders h WHERE h.name = l.name) AND "
                    "NOT EXISTS (SELECT 1 FROM $.lock_waiters w WHERE w.name = l.name) LIMIT "
                    "$1::bigint FOR UPDATE SKIP LOCKED))"),
-      prune_sessions_(node.settings,
-                      "DELETE FROM $.lock_sessions s WHERE expires_at <= $1::timestamptz AND "
-                      "NOT EXISTS (SELECT 1 FROM $.lock_waiters w WHERE w.session = s.id)"),
+      prune_sessions_(
+          node.settings,
+          "DELETE FROM $.lock_sessions WHERE id = ANY (ARRAY(SELECT id FROM "
+          "$.lock_sessions s WHERE expires_at <= $1::timestamptz AND NOT EXISTS (SELECT "
+          "1 FROM $.lock_waiters w WHERE w.session = s.id) FOR UPDATE SKIP LOCKED))"),
       next_due_(
           node.settings,
           "SELECT least((SELECT min(due_at) FROM $.jobs WHERE due_at IS NOT NULL), "
