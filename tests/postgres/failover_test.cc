@@ -116,27 +116,6 @@ TEST_F(Failover, AServerIsNotAskedWhatBecameOfACommitBeforeItsCrash) {
   EXPECT_EQ(ListAllJobs(*store).size(), 2U);
 }
 
-TEST_F(Failover, ACommitOfOneRoundTripIsKnownAfterTheServersCrash) {
-  for (auto moment : {TcpGate::Moment::kBefore, TcpGate::Moment::kBeforeAnswer}) {
-    PrivatePostgres server;
-    TcpGate gate(server.port());
-    TcpGate other_way(server.port());
-    auto store =
-        Open(UrlOf("s", {gate.port(), other_way.port(), server.port()}) + "&connect_timeout=60");
-    // From the third on the queue is known, and nothing has to be asked for.
-    for (const char* key : {"first", "second"}) ASSERT_THAT(store->Commit({}, OneJob(key)), IsOk());
-    other_way.Freeze();
-    gate.CutOn({.text = "COMMIT", .moment = moment});
-    auto answer = std::async(std::launch::async, [&] { return store->Commit({}, OneJob("key")); });
-    ASSERT_TRUE(gate.AwaitCut());
-    server.Restart(PrivatePostgres::StopMode::kImmediate);
-    other_way.Thaw();
-    EXPECT_THAT(answer.get(), IsOk()) << "either it was done, or it never will be, and is done now";
-    EXPECT_TRUE(Must(store->Commit({}, OneJob("key"))).replayed);
-    EXPECT_EQ(ListAllJobs(*store).size(), 3U);
-  }
-}
-
 TEST_F(Failover, IdsThatThePredecessorHandedOutAreNotUsedOnItsSuccessor) {
   PrivatePostgres standby({.standby_of = &primary_});
   standby.Promote();

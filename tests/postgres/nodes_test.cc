@@ -357,8 +357,8 @@ TEST_F(Nodes, JOB_6_EveryNodeMayDoTheMaintenanceAndNothingIsDoneTwice) {
 
 TEST_F(Nodes, ASchemaOfAnEarlierVersionIsMigratedWithWhatIsInIt) {
   Must(Open()->Enqueue({}, {.kind = "k"}));
-  Sql("DROP TABLE $.commits; DROP FUNCTION $.has_changed; DROP INDEX $.jobs_running; CREATE INDEX "
-      "jobs_running ON $.jobs (id) WHERE is_running; "
+  // As version 1 had it.
+  Sql("DROP INDEX $.jobs_running; CREATE INDEX jobs_running ON $.jobs (id) WHERE is_running; "
       "DO 'DECLARE row_type regtype; BEGIN FOR row_type IN SELECT oid::regtype FROM pg_type WHERE "
       "typnamespace = ''" +
       schema_.name() +
@@ -372,6 +372,10 @@ TEST_F(Nodes, ASchemaOfAnEarlierVersionIsMigratedWithWhatIsInIt) {
                   .at(0)
                   .at(0),
               HasSubstr("(token)"));
+  EXPECT_EQ(Sql("SELECT to_regclass('$.commits') IS NULL, to_regproc('$.has_changed') IS NULL, "
+                "value FROM $.holdfast_meta WHERE name = 'schema'")
+                .at(0),
+            (std::vector<std::string>{"t", "t", "5"}));
 }
 
 TEST_F(Nodes, JOB_11_CountsStayExactWhenTheirSlotsAreFolded) {

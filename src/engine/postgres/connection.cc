@@ -220,10 +220,7 @@ void Connection::QueueRows(const Sql& sql, RowArray&& rows) {
   if (rows.IsEmpty()) return;
   const std::uint32_t oid = row_types_[static_cast<std::size_t>(rows.type())];
   HF_CHECK(oid != 0);
-  Parameters parameters;
-  parameters.Add(std::move(rows), oid);
-  Queue(sql, parameters);
-  rows.TakeBack(std::move(parameters));
+  Queue(sql, Parameters().Add(std::move(rows), oid));
 }
 
 Result<void> Connection::LearnRowTypes(const Settings& settings) {
@@ -377,11 +374,6 @@ Result<void> Connection::Execute(const std::string& text) {
   }
   if (pipelines) PQenterPipelineMode(connection_);
   return outcome;
-}
-
-bool Connection::HasInput() const {
-  pollfd look{.fd = PQsocket(connection_), .events = POLLIN, .revents = 0};
-  return ::poll(&look, 1, 0) != 0;
 }
 
 void Connection::RollBack() {

@@ -69,7 +69,7 @@ class Connection {
   /// Adds a statement to those that the next Run sends.
   void Queue(const Sql& sql, const Parameters& parameters = {});
   /// One whose only parameter is an array of rows; unless there are none, then it has nothing to
-  /// do. The array is empty afterwards, and keeps its memory.
+  /// do.
   void QueueRows(const Sql& sql, RowArray&& rows);
   /// One that is not worth preparing.
   void QueueText(std::string_view text, const Parameters& parameters = {});
@@ -87,10 +87,6 @@ class Connection {
   /// Before QueueRows: finds the types of rows, whose numbers are others in every schema. Errors:
   /// unavailable, corrupt (the schema has them not).
   Result<void> LearnRowTypes(const Settings& settings);
-
-  /// Whether the server has said something unasked, or closed the connection, while nothing is
-  /// under way.
-  bool HasInput() const;
 
   /// Ends a transaction that has failed, if one is open.
   void RollBack();

@@ -5,7 +5,6 @@
 
 #include <span>
 
-#include "base/mutant.h"
 #include "wire/encode.h"
 
 namespace holdfast::engine::postgres {
@@ -127,21 +126,11 @@ std::span<const JobColumn> ColumnsOf(RowType type) {
   }
 }
 
-bool HasVersion(RowType type) {
-  return type == RowType::kJobLease || type == RowType::kJobFinish;
-}
-
 }  // namespace
 
-void AddJob(RowArray& rows, const Job& job, std::optional<RowVersion> version) {
+void AddJob(RowArray& rows, const Job& job) {
   rows.NextRow();
   for (const JobColumn& column : ColumnsOf(rows.type())) column.add(rows, job);
-  if (HasVersion(rows.type())) rows.Add(version);
-}
-
-std::string EndUnlessAll(std::string_view count, RowType type) {
-  return fmt::format("CASE WHEN {} <> cardinality($1::$.{}[]) THEN $.has_changed() END", count,
-                     NameOf(type));
 }
 
 std::string InsertJobsSql() {
@@ -156,15 +145,8 @@ std::string UpdateJobsSql(RowType type) {
   for (const JobColumn& column : type == RowType::kJob ? kWhole : ColumnsOf(type)) {
     if (column.name != "id") sets.push_back(fmt::format("{0} = u.{0}", column.name));
   }
-  const std::string update =
-      fmt::format("UPDATE $.jobs SET {} FROM unnest($1::$.{}[]) AS u WHERE jobs.id = u.id",
-                  fmt::join(sets, ", "), NameOf(type));
-  if (!HasVersion(type)) return update;
-  return fmt::format("WITH written AS ({}{} RETURNING 1) SELECT {} FROM written", update,
-                     HF_MUTANT(remembered_job_unchecked)
-                         ? ""
-                         : " AND (u.version IS NULL OR jobs.xmin = u.version)",
-                     EndUnlessAll("count(*)", type));
+  return fmt::format("UPDATE $.jobs SET {} FROM unnest($1::$.{}[]) AS u WHERE jobs.id = u.id",
+                     fmt::join(sets, ", "), NameOf(type));
 }
 
 }  // namespace holdfast::engine::postgres

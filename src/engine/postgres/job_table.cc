@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/mutant.h"
 #include "base/result.h"
 #include "rules/apply.h"
 
@@ -59,25 +58,18 @@ JobTable::JobTable(const Settings& settings, std::int64_t slot)
           settings,
           // Counts decide nothing where there are no limits, and a snapshot makes them slow to
           // read.
-          fmt::format("SELECT {}, {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = CASE "
-                      "WHEN $3::bigint = 1 "
+          fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = CASE WHEN "
+                      "$3::bigint = 1 "
                       "OR q.max_pending IS NOT NULL OR q.max_running IS NOT NULL THEN q.name END "
                       "WHERE q.name = ANY ($1::text[]) OR q.name IN (SELECT queue FROM $.jobs "
                       "WHERE id = ANY ($2::bigint[])) GROUP BY q.name",
-                      kQueueColumns, kQueueVersion)),
+                      kQueueColumns)),
       insert_jobs_(settings, InsertJobsSql()),
       update_lease_(settings, UpdateJobsSql(RowType::kJobLease)),
       update_claimed_(settings, UpdateJobsSql(RowType::kJobClaim)),
       update_finished_(settings, UpdateJobsSql(RowType::kJobFinish)),
       update_whole_(settings, UpdateJobsSql(RowType::kJob)),
       delete_jobs_(settings, "DELETE FROM $.jobs WHERE id = ANY ($1::bigint[])"),
-      check_queues_(
-          settings,
-          fmt::format("SELECT {} FROM unnest($1::$.{}[]) AS u JOIN $.queues q ON "
-                      "q.name = u.name{}",
-                      EndUnlessAll("count(*)", RowType::kQueueVersion),
-                      NameOf(RowType::kQueueVersion),
-                      HF_MUTANT(remembered_queue_unchecked) ? "" : " AND q.xmin = u.version")),
       insert_queues_(settings,
                      "INSERT INTO $.queues (name, retain_completed, retain_failed) "
                      "SELECT name, retain_completed, retain_failed FROM "
@@ -219,69 +211,9 @@ std::vector<std::string> JobTable::AddQueues(const Answer& answer) {
     Queue queue = ReadQueue(Row(answer, i));
     if (queue.max_running && !queue.paused) limited.push_back(queue.name);
     const std::string name = queue.name;
-    const RowVersion version = RowVersion::Of(Row(answer, i).Integer(kQueueVersionColumn));
-    queues_.insert_or_assign(
-        name, CachedQueue{.queue = std::move(queue), .exists = true, .version = version});
+    queues_.insert_or_assign(name, CachedQueue{.queue = std::move(queue), .exists = true});
   }
   return limited;
-}
-
-bool JobTable::Recall(Memory& memory, const std::string& server) {
-  if (!wanted_keys_.empty() || !locked_queues_.empty() || loads_counts) return false;
-  for (const std::string& name : wanted_queues_) {
-    if (!RecallQueue(memory, server, name)) return false;
-  }
-  auto jobs = memory.TakeJobs(server, wanted_jobs_);
-  if (!jobs) return false;
-  for (auto& node : *jobs) {
-    Memory::SeenJob& seen = node.mapped();
-    if (!RecallQueue(memory, server, seen.job.queue)) return false;
-    const JobId id = seen.job.id;
-    NoteLoaded(std::move(seen.job));
-    jobs_.at(id).recalled = seen.version;
-  }
-  lacks_jobs_ = lacks_queues_ = false;
-  return true;
-}
-
-bool JobTable::RecallQueue(Memory& memory, const std::string& server, const std::string& name) {
-  if (queues_.contains(name)) return true;
-  std::optional<Memory::SeenQueue> seen = memory.FindQueue(server, name);
-  if (!seen) return false;
-  queues_[name] = {.queue = std::move(seen->queue),
-                   .exists = true,
-                   .version = seen->version,
-                   .is_recalled = true};
-  return true;
-}
-
-bool JobTable::ChecksRecalled() const {
-  std::optional<rules::Extent> extent;
-  for (const auto& [id, cached] : jobs_) {
-    if (!cached.recalled) continue;
-    if (cached.change != rules::Change::kUpdated) return false;
-    if (extent.value_or(cached.extent) != cached.extent) return false;
-    extent = cached.extent;
-  }
-  for (const auto& [name, cached] : queues_) {
-    if (cached.is_set || cached.is_new) return false;
-  }
-  return !extent || *extent == rules::Extent::kLease || *extent == rules::Extent::kFinish;
-}
-
-void JobTable::Remember(Memory& memory, const std::string& server, std::int64_t transaction) {
-  std::vector<Job*> running;
-  for (auto& [id, cached] : jobs_) {
-    if (cached.change != rules::Change::kUpdated) continue;
-    if (cached.job.state != JobState::kProcessing) continue;
-    running.push_back(&cached.job);
-  }
-  memory.Note(server, running, RowVersion::Of(transaction));
-  for (auto& [name, cached] : queues_) {
-    if (!cached.exists || cached.is_set || cached.is_recalled || HasLimits(cached.queue)) continue;
-    cached.queue.counts = {};
-    memory.Note(server, Memory::SeenQueue{std::move(cached.queue), cached.version});
-  }
 }
 
 std::int64_t JobTable::RoomOf(const std::string& queue) const {
@@ -381,42 +313,37 @@ void JobTable::QueueWrite(Connection& connection) {
 /// over, and the constraint looks at every statement.
 void JobTable::QueueJobWrites(Connection& connection) {
   Column deleted(Type::kInteger);
-  RowArray whole(RowType::kJob), takers(RowType::kJob);
+  RowArray inserted(RowType::kJob), leases(RowType::kJobLease), claimed(RowType::kJobClaim),
+      finished(RowType::kJobFinish), whole(RowType::kJob), takers(RowType::kJob);
   for (const auto& [id, cached] : jobs_) {
     const bool takes_key = !cached.held_key && rules::HoldsUniqueKey(cached.job);
     if (cached.change == rules::Change::kNone) continue;
     if (cached.change == rules::Change::kDeleted) {
       deleted.Add(id);
     } else if (cached.change == rules::Change::kInserted) {
-      AddJob(inserted_, cached.job);
+      AddJob(inserted, cached.job);
     } else if (cached.extent == rules::Extent::kLease) {
-      AddJob(leases_, cached.job, cached.recalled);
+      AddJob(leases, cached.job);
     } else if (cached.extent == rules::Extent::kClaim) {
-      AddJob(claimed_, cached.job);
+      AddJob(claimed, cached.job);
     } else if (cached.extent == rules::Extent::kFinish) {
-      AddJob(finished_, cached.job, cached.recalled);
+      AddJob(finished, cached.job);
     } else {
       AddJob(takes_key ? takers : whole, cached.job);
     }
   }
   if (deleted.size() > 0) connection.Queue(delete_jobs_, Parameters().Add(deleted));
-  connection.QueueRows(update_lease_, std::move(leases_));
-  connection.QueueRows(update_claimed_, std::move(claimed_));
-  connection.QueueRows(update_finished_, std::move(finished_));
+  connection.QueueRows(update_lease_, std::move(leases));
+  connection.QueueRows(update_claimed_, std::move(claimed));
+  connection.QueueRows(update_finished_, std::move(finished));
   connection.QueueRows(update_whole_, std::move(whole));
   connection.QueueRows(update_whole_, std::move(takers));
-  connection.QueueRows(insert_jobs_, std::move(inserted_));
+  connection.QueueRows(insert_jobs_, std::move(inserted));
 }
 
 void JobTable::QueueQueueWrites(Connection& connection) {
-  RowArray recalled(RowType::kQueueVersion), fresh(RowType::kQueue), set(RowType::kQueue),
-      counts(RowType::kQueueCount);
+  RowArray fresh(RowType::kQueue), set(RowType::kQueue), counts(RowType::kQueueCount);
   for (const auto& [name, cached] : queues_) {
-    if (cached.is_recalled) {
-      recalled.NextRow();
-      recalled.Add(name);
-      recalled.Add(cached.version);
-    }
     if (cached.is_set) {
       AddQueue(set, cached.queue);
     } else if (cached.is_new) {
@@ -428,7 +355,6 @@ void JobTable::QueueQueueWrites(Connection& connection) {
     counts.Add(slot());
     for (std::int64_t delta : cached.delta) counts.Add(delta);
   }
-  connection.QueueRows(check_queues_, std::move(recalled));
   connection.QueueRows(insert_queues_, std::move(fresh));
   connection.QueueRows(set_queue_, std::move(set));
   connection.QueueRows(add_counts_, std::move(counts));

@@ -12,7 +12,6 @@
 #include "engine/postgres/answers.h"
 #include "engine/postgres/connection.h"
 #include "engine/postgres/job_rows.h"
-#include "engine/postgres/memory.h"
 #include "rules/rows.h"
 
 namespace holdfast::engine::postgres {
@@ -55,14 +54,6 @@ class JobTable {
 
   Result<void> TakeLoaded(Answers& answers);
 
-  /// Instead of loading: takes what is wanted from memory. False: not all of it is known.
-  bool Recall(Memory& memory, const std::string& server);
-  /// Whether the server looks at the version of every row that was recalled when it writes what has
-  /// changed, and does so without a deadlock: in one statement, in the order in which all lock.
-  bool ChecksRecalled() const;
-  /// After a commit by this transaction.
-  void Remember(Memory& memory, const std::string& server, std::int64_t transaction);
-
   /// The batch at hand is accepted: what it changed is what the next one sees.
   void TakeOver(rules::Rows& rows);
   /// Queues statements that write what has changed.
@@ -101,7 +92,6 @@ class JobTable {
     rules::Change change = rules::Change::kNone;
     rules::Extent extent = rules::Extent::kWhole;
     bool held_key = false;  // as it is stored
-    std::optional<RowVersion> recalled;
   };
   struct CachedQueue {
     Queue queue;
@@ -109,14 +99,11 @@ class JobTable {
     bool is_new = false;  // to be stored
     bool is_set = false;  // its settings have changed
     Counts delta{};
-    RowVersion version;  // if it exists
-    bool is_recalled = false;
   };
   enum class Step : std::uint8_t { kJobs, kLock, kQueues };
 
   void TakeQueues(const Answer& answer);
   void NoteLoaded(Job job);
-  bool RecallQueue(Memory& memory, const std::string& server, const std::string& name);
   void MergeUpdate(const rules::JobRow& row);
   void QueueJobWrites(Connection& connection);
   void QueueQueueWrites(Connection& connection);
@@ -139,17 +126,11 @@ class JobTable {
   std::map<UniqueKey, JobId> unique_;  // 0: nobody holds it
   std::map<std::string, CachedQueue, std::less<>> queues_;
   std::vector<Step> queued_;
-  // Empty between two writes. Kept for their memory: 100 jobs take 60 KiB, which malloc would give
-  // back to the system and ask for again every time.
-  RowArray inserted_{RowType::kJob};
-  RowArray leases_{RowType::kJobLease};
-  RowArray claimed_{RowType::kJobClaim};
-  RowArray finished_{RowType::kJobFinish};
 
   const Sql load_jobs_, load_jobs_and_holders_, lock_queues_, load_queues_;
   const Sql insert_jobs_, update_lease_, update_claimed_, update_finished_, update_whole_,
       delete_jobs_;
-  const Sql check_queues_, insert_queues_, set_queue_, add_counts_;
+  const Sql insert_queues_, set_queue_, add_counts_;
 };
 
 }  // namespace holdfast::engine::postgres

@@ -434,60 +434,34 @@ Result<void> Lanes::Connect(Lane& lane) {
   return {};
 }
 
-/// The connection went with the answer to COMMIT: whether it was committed.
+/// The connection was lost during COMMIT: whether the transaction was committed. The server knows,
+/// if it is still the same one in the same life.
 Result<bool> Lanes::Resolve(Lane& lane, const Error& lost) {
-  const std::string server = lane.connection->server();
-  lane.Disconnect();
-  Result<bool> is_committed = AskServer(lane, server);
-  if (!is_committed) {
+  auto unknown = [&](std::string_view why) {
     return Fail(
         HF_MUTANT(lost_commit_told_undone) ? ErrorCode::kUnavailable : ErrorCode::kOutcomeUnknown,
-        fmt::format("{} during the commit, and {}", lost.message, is_committed.error().message));
-  }
-  if (*is_committed) HF_RETURN_IF_ERROR(AwaitReplicas(lane, lost));
-  return is_committed;
-}
-
-// Errors of all of these: outcome_unknown, and why.
-
-Result<bool> Lanes::AskServer(Lane& lane, const std::string& server) {
-  if (!Connect(lane)) {
-    return Fail(ErrorCode::kOutcomeUnknown, "the server cannot be asked what became of it");
-  }
-  return lane.transaction.mark() != 0 ? AskForMark(lane) : AskForStatus(lane, server);
-}
-
-/// The server knows what became of the transaction, if it is still the one that was asked.
-Result<bool> Lanes::AskForStatus(Lane& lane, const std::string& server) {
-  if (lane.connection->server() != server) {
-    return Fail(ErrorCode::kOutcomeUnknown, "another server has taken over");
-  }
+        fmt::format("{} during the commit, and {}", lost.message, why));
+  };
+  const std::string server = lane.connection->server();
+  lane.Disconnect();
+  if (!Connect(lane)) return unknown("the server cannot be asked what became of it");
+  if (lane.connection->server() != server) return unknown("another server has taken over");
   // A server process that has not noticed yet goes on with the commit.
   constexpr int kLooks = 100;
   for (int i = 0; i < kLooks; ++i) {
     Result<Answer> status = lane.connection->QueryText(
         "SELECT coalesce(pg_xact_status($1::bigint::text::xid8), 'unknown')",
         Parameters().Add(lane.transaction.transaction_id()));
-    if (!status) break;
+    if (!status) return unknown("the server could not say what became of it");
     const std::string_view text = Row(*status, 0).Text(0);
-    if (text == "committed") return true;
+    if (text == "committed") {
+      HF_RETURN_IF_ERROR(AwaitReplicas(lane, lost));
+      return true;
+    }
     if (text == "aborted") return false;
     if (text != "in progress" || !Pause(std::chrono::milliseconds(50))) break;
   }
-  return Fail(ErrorCode::kOutcomeUnknown, "the server does not know what became of it");
-}
-
-/// The mark is where the commit is, on whatever server. If it is not there it is left now: should a
-/// server process still be about that commit, it finds the mark, and ends without effect. If it is
-/// just leaving it, this waits until it has ended.
-Result<bool> Lanes::AskForMark(Lane& lane) {
-  const Sql leave(node_.settings,
-                  "INSERT INTO $.commits (mark, left_at) VALUES ($1, clock_timestamp()) "
-                  "ON CONFLICT (mark) DO NOTHING");
-  Result<Answer> left =
-      lane.connection->QueryText(leave.text(), Parameters().Add(lane.transaction.mark()));
-  if (left) return left->affected() == 0;
-  return Fail(ErrorCode::kOutcomeUnknown, "the server could not say what became of it");
+  return unknown("the server does not know what became of it");
 }
 
 /// A commit counts when those standbys have it that the server waits for, which nobody has said of

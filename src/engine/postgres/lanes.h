@@ -88,9 +88,6 @@ class Lanes {
   bool Pause(Duration time);
   Result<void> Connect(Lane& lane);
   Result<bool> Resolve(Lane& lane, const Error& lost);
-  Result<bool> AskServer(Lane& lane, const std::string& server);
-  Result<bool> AskForStatus(Lane& lane, const std::string& server);
-  Result<bool> AskForMark(Lane& lane);
   Result<void> AwaitReplicas(Lane& lane, const Error& lost);
   void Tell(Lane& lane);
   void NoteHealth(const Result<void>& health);

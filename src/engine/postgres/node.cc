@@ -56,7 +56,6 @@ Node::Node(const Settings& settings_of_url, std::optional<base::EngineClock> clo
       test_clock(std::move(clock)),
       job_ids(settings, "job_ids"),
       record_ids(settings, "record_ids"),
-      transfer_ids(settings, "transfer_ids"),
-      next_mark(session) {}
+      transfer_ids(settings, "transfer_ids") {}
 
 }  // namespace holdfast::engine::postgres

@@ -12,7 +12,6 @@
 #include "base/mutex.h"
 #include "engine/postgres/connection.h"
 #include "engine/postgres/low_watermarks.h"
-#include "engine/postgres/memory.h"
 
 namespace holdfast::engine::postgres {
 
@@ -54,10 +53,7 @@ struct Node {
   IdPool transfer_ids;
   LowWatermarks low_watermarks;
   RunningMark running_mark;
-  Memory memory;
-  ServerClock server_clock;
-  std::atomic<std::int64_t> next_mark;  // for the table commits
-  std::atomic<int> slots_left = 0;      // of queue_counts, since maintenance last folded them
+  std::atomic<int> slots_left = 0;  // of queue_counts, since maintenance last folded them
 };
 
 }  // namespace holdfast::engine::postgres

@@ -148,15 +148,6 @@ Result<base::EngineClock> AnchoredClock(Connection& connection, const Settings& 
                                    .boot_id = here.boot_id});
 }
 
-/// Of nodes that are gone: a connection takes only its own marks away. Who wants to know what
-/// became of a commit asks within the minute.
-Result<void> ForgetOldMarks(Connection& connection, const Settings& settings) {
-  const Sql forget(settings,
-                   "DELETE FROM $.commits WHERE left_at < clock_timestamp() - interval '1 day'");
-  HF_RETURN_IF_ERROR(connection.QueryText(forget.text()));
-  return {};
-}
-
 }  // namespace
 }  // namespace holdfast::engine::postgres
 
@@ -167,7 +158,6 @@ Result<std::unique_ptr<Engine>> OpenPostgres(std::string_view url, const StoreOp
   HF_ASSIGN_OR_RETURN(Settings settings, ParsePostgresUrl(url));
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Connection::Open(settings));
   HF_RETURN_IF_ERROR(MigrateSchema(*connection, settings));
-  HF_RETURN_IF_ERROR(ForgetOldMarks(*connection, settings));
   std::optional<base::EngineClock> test_clock;
   if (options.clock != nullptr) {
     HF_ASSIGN_OR_RETURN(base::EngineClock clock,

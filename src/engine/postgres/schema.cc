@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/result.h"
 
 namespace holdfast::engine::postgres {
@@ -358,8 +360,7 @@ CREATE TYPE $.lock_waiter_row AS (
   since timestamptz, deadline timestamptz, actor text, correlation_id text);
 )sql";
 
-// What a node writes in one go, without having asked for anything: rows on condition that they are
-// still of the version that it knows, and what ends its transaction if they are not.
+// For commits in one round trip, which version 5 does without.
 constexpr std::string_view kVersion4 = R"sql(
 CREATE TYPE $.job_lease_of_version_row AS (
   id bigint, lease_expires_at timestamptz, cancel_requested boolean, progress double precision,
@@ -368,8 +369,6 @@ CREATE TYPE $.job_finish_of_version_row AS (
   id bigint, state text, lease_expires_at timestamptz, retained_as text,
   finished_at timestamptz, lease_expiries bigint, result text, is_running boolean, version xid);
 CREATE TYPE $.queue_version_row AS (name text, version xid);
--- Of commits that were sent in one go: who has lost the answer looks whether the mark is there. A
--- connection takes its last one away with the next.
 CREATE TABLE $.commits (
   mark    bigint PRIMARY KEY,
   left_at timestamptz NOT NULL
@@ -382,7 +381,15 @@ END
 $body$;
 )sql";
 
-constexpr std::string_view kMigrations[] = {kVersion1, kVersion2, kVersion3, kVersion4};
+constexpr std::string_view kVersion5 = R"sql(
+DROP TABLE $.commits;
+DROP FUNCTION $.has_changed;
+DROP TYPE $.job_lease_of_version_row;
+DROP TYPE $.job_finish_of_version_row;
+DROP TYPE $.queue_version_row;
+)sql";
+
+constexpr std::string_view kMigrations[] = {kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
 static_assert(std::size(kMigrations) == kPostgresSchema);
 
 // Its name says whose schema this is.
@@ -462,22 +469,22 @@ std::vector<SchemaObject> SchemaObjects(const Settings& settings) {
   const std::string schema = settings.schema + ".";
   for (std::string_view migration : kMigrations) {
     for (const std::string& statement : StatementsOf(Sql(settings, migration).text())) {
-      for (auto [head, kind] : {std::pair("CREATE TABLE ", "table"),
-                                {"CREATE INDEX ", "index"},
-                                {"CREATE UNIQUE INDEX ", "index"},
-                                {"CREATE SEQUENCE ", "sequence"},
-                                {"CREATE TYPE ", "type"},
-                                {"CREATE FUNCTION ", "function"}}) {
-        if (!statement.starts_with(head)) continue;
-        std::string_view name = std::string_view(statement).substr(std::string_view(head).size());
-        if (name.starts_with(schema)) name.remove_prefix(schema.size());
-        SchemaObject made{kind, std::string(name.substr(0, name.find_first_of(" ("))), statement};
-        if (made.kind == "function") made.statement.clear();  // there is more than one in it
-        // One that an earlier migration made is made anew, in another way.
+      for (auto [head, kind] : {std::pair("TABLE ", "table"),
+                                {"INDEX ", "index"},
+                                {"UNIQUE INDEX ", "index"},
+                                {"SEQUENCE ", "sequence"},
+                                {"TYPE ", "type"}}) {
+        const bool is_made = statement.starts_with(std::string("CREATE ") + head);
+        const std::string start = (is_made ? std::string("CREATE ") : std::string("DROP ")) + head;
+        if (!statement.starts_with(start)) continue;
+        std::string name = statement.substr(start.size());
+        if (name.starts_with(schema)) name.erase(0, schema.size());
+        name.resize(std::min(name.find(' '), name.size()));
+        // A later migration drops what an earlier one made, or makes it anew in another way.
         std::erase_if(objects, [&](const SchemaObject& known) {
-          return known.kind == made.kind && known.name == made.name;
+          return known.kind == kind && known.name == name;
         });
-        objects.push_back(std::move(made));
+        if (is_made) objects.push_back({kind, std::move(name), statement});
       }
     }
   }

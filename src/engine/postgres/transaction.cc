@@ -49,7 +49,7 @@ void Transaction::Clear() {
   records_.looks_up_keys = records_.changes_kinds = jobs_.loads_counts = false;
   wanted_answers_.clear();
   commit_was_sent_ = false;
-  transaction_id_ = mark_ = 0;
+  transaction_id_ = 0;
   Forget();
 }
 
@@ -62,7 +62,6 @@ void Transaction::Forget() {
   candidates_.clear();
   change_ = {};
   counters_ = {};
-  stamp_base_ = 0;
   for (Ids* ids : {&job_ids_, &record_ids_, &transfer_ids_}) counters_.*ids->last = ids->range.last;
 }
 
@@ -81,66 +80,15 @@ Result<void> Transaction::Commit(std::span<BatchRequest> requests, bool is_caref
     }
     HF_RETURN_IF_ERROR(Gather(*request.batch));
   }
-  Result<bool> done = CommitAtOnce(requests);
-  Result<void> result;
-  if (!done) {
-    result = std::unexpected(std::move(done).error());
-  } else if (!*done) {
-    Forget();
-    result = Run([&] { return ApplyAll(requests); });
-  }
+  Result<void> result = Run([&]() -> Result<bool> {
+    for (BatchRequest& request : requests) {
+      HF_ASSIGN_OR_RETURN(bool has_all, Apply(request));
+      if (!has_all) return false;
+    }
+    return true;
+  });
   GiveBackIds();
   return result;
-}
-
-Result<bool> Transaction::ApplyAll(std::span<BatchRequest> requests) {
-  for (BatchRequest& request : requests) {
-    HF_ASSIGN_OR_RETURN(bool has_all, Apply(request));
-    if (!has_all) return false;
-  }
-  return true;
-}
-
-Result<bool> Transaction::CommitAtOnce(std::span<BatchRequest> requests) {
-  HF_ASSIGN_OR_RETURN(bool is_applied, ApplyRecalled(requests));
-  if (!is_applied) return false;
-  Result<void> sent = SendAtOnce();
-  if (sent) return true;
-  connection_->RollBack();
-  if (connection_->failure() == Failure::kLost) return std::unexpected(std::move(sent).error());
-  mark_ = 0;
-  return false;
-}
-
-Result<void> Transaction::SendAtOnce() {
-  connection_->Queue(begin_);
-  HF_RETURN_IF_ERROR(QueueWrites());
-  mark_ = node_.next_mark++;
-  const Time not_before = node_.test_clock ? Time() : now_;
-  connection_->Queue(leave_mark_, Parameters().Add(left_mark_).Add(mark_).Add(not_before));
-  HF_ASSIGN_OR_RETURN(std::vector<Answer> answers, SendCommit());
-  TakeTime(Row(answers[answers.size() - 2], 0));
-  left_mark_ = mark_;
-  NoteCommitted();
-  return {};
-}
-
-/// A refusal is not believed: it may come from what somebody else has changed since.
-Result<bool> Transaction::ApplyRecalled(std::span<BatchRequest> requests) {
-  if (records_.Lacks() || locks_.Lacks()) return false;
-  // A server that is gone shall be found out before it may have been sent a COMMIT.
-  if (connection_->HasInput()) return false;
-  const std::optional<Time> now =
-      node_.test_clock ? node_.test_clock->Now()
-                       : node_.server_clock.Estimate(std::chrono::steady_clock::now());
-  if (!now || !jobs_.Recall(node_.memory, connection_->server())) return false;
-  now_ = *now;
-  HF_ASSIGN_OR_RETURN(bool has_all, ApplyAll(requests));
-  const bool are_accepted = std::ranges::all_of(
-      requests, [](const BatchRequest& request) { return request.answer.has_value(); });
-  // Tokens are drawn when the rows are locked.
-  const bool has_tokens = counters_.last_token != 0 || counters_.last_ticket != 0;
-  return has_all && are_accepted && !has_tokens && jobs_.ChecksRecalled();
 }
 
 Result<bool> Transaction::RunOnce(const Body& body) {
@@ -220,18 +168,12 @@ Result<bool> Transaction::Begin() {
 }
 
 void Transaction::TakeStamp(const Answer& answer) {
-  const Row row(answer, 0);
-  TakeTime(row);
-  stamp_base_ = row.Integer(2) * kStampSize;
+  Row row(answer, 0);
+  stamp_base_ = row.Integer(0) * kStampSize;
   counters_.last_token = counters_.last_ticket = stamp_base_;
-}
-
-/// When this transaction looked at the clock, and its number.
-void Transaction::TakeTime(const Row& row) {
   stamped_at_ = std::chrono::steady_clock::now();
-  now_ = node_.test_clock ? node_.test_clock->Now() : row.TimeAt(0);
-  node_.server_clock.Note(row.TimeAt(0), stamped_at_);
-  transaction_id_ = row.Integer(1);
+  now_ = node_.test_clock ? node_.test_clock->Now() : row.TimeAt(1);
+  transaction_id_ = row.Integer(2);
 }
 
 void Transaction::TakeAnswers(const Answer& answer) {
@@ -387,13 +329,6 @@ Result<void> Transaction::WriteAndCommit() {
     connection_->RollBack();
     return {};
   }
-  HF_RETURN_IF_ERROR(QueueWrites());
-  HF_RETURN_IF_ERROR(SendCommit());
-  NoteCommitted();
-  return {};
-}
-
-Result<void> Transaction::QueueWrites() {
   const std::int64_t issued = std::max(counters_.last_token, counters_.last_ticket) - stamp_base_;
   if (issued >= kStampSize) {
     return Fail(ErrorCode::kInternal, fmt::format("one commit would issue {} tokens", issued));
@@ -403,23 +338,19 @@ Result<void> Transaction::QueueWrites() {
   locks_.QueueWrite(*connection_, now_);
   if (!HF_MUTANT(answer_after_commit)) QueueAnswers();
   connection_->QueueRows(insert_audit_, AuditRows(audit_));
-  return {};
-}
-
-Result<std::vector<Answer>> Transaction::SendCommit() {
   connection_->Queue(commit_);
   if (HF_MUTANT(answer_after_commit)) QueueAnswers();
   commit_was_sent_ = true;
-  Result<std::vector<Answer>> answers = connection_->Run();
-  if (!answers && connection_->failure() != Failure::kLost) commit_was_sent_ = false;
-  return answers;
-}
-
-void Transaction::NoteCommitted() {
-  const auto since = std::chrono::steady_clock::now() - stamped_at_;
-  node_.low_watermarks.Lower(jobs_.MadeReady(), now_ + std::chrono::duration_cast<Duration>(since));
-  if (jobs_.NextSlot()) ++node_.slots_left;
-  jobs_.Remember(node_.memory, connection_->server(), transaction_id_);
+  Result<std::vector<Answer>> written = connection_->Run();
+  if (written) {
+    const auto since = std::chrono::steady_clock::now() - stamped_at_;
+    node_.low_watermarks.Lower(jobs_.MadeReady(),
+                               now_ + std::chrono::duration_cast<Duration>(since));
+    if (jobs_.NextSlot()) ++node_.slots_left;
+    return {};
+  }
+  if (connection_->failure() != Failure::kLost) commit_was_sent_ = false;
+  return std::unexpected(std::move(written).error());
 }
 
 void Transaction::QueueAnswers() {

@@ -64,10 +64,8 @@ class Transaction {
   bool has_changed_locks() const { return has_settled_locks_ || locks_.HasChanges(); }
   /// Whether the latest ended with a COMMIT whose answer may have been lost.
   bool commit_was_sent() const { return commit_was_sent_; }
-  /// Of the latest, by which PostgreSQL knows it. 0: it was sent in one go, and has a mark.
+  /// Of the latest, by which PostgreSQL knows it.
   std::int64_t transaction_id() const { return transaction_id_; }
-  /// What that leaves in the table commits.
-  std::int64_t mark() const { return mark_; }
 
  private:
   struct StoredAnswer {
@@ -84,15 +82,6 @@ class Transaction {
   };
 
   void Clear();
-  /// Batches about nothing but jobs and queues that this node knows are applied before the server
-  /// is asked for anything, and sent in one go, COMMIT included. The server ends the transaction if
-  /// a row is not what it was taken for, or it is earlier there. What is left in the table commits
-  /// tells whether it was committed if the answer is lost. False: nothing has happened, and the
-  /// rows must be loaded.
-  Result<bool> CommitAtOnce(std::span<BatchRequest> requests);
-  Result<bool> ApplyAll(std::span<BatchRequest> requests);
-  Result<bool> ApplyRecalled(std::span<BatchRequest> requests);
-  Result<void> SendAtOnce();
   /// Runs `body` in a transaction in which all that is wanted is locked and loaded, and commits
   /// what it has changed. If it says false, the rules need more than was wanted when the
   /// transaction began: it lets go of everything and begins anew.
@@ -102,13 +91,9 @@ class Transaction {
   Result<bool> Begin();
   void QueueBegin();
   void TakeStamp(const Answer& answer);
-  void TakeTime(const Row& row);
   void TakeAnswers(const Answer& answer);
   void Forget();
   Result<void> WriteAndCommit();
-  Result<void> QueueWrites();
-  Result<std::vector<Answer>> SendCommit();
-  void NoteCommitted();
   void QueueAnswers();
   bool HasWrites() const;
 
@@ -165,8 +150,6 @@ class Transaction {
   std::int64_t running_from_ = 0;  // the token from which on maintenance looks for leases
   SteadyTime stamped_at_;          // when it was that time
   std::int64_t transaction_id_ = 0;
-  std::int64_t mark_ = 0;
-  std::int64_t left_mark_ = 0;  // that stands in the table: the next one takes it away
   bool commit_was_sent_ = false;
   std::vector<AuditEntry> audit_;
   std::map<std::string, StoredAnswer> answers_;
@@ -176,7 +159,7 @@ class Transaction {
   Change maintained_;               // of the steps of this round of maintenance
   bool has_settled_locks_ = false;  // likewise
 
-  const Sql begin_, set_lock_timeout_, commit_, stamp_, leave_mark_, load_answers_, delete_answers_,
+  const Sql begin_, set_lock_timeout_, commit_, stamp_, load_answers_, delete_answers_,
       insert_answers_, insert_audit_;
   const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_, load_pending_queues_,
       lock_free_queues_;

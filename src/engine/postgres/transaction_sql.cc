@@ -88,13 +88,7 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
       set_lock_timeout_(node.settings, "SELECT set_config('lock_timeout', $1::text, true)"),
       commit_(node.settings, "COMMIT"),
       stamp_(node.settings,
-             "SELECT clock_timestamp(), pg_current_xact_id()::text::bigint, nextval('$.stamps')"),
-      leave_mark_(node.settings,
-                  "WITH gone AS (DELETE FROM $.commits WHERE mark = $1::bigint), "
-                  "left_here AS (INSERT INTO $.commits (mark, left_at) VALUES "
-                  "($2::bigint, clock_timestamp()) RETURNING left_at) "
-                  "SELECT left_at, pg_current_xact_id()::text::bigint, CASE WHEN left_at < "
-                  "$3::timestamptz THEN $.has_changed() END FROM left_here"),
+             "SELECT nextval('$.stamps'), clock_timestamp(), pg_current_xact_id()::text::bigint"),
       load_answers_(node.settings,
                     "SELECT key, fingerprint, answer, expires_at FROM $.idempotency "
                     "WHERE key = ANY ($1::text[])"),
@@ -129,17 +123,17 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
                                                 ReadyOf("$1", "$2::bigint"))),
       load_claim_queues_(
           node.settings,
-          fmt::format("SELECT {}, {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = "
+          fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = "
                       "CASE WHEN q.max_running IS NOT NULL THEN q.name END "
                       "WHERE q.name = ANY ($1::text[]) GROUP BY q.name",
-                      kQueueColumns, kQueueVersion)),
+                      kQueueColumns)),
       load_pending_queues_(
           node.settings,
-          fmt::format("SELECT {}, {} FROM (SELECT p.queue FROM {} p UNION ALL SELECT "
+          fmt::format("SELECT {} FROM (SELECT p.queue FROM {} p UNION ALL SELECT "
                       "unnest($1::text[])) pending JOIN $.queues q ON q.name = pending.queue "
                       "LEFT JOIN $.queue_counts c ON c.queue = "
                       "CASE WHEN q.max_running IS NOT NULL THEN q.name END GROUP BY q.name",
-                      kQueueColumns, kQueueVersion, PendingBesides("$1"))),
+                      kQueueColumns, PendingBesides("$1"))),
       lock_free_queues_(node.settings,
                         "SELECT name FROM $.queues WHERE name = ANY ($1::text[]) ORDER BY name "
                         "FOR UPDATE SKIP LOCKED"),
@@ -166,10 +160,10 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
                       Of("j", kJobColumns), ReadyOfKind("$1", "asked.of_kind", "asked.most"))),
       load_limited_queues_(
           node.settings,
-          fmt::format("SELECT {}, {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = "
+          fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON c.queue = "
                       "q.name WHERE q.max_running IS NOT NULL AND EXISTS (SELECT 1 FROM $.jobs f "
                       "WHERE f.ready_in = q.name AND f.kind = ANY ($1::text[])) GROUP BY q.name",
-                      kQueueColumns, kQueueVersion)),
+                      kQueueColumns)),
       due_jobs_(node.settings,
                 // As an array: a join would be planned for as many rows as LIMIT might let through.
                 fmt::format("SELECT {0} FROM $.jobs WHERE id = ANY (ARRAY("

@@ -58,13 +58,9 @@ std::int64_t ToWire(Time time) {
 
 std::string_view NameOf(RowType type) {
   static constexpr std::array<std::string_view, kRowTypeCount> kNames = {
-      "job_row",         "job_lease_of_version_row",
-      "job_claim_row",   "job_finish_of_version_row",
-      "queue_row",       "queue_version_row",
-      "queue_count_row", "answer_row",
-      "audit_row",       "record_row",
-      "record_key_row",  "transfer_row",
-      "lock_holder_row", "lock_waiter_row"};
+      "job_row",         "job_lease_row",   "job_claim_row",  "job_finish_row", "queue_row",
+      "queue_count_row", "answer_row",      "audit_row",      "record_row",     "record_key_row",
+      "transfer_row",    "lock_holder_row", "lock_waiter_row"};
   return kNames[static_cast<std::size_t>(type)];
 }
 
@@ -91,11 +87,6 @@ void Values::Add(double value) {
 void Values::Add(Time time) {
   Begin(Type::kTime, sizeof(std::int64_t));
   AppendNetwork(bytes_, static_cast<std::uint64_t>(ToWire(time)));
-}
-
-void Values::Add(RowVersion version) {
-  Begin(Type::kVersion, sizeof version.number);
-  AppendNetwork(bytes_, version.number);
 }
 
 void Values::AddNull(Type type) {
@@ -131,15 +122,6 @@ void RowArray::Begin(Type type, std::uint32_t length) {
   ++columns_;
   AppendNetwork(bytes_, static_cast<std::uint32_t>(type));
   AppendNetwork(bytes_, length);
-}
-
-void RowArray::TakeBack(Parameters&& parameters) {
-  // More than this is not worth keeping for the rare batch that needs it.
-  constexpr std::size_t kMost = std::size_t{1} << 20;
-  bytes_ = std::move(parameters.values_.front());
-  if (bytes_.capacity() > kMost) bytes_ = {};
-  bytes_.clear();
-  size_ = 0;
 }
 
 Parameters& Parameters::Add(std::int64_t value) {

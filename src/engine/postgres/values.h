@@ -21,20 +21,8 @@ enum class Type : std::uint32_t {
   kBool = 16,
   kInteger = 20,  // bigint
   kText = 25,
-  kVersion = 28,  // xid
-  kReal = 701,    // double precision
-  kTime = 1184,   // timestamp with time zone
-};
-
-/// Of a row: the transaction that wrote it (xmin). Whoever changes the row changes it.
-struct RowVersion {
-  std::uint32_t number = 0;
-
-  /// Of what the transaction with this number writes.
-  static RowVersion Of(std::int64_t transaction) {
-    return {static_cast<std::uint32_t>(transaction)};
-  }
-  bool operator==(const RowVersion&) const = default;
+  kReal = 701,   // double precision
+  kTime = 1184,  // timestamp with time zone
 };
 
 /// What is filled value by value.
@@ -45,7 +33,6 @@ class Values {
   void Add(bool value);
   void Add(double value);
   void Add(Time time);
-  void Add(RowVersion version);
   void Add(const std::string& text) { Add(std::string_view(text)); }
   void AddNull(Type type);
   template <typename T>
@@ -68,7 +55,6 @@ class Values {
     if constexpr (std::same_as<T, bool>) return Type::kBool;
     if constexpr (std::same_as<T, double>) return Type::kReal;
     if constexpr (std::same_as<T, Time>) return Type::kTime;
-    if constexpr (std::same_as<T, RowVersion>) return Type::kVersion;
     if constexpr (std::integral<T>) return Type::kInteger;
     return Type::kText;
   }();
@@ -104,7 +90,6 @@ enum class RowType : std::uint8_t {
   kJobClaim,
   kJobFinish,
   kQueue,
-  kQueueVersion,
   kQueueCount,
   kAnswer,
   kAudit,
@@ -114,11 +99,9 @@ enum class RowType : std::uint8_t {
   kLockHolder,
   kLockWaiter,
 };
-inline constexpr std::size_t kRowTypeCount = 14;
+inline constexpr std::size_t kRowTypeCount = 13;
 /// "job_row".
 std::string_view NameOf(RowType type);
-
-class Parameters;
 
 /// One parameter that is an array of rows: `unnest($1::$.job_row[])`. The server makes a table of
 /// every array that it takes apart, which costs more than most statements do: an INSERT of one row
@@ -132,8 +115,6 @@ class RowArray final : public Values {
 
   RowType type() const { return type_; }
   bool IsEmpty() const { return size_ == 0; }
-  /// Empties what was moved into `parameters`, and takes its memory back.
-  void TakeBack(Parameters&& parameters);
 
  private:
   friend class Parameters;
@@ -162,7 +143,6 @@ class Parameters {
   const std::vector<std::string>& values() const { return values_; }
 
  private:
-  friend class RowArray;
   std::vector<std::string> values_;
 };
 
