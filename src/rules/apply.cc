@@ -84,7 +84,7 @@ bool NeedsUndo(const Batch& batch) {
 void SettleLocks(Rows& rows, const Origin& origin) {
   for (StoredLock* lock : rows.locks().locks()) {
     // All of them, wherever they stand: one that stayed would be due again at once, and for ever.
-    if (!HF_MUTANT(dead_waiters_stay)) RemoveDeadWaiters(rows, *lock, origin.now);
+    RemoveDeadWaiters(rows, *lock, origin.now);
     Settle(rows, *lock, origin);
   }
 }

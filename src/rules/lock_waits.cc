@@ -182,7 +182,6 @@ Result<LockOutcome> LookAgain(Rows& rows, const AwaitLock& op, const Origin& ori
   grants = TakeTurn(rows, op, origin);
   if (!grants.empty()) return LockOutcome{.grants = std::move(grants)};
   // A look that finds nothing writes nothing: KeepWaiting alone renews the session.
-  if (HF_MUTANT(looks_renew_session)) rows.locks().renews_session = true;
   return LockOutcome{.ticket = op.ticket, .deadline = op.deadline};
 }
 
