@@ -17,7 +17,8 @@ using base::MutexLock;
 constexpr std::size_t kGroupOperations = 1000;
 
 // How long a group, a batch of it that is tried alone, and a patient batch wait for a row in one
-// try.
+// try. The last is shorter than the first: a patient batch lets go of the rows that it has while a
+// group still waits for them.
 constexpr Duration kGroupPatience = std::chrono::milliseconds(250);
 constexpr Duration kAlonePatience = std::chrono::milliseconds(10);
 constexpr Duration kPatientTry = std::chrono::milliseconds(100);
