@@ -130,12 +130,13 @@ class CountingServer : public ::testing::Test {
   }
 
   std::int64_t PagesOfClaims() {
-    return std::stoll(server_
-                          .Execute("SELECT sum(shared_blks_hit + shared_blks_read)::bigint FROM "
-                                   "pg_stat_statements WHERE query LIKE '%SKIP LOCKED%' AND "
-                                   "query LIKE '%ready_in%'")
-                          .at(0)
-                          .at(0));
+    return std::stoll(
+        server_
+            .Execute("SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::bigint FROM "
+                     "pg_stat_statements WHERE query LIKE '%SKIP LOCKED%' AND "
+                     "query LIKE '%ready_in%'")
+            .at(0)
+            .at(0));
   }
 
   PrivatePostgres server_;
@@ -171,6 +172,24 @@ TEST_F(CountingServer, ASnapshotThatIsHeldOpenDoesNotMakeClaimsWalkOverWhatIsDon
   EXPECT_LT(PagesOfClaims() - before, kJobs * kClaims / 4);
   server_.Execute(std::string("SELECT pg_cancel_backend(pid) ") + holders);
   holder.join();
+}
+
+// Whether it names its queue or not.
+TEST_F(CountingServer, AClaimOfAKindReadsNothingOfJobsOfOtherKinds) {
+  constexpr int kOthers = 5000;
+  constexpr int kClaims = 10;
+  auto store = Must(OpenStore(schema_.url(), {.maintain = false}));
+  for (int i = 0; i < kOthers / 1000; ++i) Enqueue(*store, 1000);
+  for (int i = 0; i < 2 * kClaims; ++i) Must(store->Enqueue({}, {.kind = "rare"}));
+  const std::int64_t before = PagesOfClaims();
+  for (int i = 0; i < kClaims; ++i) {
+    for (const std::vector<std::string>& queues : {std::vector<std::string>{"default"}, {}}) {
+      const ClaimRequest request{
+          .worker = "w", .queues = queues, .kinds = {"absent", "rare"}, .max = 1};
+      EXPECT_EQ(Must(store->Claim({}, request)).size(), 1U);
+    }
+  }
+  EXPECT_LT(PagesOfClaims() - before, kClaims * kOthers / 50);
 }
 
 // K8: what a claim from any queue costs does not depend on how many queues there are, only on how

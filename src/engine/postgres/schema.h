@@ -10,7 +10,7 @@
 
 namespace holdfast::engine::postgres {
 
-inline constexpr int kPostgresSchema = 5;
+inline constexpr int kPostgresSchema = 6;
 
 /// Brings the schema up to date, in one transaction; safe from any number of nodes at once. The
 /// version before; 0: there was none.

@@ -146,13 +146,11 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
                                ReadyOfKind("asked.of_queue", "asked.of_kind", "asked.most"))),
       claim_kinds_any_(
           node.settings,
-          fmt::format(
-              "SELECT {} FROM unnest($1::text[], $2::bigint[]) AS asked (of_kind, most) "
-              "CROSS JOIN LATERAL (SELECT * FROM $.jobs f WHERE ready_in IS NOT NULL AND "
-              "kind = asked.of_kind AND NOT EXISTS (SELECT 1 FROM $.queues q WHERE q.name = "
-              "f.ready_in AND (q.paused OR q.max_running IS NOT NULL)) ORDER BY priority, "
-              "run_at, id LIMIT asked.most FOR NO KEY UPDATE OF f SKIP LOCKED) j",
-              Of("j", kJobColumns))),
+          fmt::format("SELECT {} FROM unnest($1::text[], $2::bigint[]) AS asked (of_kind, most) "
+                      "CROSS JOIN {} p JOIN $.queues q ON q.name = p.queue AND NOT q.paused AND "
+                      "q.max_running IS NULL CROSS JOIN LATERAL ({}) j",
+                      Of("j", kJobColumns), PendingBesides("ARRAY[]"),
+                      ReadyOfKind("p.queue", "asked.of_kind", "asked.most"))),
       claim_limited_kinds_(
           node.settings,
           fmt::format("SELECT {} FROM unnest($2::text[], $3::bigint[]) AS asked (of_kind, most) "
