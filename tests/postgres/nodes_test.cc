@@ -358,7 +358,8 @@ TEST_F(Nodes, JOB_6_EveryNodeMayDoTheMaintenanceAndNothingIsDoneTwice) {
 TEST_F(Nodes, ASchemaOfAnEarlierVersionIsMigratedWithWhatIsInIt) {
   Must(Open()->Enqueue({}, {.kind = "k"}));
   // As version 1 had it.
-  Sql("DROP INDEX $.jobs_ready_kind; DROP INDEX $.jobs_running; CREATE INDEX jobs_running ON $.jobs (id) WHERE is_running; "
+  Sql("DROP INDEX $.jobs_ready_kind; DROP INDEX $.jobs_running; CREATE INDEX jobs_running ON "
+      "$.jobs (id) WHERE is_running; "
       "DO 'DECLARE row_type regtype; BEGIN FOR row_type IN SELECT oid::regtype FROM pg_type WHERE "
       "typnamespace = ''" +
       schema_.name() +
