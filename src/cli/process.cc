@@ -115,6 +115,9 @@ bool HasTerminal() {
   dup2(prepared.in, STDIN_FILENO);
   dup2(prepared.out, STDOUT_FILENO);
   dup2(prepared.err, STDERR_FILENO);
+  // A connection or a file that the command kept open would outlive this process with it. The pipe
+  // of `report` is among these, and is needed until then.
+  (void)close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   for (int number : {SIGPIPE, SIGTERM, SIGINT}) signal(number, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);

@@ -1,9 +1,12 @@
 // Connecting, sending and reading against a deadline, on the calling thread.
 #include "net/connection.h"
 
+#include <unistd.h>
+
 #include <boost/asio/post.hpp>
 
 #include "net/parser.h"
+#include "net/socket.h"
 
 namespace holdfast::net {
 namespace {
@@ -59,6 +62,14 @@ Result<void> Connection::Connect(const Endpoints& endpoints, const ClientOptions
     is_done_ = false;
     error_code ec;
     socket_.close(ec);
+    const int fd = NewSocket(endpoint.protocol(), ec);
+    if (!ec) socket_.assign(endpoint.protocol(), fd, ec);
+    if (ec) {
+      if (fd >= 0) ::close(fd);
+      reason = ec.message();
+      continue;
+    }
+    WatchPeer(fd);
     socket_.async_connect(endpoint, [this](error_code result) {
       operation_error_ = result;
       is_done_ = true;

@@ -50,6 +50,11 @@ TEST_P(LockRun, TheCommandRunsUnderTheLockAndItsExitCodeIsPassedOn) {
   EXPECT_TRUE(IsFree("a"));
 }
 
+TEST_P(LockRun, K13_TheCommandInheritsNoDescriptorBeyondItsThree) {
+  // 3 is the folder that ls reads.
+  EXPECT_EQ(Run({"a"}, "exec ls /proc/self/fd").out, "0\n1\n2\n3\n");
+}
+
 TEST_P(LockRun, TheEnvironmentNamesTheLock) {
   Ended done = Run({"a b", "c", "--owner", "ada"},
                    "echo \"$HOLDFAST_LOCK_NAME|$HOLDFAST_LOCK_OWNER|$HOLDFAST_STORE\"; "
