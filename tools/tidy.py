@@ -36,7 +36,7 @@ FOLDERS = {
         {"include", "base", "rules", "wire", "seam", "engine/postgres"},
         {"fmt", "libpq", "posix"}),
     "src/store": ({"include", "base", "rules", "wire", "seam", "store"}, {"fmt", "posix"}),
-    "src/net": ({"include", "base", "net"}, {"boost"}),
+    "src/net": ({"include", "base", "net"}, {"boost", "posix"}),
     "src/api": (
         {"include", "base", "rules", "wire", "seam", "store", "net", "api"},
         {"fmt", "simdjson", "prometheus", "boost", "posix"}),

@@ -2,11 +2,12 @@
 
 #include <fmt/format.h>
 
-#include "api/call.h"
+#include "api/call_pool.h"
 #include "api/handlers.h"
 #include "api/problem.h"
 #include "api/routes.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/utf8.h"
 
 namespace holdfast::api {
@@ -16,11 +17,22 @@ constexpr std::size_t kBodyLimit = 1024 * 1024;
 constexpr std::size_t kRecordBodyLimit = kBodyLimit + 64 * 1024;
 constexpr std::size_t kManyBodyLimit = 8 * 1024 * 1024;
 constexpr Duration kRetryAfter = std::chrono::seconds(1);
+// A larger body takes more than a few milliseconds to parse, which a loop has not got.
+constexpr std::size_t kBulkBody = 256 * 1024;
 
-/// A condition that nobody looks at would be a promise broken in silence; an empty key protects
-/// nothing, although somebody meant it to.
+// Of two lines the server could only guess which one is meant.
+constexpr std::string_view kSingleHeaders[] = {"Idempotency-Key",  "If-Match",
+                                               "If-None-Match",    "X-Holdfast-Actor",
+                                               "X-Correlation-Id", "X-Request-Id"};
+
+/// A condition that the server ignores would be a promise broken in silence; an empty key protects
+/// nothing, although the client meant it to.
 Result<void> CheckHeaders(const Call& call, const Route& route) {
-  if (call.method() == "GET") return {};
+  for (std::string_view name : kSingleHeaders) {
+    if (call.CountHeader(name) < 2) continue;
+    return Fail(ErrorCode::kInvalidArgument, fmt::format("the request has two {} lines", name));
+  }
+  if (call.is_read()) return {};
   auto refuse = [](std::string message) {
     return Fail(ErrorCode::kInvalidArgument, std::move(message));
   };
@@ -34,34 +46,6 @@ Result<void> CheckHeaders(const Call& call, const Route& route) {
     return refuse("Idempotency-Key is empty (1-255 bytes)");
   }
   return {};
-}
-
-void Dispatch(Call call) {
-  auto match = FindRoute(call.method(), call.path());
-  if (!match) return call.Refuse(match.error());
-  if (match->route == nullptr) {
-    std::string path = base::CutUtf8(call.path(), 200);
-    if (match->allowed.empty()) {
-      return call.Refuse({ErrorCode::kNotFound, fmt::format("there is nothing at {}", path), {}});
-    }
-    std::string message = fmt::format("{} does not take {} (but {})", path,
-                                      base::CutUtf8(call.method(), 32), match->allowed);
-    call.AddHeader("Allow", match->allowed);
-    return call.Refuse({ErrorCode::kInvalidArgument, std::move(message), {}}, 405);
-  }
-  call.set_route(match->route->pattern);
-  if (call.method() != "GET" && call.service().is_draining.load()) {
-    return call.Refuse(ShuttingDown());
-  }
-  if (auto valid = CheckHeaders(call, *match->route); !valid) return call.Refuse(valid.error());
-  auto query = Query::Parse(call.query_text());
-  if (!query) return call.Refuse(query.error());
-  if (!match->route->takes_query) {
-    if (auto none = query->AllowOnly({}); !none) return call.Refuse(none.error());
-  }
-  call.set_query(*std::move(query));
-  call.set_parameters(std::move(match->parameters));
-  match->route->handler(std::move(call));
 }
 
 /// The code for what the server refuses by itself.
@@ -78,6 +62,15 @@ ErrorCode CodeOfStatus(int status) {
   }
 }
 
+/// The threads on which a call runs; nothing: the loop that it came on. Writes wait for nothing
+/// there: the store answers them by a completion.
+CallPool* PoolFor(CallPools& pools, const Call& call, const Route& route) {
+  if (route.handler == GetLiveness) return nullptr;
+  if (route.handler == GetReadiness) return &pools.health;
+  if (call.is_read() && !HF_MUTANT(reads_on_the_loop)) return &pools.reads;
+  return call.body().size() > kBulkBody ? &pools.bulk : nullptr;
+}
+
 }  // namespace
 
 Error ShuttingDown() {
@@ -85,7 +78,8 @@ Error ShuttingDown() {
 }
 
 Api::Api(Store& store, Metrics& metrics, LogSink* log)
-    : service_(std::make_unique<Service>(store, metrics, log)) {}
+    : service_(std::make_unique<Service>(store, metrics, log)),
+      pools_(std::make_unique<CallPools>()) {}
 
 Api::~Api() {
   Drain();
@@ -97,6 +91,15 @@ void Api::Drain() {
   service_->store.StopWaiting();
 }
 
+std::int64_t Api::in_flight() const {
+  base::MutexLock lock(service_->mutex);
+  return service_->in_flight;
+}
+
+bool Api::AwaitIdle(SteadyTime until) {
+  return InFlight::AwaitNone(*service_, until);
+}
+
 void Api::Handle(net::HttpRequest request, std::stop_token gone, net::Responder respond) {
   try {
     Dispatch(Call(*service_, std::move(request), std::move(gone), std::move(respond)));
@@ -106,6 +109,35 @@ void Api::Handle(net::HttpRequest request, std::stop_token gone, net::Responder 
       return base::Fields{{"what", error.what()}};
     });
   }
+}
+
+void Api::Dispatch(Call call) {
+  auto match = FindRoute(call.method(), call.path());
+  if (!match) return call.Refuse(match.error());
+  if (match->route == nullptr) {
+    std::string path = base::CutUtf8(call.path(), 200);
+    if (match->allowed.empty()) {
+      return call.Refuse({ErrorCode::kNotFound, fmt::format("there is nothing at {}", path), {}});
+    }
+    std::string message = fmt::format("{} does not take {} (but {})", path,
+                                      base::CutUtf8(call.method(), 32), match->allowed);
+    call.AddHeader("Allow", match->allowed);
+    return call.Refuse({ErrorCode::kInvalidArgument, std::move(message), {}}, 405);
+  }
+  const Route& route = *match->route;
+  call.set_route(route.pattern);
+  if (!call.is_read() && call.service().is_draining.load()) return call.Refuse(ShuttingDown());
+  if (auto valid = CheckHeaders(call, route); !valid) return call.Refuse(valid.error());
+  auto query = Query::Parse(call.query_text());
+  if (!query) return call.Refuse(query.error());
+  if (!route.takes_query) {
+    if (auto none = query->AllowOnly({}); !none) return call.Refuse(none.error());
+  }
+  call.set_query(*std::move(query));
+  call.set_parameters(std::move(match->parameters));
+  if (CallPool* pool = PoolFor(*pools_, call, route))
+    return pool->Run(route.handler, std::move(call));
+  route.handler(std::move(call));
 }
 
 std::size_t Api::BodyLimit(std::string_view method, std::string_view target) {

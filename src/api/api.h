@@ -10,9 +10,13 @@
 
 namespace holdfast::api {
 
+class Call;
+struct CallPools;
 struct Service;
 
-/// Every write is a batch given to the store; no call blocks the thread it came on. Threads: any.
+/// Every write is a batch given to the store. No call blocks the thread it came on: reads of the
+/// store and large bodies go to threads of the API's own, and /healthz asks nothing of the store.
+/// Threads: any.
 class Api final : public net::HttpHandler {
  public:
   /// All three must outlive it (`log` may be nothing). The metrics are shown, and counted into;
@@ -25,12 +29,20 @@ class Api final : public net::HttpHandler {
   /// answered. What is under way goes on. Idempotent.
   void Drain();
 
+  /// Calls that were not answered yet.
+  std::int64_t in_flight() const;
+  /// Waits until there are none, or until then. Whether there are none.
+  bool AwaitIdle(SteadyTime until);
+
   void Handle(net::HttpRequest request, std::stop_token gone, net::Responder respond) override;
   std::size_t BodyLimit(std::string_view method, std::string_view target) override;
   net::HttpResponse Refuse(int status, std::string_view reason) override;
 
  private:
+  void Dispatch(Call call);
+
   std::unique_ptr<Service> service_;
+  std::unique_ptr<CallPools> pools_;  // ends before what its calls use
 };
 
 }  // namespace holdfast::api

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "api/problem.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/text.h"
 #include "base/utf8.h"
 
@@ -16,6 +18,22 @@ namespace {
 bool IsUsableRequestId(std::string_view id) {
   return !id.empty() && id.size() <= 128 &&
          std::ranges::all_of(id, [](char c) { return c > ' ' && c < 0x7f; });
+}
+
+std::function<void()> Undo(Service& service, Context context, std::vector<Operation> operations) {
+  return [in_flight = std::make_shared<InFlight>(service), context = std::move(context),
+          operations = std::move(operations)] {
+    Service& of = in_flight->service();
+    base::Log(of.log, LogLevel::kInfo, "answer_undelivered", [&] {
+      return base::Fields{{"taken_back", fmt::to_string(operations.size())},
+                          {"correlation_id", context.correlation_id}};
+    });
+    std::vector<Batch> batches(operations.size());
+    for (std::size_t i = 0; i < operations.size(); ++i) {
+      batches[i].operations.push_back(operations[i]);
+    }
+    of.store.CommitAsync(context, std::move(batches), [in_flight](const auto&) {});
+  };
 }
 
 }  // namespace
@@ -36,9 +54,12 @@ InFlight::~InFlight() {
   if (--service_->in_flight == 0) service_->all_done.NotifyAll();
 }
 
-void InFlight::AwaitNone(Service& service) {
+bool InFlight::AwaitNone(Service& service, SteadyTime until) {
   base::MutexLock lock(service.mutex);
-  while (service.in_flight != 0) service.all_done.Wait(service.mutex);
+  while (service.in_flight != 0 && std::chrono::steady_clock::now() < until) {
+    service.all_done.WaitUntil(service.mutex, until);
+  }
+  return service.in_flight == 0;
 }
 
 Call::Call(Service& service, net::HttpRequest request, std::stop_token gone, net::Responder respond)
@@ -51,6 +72,8 @@ Call::Call(Service& service, net::HttpRequest request, std::stop_token gone, net
   context_.actor = net::FindHeader(request_.headers, "X-Holdfast-Actor");
   context_.correlation_id = net::FindHeader(request_.headers, "X-Correlation-Id");
   if (context_.correlation_id.empty()) context_.correlation_id = request_id_;
+  // A long read ends with its client. A write does not: its outcome is asked for again.
+  if (is_read()) context_.stop = gone_;
 }
 
 std::string_view Call::path() const {
@@ -81,6 +104,11 @@ Result<std::int64_t> Call::ParameterAsId(std::string_view of_what) const {
                                                        base::CutUtf8(parameter(), 64), of_what));
 }
 
+void Call::DropBody() {
+  std::string().swap(request_.body);
+  request_.body_permit.reset();
+}
+
 void Call::MarkReplayed() {
   AddHeader("Idempotency-Replayed", "true");
 }
@@ -105,6 +133,10 @@ void Call::Reply(net::HttpResponse response) {
                         {"duration", base::FormatDuration(elapsed)},
                         {"request_id", request_id_}};
   });
+  if (!undo_.empty() && !HF_MUTANT(undelivered_grants_kept)) {
+    // The call's own stop token may have fired: clean-up never uses it.
+    response.on_undelivered = Undo(service(), context_.ForCleanUp(), std::move(undo_));
+  }
   respond_(std::move(response));
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,8 +39,8 @@ class InFlight {
   ~InFlight();
   Service& service() const { return *service_; }
 
-  /// Blocks until nothing is under way.
-  static void AwaitNone(Service& service);
+  /// Blocks until nothing is under way, or until then. Whether nothing is.
+  static bool AwaitNone(Service& service, SteadyTime until = SteadyTime::max());
 
  private:
   Service* service_;
@@ -60,6 +61,8 @@ class Call {
   const Context& context() const { return context_; }
   const std::stop_token& gone() const { return gone_; }
   const std::string& method() const { return request_.method; }
+  /// Whether it asks and changes nothing: GET or HEAD.
+  bool is_read() const { return method() == "GET" || method() == "HEAD"; }
   const std::string& body() const { return request_.body; }
   /// The body as one JSON text, without the space around it: as it would be read from within
   /// another document.
@@ -71,6 +74,10 @@ class Call {
   std::string_view Header(std::string_view name) const;
   /// Also if it is empty.
   bool HasHeader(std::string_view name) const { return Header(name).data() != nullptr; }
+  /// The lines of that name.
+  std::ptrdiff_t CountHeader(std::string_view name) const {
+    return net::CountHeader(request_.headers, name);
+  }
   std::string IdempotencyKey() const { return std::string(Header("Idempotency-Key")); }
 
   const Query& query() const { return query_; }
@@ -90,6 +97,12 @@ class Call {
   /// Adds a header to the answer.
   void AddHeader(std::string name, std::string value);
 
+  /// What to commit, each by itself, if the answer cannot be written whole: a client that never
+  /// hears of its jobs or locks must not keep them for a lease.
+  void UndoIfUndelivered(std::vector<Operation> undo) { undo_ = std::move(undo); }
+  /// The body is not needed any more: a call that waits must not keep it.
+  void DropBody();
+
   void Reply(int status, std::string json);
   void Reply(net::HttpResponse response);
   /// `status` 0: that of the error's code.
@@ -108,6 +121,7 @@ class Call {
   Parameters parameters_;
   std::string_view route_ = "(unknown)";
   net::Headers headers_;
+  std::vector<Operation> undo_;
 };
 
 /// An id for a request that came without one.

@@ -40,6 +40,10 @@ void AnswerClaimed(Call& call, const OperationResult& result) {
     wire::WriteJob(json, *result.job);
   }
   json.EndObject();
+  // Under a key the claim is asked for again, and the same answer given.
+  if (result.job && call.IdempotencyKey().empty()) {
+    call.UndoIfUndelivered({ReleaseJob{result.job->id, result.job->token}});
+  }
   call.Reply(200, std::move(json).Take());
 }
 
@@ -162,6 +166,7 @@ void ClaimNext(Call call) {
                         "of a lost answer come back when their leases end",
                         {}});
   }
+  call.DropBody();
   Store& store = call.store();
   Context context = call.context();
   context.stop = call.gone();
@@ -173,6 +178,9 @@ void ClaimNext(Call call) {
                      if (is_gone && !jobs->empty()) {
                        return GiveBack(std::move(call), *jobs);
                      }
+                     std::vector<Operation> undo;
+                     for (const Job& job : *jobs) undo.push_back(ReleaseJob{job.id, job.token});
+                     call.UndoIfUndelivered(std::move(undo));
                      call.Reply(200, TextOf(*jobs));
                    });
 }

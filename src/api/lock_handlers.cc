@@ -25,6 +25,12 @@ void GiveBack(Call call, const std::vector<LockGrant>& grants) {
   });
 }
 
+std::vector<Operation> UndoOf(const std::vector<LockGrant>& grants) {
+  std::vector<Operation> undo;
+  for (const LockGrant& grant : grants) undo.push_back(ReleaseLock{grant.name, grant.token});
+  return undo;
+}
+
 using Answer = void (*)(Call& call, const OperationResult& result);
 
 void AnswerOne(Call& call, const OperationResult& result) {
@@ -45,6 +51,7 @@ void Acquire(Call call, AcquireLock request, Answer answer) {
                         "owner, who is told the token if it holds the lock already",
                         {}});
   }
+  call.DropBody();
   Store& store = call.store();
   Context context = call.context();
   context.stop = call.gone();
@@ -53,6 +60,7 @@ void Acquire(Call call, AcquireLock request, Answer answer) {
       [call = std::move(call), answer](Result<std::vector<LockGrant>> grants) mutable {
         if (!grants) return call.Refuse(grants.error());
         if (call.gone().stop_requested()) return GiveBack(std::move(call), *grants);
+        call.UndoIfUndelivered(UndoOf(*grants));
         OperationResult result;
         result.lock = LockOutcome{.grants = *std::move(grants)};
         answer(call, result);
@@ -134,6 +142,7 @@ void AcquireNextRecord(Call call) {
                         {}});
   }
   request->filter.kind = call.parameter();
+  call.DropBody();
   Store& store = call.store();
   Context context = call.context();
   context.stop = call.gone();
@@ -141,8 +150,10 @@ void AcquireNextRecord(Call call) {
       context, std::move(request->filter), std::move(request->lock),
       [call = std::move(call)](Result<std::optional<LockedRecord>> taken) mutable {
         if (!taken) return call.Refuse(taken.error());
-        if (*taken && call.gone().stop_requested())
+        if (*taken && call.gone().stop_requested()) {
           return GiveBack(std::move(call), {(*taken)->lock});
+        }
+        if (*taken) call.UndoIfUndelivered(UndoOf({(*taken)->lock}));
         call.Reply(200, wire::ToText(wire::WriteLockedRecord, *taken));
       });
 }

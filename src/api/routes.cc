@@ -110,9 +110,11 @@ Result<RouteMatch> FindRoute(std::string_view method, std::string_view path) {
   for (const Route& route : kRoutes) {
     Segments segments;
     if (!Fits(route.pattern, path, segments)) continue;
-    if (route.method != method) {
+    // HEAD is GET, whose body the server leaves out.
+    if (route.method != (method == "HEAD" ? "GET" : method)) {
       if (!match.allowed.empty()) match.allowed += ", ";
       match.allowed += route.method;
+      if (route.method == "GET") match.allowed += ", HEAD";
       continue;
     }
     for (std::size_t i = 0; i < segments.size(); ++i) {

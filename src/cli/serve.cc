@@ -27,6 +27,9 @@ void LocalServer::Stop(Duration grace) {
 
 namespace {
 
+constexpr Duration kDay = std::chrono::hours(24);
+constexpr std::initializer_list<int> kHangUp = {SIGHUP};
+
 struct ServeOptions {
   net::ServerOptions server;
   std::string listen = "127.0.0.1:8420";
@@ -61,6 +64,34 @@ void RaiseDescriptorLimit() {
   (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// Lets requests under way finish, and closes the store. What takes longer than the grace is not
+/// waited for: what was acknowledged is durable, and the client of a commit that is still under way
+/// finds its connection closed, which means that the outcome is unknown.
+void Stop(StopSignals& signals, LogSink& log, std::unique_ptr<LocalServer> server,
+          std::unique_ptr<Store> store, Duration grace) {
+  constexpr Duration kClosing = std::chrono::seconds(1);
+  const SteadyTime give_up = std::chrono::steady_clock::now() + std::min<Duration>(grace, kDay);
+  auto end_now = [&log](std::string_view what, std::string count) {
+    base::Log(&log, LogLevel::kWarning, "server_stopped", [&] {
+      return base::Fields{{what, std::move(count)}};
+    });
+    _exit(0);
+  };
+  auto graceful = [&] {
+    server->Stop(grace);
+    if (!server->AwaitIdle(give_up)) end_now("unfinished", std::to_string(server->in_flight()));
+    server.reset();
+    store.reset();
+  };
+  signals.Finish(
+      graceful, [] { _exit(128 + SIGTERM); },
+      [&] {
+        if (std::chrono::steady_clock::now() < give_up + kClosing) return;
+        end_now("unfinished", "the store does not close");
+      });
+  base::Log(&log, LogLevel::kInfo, "server_stopped", [] { return base::Fields{}; });
+}
+
 Result<int> Serve(Cli& cli, ServeOptions& options) {
   HF_RETURN_IF_ERROR(ParseListen(options.listen, options.server));
   if (cli.globals().store.starts_with("http:")) {
@@ -72,28 +103,27 @@ Result<int> Serve(Cli& cli, ServeOptions& options) {
     HF_RETURN_IF_ERROR(AddLockPreset(preset, store_options.lock_presets));
   }
   RaiseDescriptorLimit();
-  StopSignals signals;
+  StopSignals signals(IsHangUpIgnored() ? std::initializer_list<int>{} : kHangUp);
   LogSink& log = cli.Log(LogLevel::kInfo);
   api::Metrics metrics;
   store_options.log = &log;
   store_options.metrics = &metrics;
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open(std::move(store_options)));
-  LocalServer server(*store, metrics, &log, options.server);
-  HF_RETURN_IF_ERROR(server.Start());
-  fmt::print("listening on {}\n", server.url());
+  auto server = std::make_unique<LocalServer>(*store, metrics, &log, options.server);
+  HF_RETURN_IF_ERROR(server->Start());
+  fmt::print("listening on {}\n", server->url());
   std::fflush(stdout);
   base::Log(&log, LogLevel::kInfo, "server_started", [&] {
-    return base::Fields{{"url", server.url()}, {"store", cli.ShownStore()}};
+    return base::Fields{{"url", server->url()}, {"store", cli.ShownStore()}};
   });
 
   int signal = signals.Wait().value_or(0);
   base::Log(&log, LogLevel::kInfo, "server_stopping", [&] {
     return base::Fields{{"signal", std::to_string(signal)},
-                        {"grace", base::FormatDuration(options.grace)}};
+                        {"grace", base::FormatDuration(options.grace)},
+                        {"in_flight", std::to_string(server->in_flight())}};
   });
-  // What was acknowledged is durable: ending at once loses nothing.
-  signals.Finish([&] { server.Stop(options.grace); }, [] { _exit(128 + SIGTERM); });
-  base::Log(&log, LogLevel::kInfo, "server_stopped", [] { return base::Fields{}; });
+  Stop(signals, log, std::move(server), std::move(store), options.grace);
   return 0;
 }
 
@@ -103,8 +133,8 @@ void AddServeCommand(Cli& cli) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App& serve = cli.AddCommand(
       cli.root(), "serve",
-      "Serves a store over HTTP. Prints \"listening on URL\" when it is ready. SIGTERM or SIGINT\n"
-      "lets requests under way finish (--grace); a second one ends at once.",
+      "Serves a store over HTTP. Prints \"listening on URL\" when it is ready. SIGTERM, SIGINT\n"
+      "or SIGHUP lets requests under way finish (--grace); a second one ends at once.",
       "holdfast serve\n"
       "holdfast serve --listen 0.0.0.0:8420 --store sqlite:/var/lib/holdfast/holdfast.db\n"
       "holdfast serve --listen 127.0.0.1:0 --store memory: --log-format json\n"

@@ -15,6 +15,11 @@
 
 namespace holdfast::cli {
 
+bool IsHangUpIgnored() {
+  struct sigaction now {};
+  return sigaction(SIGHUP, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 StopSignals::StopSignals(std::initializer_list<int> more) {
   sigset_t set;
   sigemptyset(&set);

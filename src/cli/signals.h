@@ -9,6 +9,9 @@
 
 namespace holdfast::cli {
 
+/// Whether SIGHUP is to be ignored, as by nohup: the program then outlives its terminal.
+bool IsHangUpIgnored();
+
 /// Made before any thread is, so that every thread leaves these signals to this object. SIGPIPE is
 /// ignored from then on: a reader that went away is an error of write, not the end of the program.
 ///

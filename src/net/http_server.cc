@@ -1,17 +1,23 @@
 // Binding, accepting, and the order in which a server stops.
 #include "net/http_server.h"
 
+#include <unistd.h>
+
 #include <boost/asio/post.hpp>
 #include <exception>
 #include <optional>
 
+#include "base/log.h"
 #include "net/loop.h"
+#include "net/socket.h"
 
 namespace holdfast::net {
 namespace {
 
 // With no file descriptor free, accepting fails at once and would fail again at once.
 constexpr Duration kAcceptPause = std::chrono::milliseconds(50);
+constexpr int kAcceptsInARow = 64;
+constexpr Duration kLogInterval = std::chrono::seconds(10);
 constexpr Duration kLongestGrace = std::chrono::hours(24);
 
 }  // namespace
@@ -31,15 +37,20 @@ class HttpServer::Impl {
 
   Result<void> Listen();
   void Accept();
-  void OnAccept(Loop& loop, error_code ec, tcp::socket socket);
+  void OnAcceptable(error_code ec);
+  /// False: there is none to accept, or none could be.
+  bool AcceptOne();
+  void OnAcceptFailed(const error_code& ec);
 
   const std::shared_ptr<ServerState> state_;
   std::vector<std::shared_ptr<Loop>> loops_;
   std::uint16_t port_ = 0;
   // The rest lives on the first loop.
   std::optional<tcp::acceptor> acceptor_;
+  tcp protocol_ = tcp::v4();
   std::optional<asio::steady_timer> pause_;
   std::size_t next_loop_ = 0;
+  SteadyTime may_log_ = SteadyTime::min();
 };
 
 Result<void> HttpServer::Impl::Start() {
@@ -71,32 +82,48 @@ Result<void> HttpServer::Impl::Listen() {
   }
   tcp::endpoint endpoint = *found.begin();
   acceptor_.emplace(loops_.front()->io);
-  acceptor_->open(endpoint.protocol(), ec);
+  const int listener = NewSocket(endpoint.protocol(), ec);
+  if (!ec) acceptor_->assign(endpoint.protocol(), listener, ec);
+  if (!ec) acceptor_->non_blocking(true, ec);
   if (!ec) acceptor_->set_option(tcp::acceptor::reuse_address(true), ec);
   if (!ec) acceptor_->bind(endpoint, ec);
   if (!ec) acceptor_->listen(asio::socket_base::max_listen_connections, ec);
   if (ec) {
     return Fail(ErrorCode::kUnavailable, "cannot listen on " + address + ": " + ec.message());
   }
+  protocol_ = endpoint.protocol();
   port_ = acceptor_->local_endpoint().port();
   return {};
 }
 
 void HttpServer::Impl::Accept() {
-  Loop& loop = *loops_[next_loop_++ % loops_.size()];
-  acceptor_->async_accept(loop.io, [this, &loop](error_code ec, tcp::socket socket) {
-    OnAccept(loop, ec, std::move(socket));
-  });
+  acceptor_->async_wait(tcp::acceptor::wait_read, [this](error_code ec) { OnAcceptable(ec); });
 }
 
-void HttpServer::Impl::OnAccept(Loop& loop, error_code ec, tcp::socket socket) {
-  if (!acceptor_->is_open()) return;
+void HttpServer::Impl::OnAcceptable(error_code ec) {
+  if (ec || !acceptor_->is_open()) return;
+  // The loop has connections of its own, which must get their turns.
+  for (int i = 0; i < kAcceptsInARow; ++i) {
+    if (!AcceptOne()) return;
+  }
+  Accept();
+}
+
+bool HttpServer::Impl::AcceptOne() {
+  error_code ec;
+  const int fd = AcceptOn(acceptor_->native_handle(), ec);
+  if (ec == asio::error::would_block || ec == asio::error::try_again) {
+    Accept();
+    return false;
+  }
+  if (ec == asio::error::connection_aborted || ec == asio::error::interrupted) return true;
+  Loop& loop = *loops_[next_loop_++ % loops_.size()];
+  tcp::socket socket(loop.io);
+  if (!ec) socket.assign(protocol_, fd, ec);
   if (ec) {
-    pause_->expires_after(kAcceptPause);
-    pause_->async_wait([this](error_code cancelled) {
-      if (!cancelled && acceptor_->is_open()) Accept();
-    });
-    return;
+    if (fd >= 0) ::close(fd);
+    OnAcceptFailed(ec);
+    return false;
   }
   Admission admission = state_->Admit();
   if (admission != Admission::kDrop) {
@@ -104,7 +131,22 @@ void HttpServer::Impl::OnAccept(Loop& loop, error_code ec, tcp::socket socket) {
       loop.Adopt(std::move(socket), admission);
     });
   }
-  Accept();
+  return true;
+}
+
+void HttpServer::Impl::OnAcceptFailed(const error_code& ec) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (now >= may_log_) {
+    may_log_ = now + kLogInterval;
+    base::Log(state_->options.log, LogLevel::kError, "accept_failed", [&] {
+      return base::Fields{{"reason", ec.message()},
+                          {"connections", std::to_string(stats().connections)}};
+    });
+  }
+  pause_->expires_after(kAcceptPause);
+  pause_->async_wait([this](error_code cancelled) {
+    if (!cancelled && acceptor_->is_open()) Accept();
+  });
 }
 
 void HttpServer::Impl::Stop(Duration grace) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "holdfast/error.h"
+#include "holdfast/log.h"
 #include "holdfast/time.h"
 #include "net/http.h"
 
@@ -20,13 +21,20 @@ struct ServerOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8420;  ///< 0: any free one
   int threads = 2;
-  std::size_t max_connections = 10'000;      ///< beyond it: 503, then closed
+  /// At the limit a new connection takes the place of the one that has been idle longest; if none
+  /// is idle, it gets a 503 and is closed. Lowered so that `reserved_descriptors` of the process's
+  /// file descriptors stay free for the program.
+  std::size_t max_connections = 10'000;
+  std::size_t reserved_descriptors = 64;
+  /// Bytes of bodies over 16 KiB in requests that are read or handled; beyond it: 503.
+  std::size_t max_bytes_of_bodies = 256 * 1024 * 1024;
   std::size_t max_header_bytes = 16 * 1024;  ///< beyond it: 431
   Duration header_timeout =
       std::chrono::seconds(10);                       ///< for the whole header, from its first byte
   Duration body_timeout = std::chrono::seconds(30);   ///< for the whole body
   Duration idle_timeout = std::chrono::seconds(60);   ///< between two requests
-  Duration write_timeout = std::chrono::seconds(30);  ///< for a whole answer
+  Duration write_timeout = std::chrono::seconds(30);  ///< for each 64 KiB of an answer
+  LogSink* log = nullptr;                             ///< outlives the server
 };
 
 /// Answers the request it came with. Must be called exactly once, from any thread; the first call
@@ -37,7 +45,8 @@ using Responder = std::move_only_function<void(HttpResponse)>;
 class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
-  /// `gone` fires when the client disconnects before the answer: stop working on it.
+  /// `gone` fires when the client disconnects before the answer: stop working on it. A client that
+  /// closes its half of the connection counts as gone.
   virtual void Handle(HttpRequest request, std::stop_token gone, Responder respond) = 0;
   /// The largest body this target accepts: beyond it, 413.
   virtual std::size_t BodyLimit(std::string_view method, std::string_view target) = 0;
@@ -49,6 +58,7 @@ struct ServerStats {
   std::int64_t connections = 0;  ///< open now
   std::int64_t accepted = 0;
   std::int64_t refused = 0;  ///< over max_connections
+  std::int64_t evicted = 0;  ///< closed while idle, to make place
 };
 
 class HttpServer {

@@ -1,6 +1,9 @@
 // The loops' thread and tick, and the count of connections that Stop waits for.
 #include "net/loop.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <array>
 #include <boost/asio/post.hpp>
 
@@ -9,7 +12,7 @@
 namespace holdfast::net {
 namespace {
 
-constexpr int kMaxRefusing = 256;
+constexpr int kMaxRefusing = 16;
 
 /// RFC 9110's date, whatever the locale.
 std::string FormatDate(Time time) {
@@ -39,7 +42,39 @@ Duration TickOf(const ServerOptions& options) {
                               std::chrono::milliseconds(500));
 }
 
+/// With no more connections than leave file descriptors for the rest of the program: a store that
+/// cannot open a file answers nothing.
+ServerOptions WithRoom(ServerOptions options) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return options;
+  const auto all = static_cast<std::size_t>(limit.rlim_cur);
+  const std::size_t kept = options.reserved_descriptors + kMaxRefusing;
+  const std::size_t room = all > 2 * kept ? all - kept : all / 2;
+  options.max_connections = std::min(options.max_connections, room);
+  return options;
+}
+
 }  // namespace
+
+ServerState::ServerState(ServerOptions server_options, HttpHandler& server_handler)
+    : options(WithRoom(std::move(server_options))), handler(server_handler) {}
+
+void ServerState::CountEvicted() {
+  base::MutexLock lock(mutex_);
+  --stats_.refused;
+  ++stats_.evicted;
+}
+
+std::shared_ptr<const void> ServerState::AdmitBody(std::size_t bytes) {
+  std::size_t held = *bytes_of_bodies_;
+  do {
+    if (bytes > options.max_bytes_of_bodies || held > options.max_bytes_of_bodies - bytes) {
+      return nullptr;
+    }
+  } while (!bytes_of_bodies_->compare_exchange_weak(held, held + bytes));
+  return {static_cast<const void*>(this),
+          [held_bytes = bytes_of_bodies_, bytes](const void*) { *held_bytes -= bytes; }};
+}
 
 ServerState::Admission ServerState::Admit() {
   base::MutexLock lock(mutex_);
@@ -116,10 +151,13 @@ void Loop::Tick() {
   SteadyTime now = std::chrono::steady_clock::now();
   // A session that closes leaves the set, so the walk is over a copy of those whose time is over.
   std::vector<std::shared_ptr<Session>> late;
+  std::vector<std::shared_ptr<Session>> unread;
   for (const auto& session : sessions_) {
     if (session->deadline() <= now) late.push_back(session);
+    if (session->IsUnread()) unread.push_back(session);
   }
   for (const auto& session : late) session->OnDeadline();
+  for (const auto& session : unread) session->LookForHangUp();
   ticker_.expires_after(TickOf(state->options));
   ticker_.async_wait([this](error_code) {
     // Not the error but the flag: the timer may have expired just before it was cancelled.
@@ -129,9 +167,24 @@ void Loop::Tick() {
 
 void Loop::Adopt(tcp::socket socket, ServerState::Admission admission) {
   if (state->is_stopping()) return state->Release(admission);
+  if (admission == ServerState::Admission::kRefuse && CloseLongestIdle()) {
+    admission = ServerState::Admission::kServe;
+  }
   auto session = std::make_shared<Session>(*this, std::move(socket), admission);
   sessions_.insert(session);
   session->Start();
+}
+
+bool Loop::CloseLongestIdle() {
+  std::shared_ptr<Session> longest;
+  for (const auto& session : sessions_) {
+    if (longest && longest->deadline() <= session->deadline()) continue;
+    if (session->IsIdle()) longest = session;
+  }
+  if (!longest) return false;
+  longest->CloseInFavour(ServerState::Admission::kRefuse);
+  state->CountEvicted();
+  return true;
 }
 
 void Loop::Drain() {

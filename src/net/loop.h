@@ -27,8 +27,7 @@ class Session;
 /// What all loops of a server share. Threads: any.
 class ServerState {
  public:
-  ServerState(ServerOptions server_options, HttpHandler& server_handler)
-      : options(std::move(server_options)), handler(server_handler) {}
+  ServerState(ServerOptions server_options, HttpHandler& server_handler);
 
   const ServerOptions options;
   HttpHandler& handler;  // called on loops only, which end before the server does
@@ -36,6 +35,10 @@ class ServerState {
   /// What becomes of a connection that was just accepted.
   enum class Admission { kServe, kRefuse, kDrop };
   Admission Admit();
+  /// A connection that was to be refused got the place of an idle one.
+  void CountEvicted();
+  /// Counts the bytes of a body until the permit is let go. Nothing: there are too many.
+  std::shared_ptr<const void> AdmitBody(std::size_t bytes);
   /// The connection, admitted as that, is closed.
   void Release(Admission admission);
 
@@ -60,6 +63,9 @@ class ServerState {
   ServerStats stats_ HF_GUARDED_BY(mutex_);
   int refusing_ HF_GUARDED_BY(mutex_) = 0;  // connections that are being told 503
   std::atomic<bool> is_stopping_ = false;   // set under the mutex
+  // Shared with the permits, which may outlive the server.
+  const std::shared_ptr<std::atomic<std::size_t>> bytes_of_bodies_ =
+      std::make_shared<std::atomic<std::size_t>>(0);
   bool stopped_ HF_GUARDED_BY(mutex_) = false;
   SteadyTime drain_until_ HF_GUARDED_BY(mutex_) = SteadyTime::max();
 };
@@ -92,6 +98,8 @@ class Loop : public std::enable_shared_from_this<Loop> {
 
  private:
   void Tick();
+  /// False: no session is idle.
+  bool CloseLongestIdle();
 
   asio::steady_timer ticker_;
   std::unordered_set<std::shared_ptr<Session>> sessions_;

@@ -3,9 +3,12 @@
 
 #include <array>
 #include <boost/asio/post.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/status.hpp>
 #include <limits>
+
+#include "base/mutant.h"
+#include "net/request_rules.h"
+#include "net/socket.h"
 
 namespace holdfast::net {
 namespace {
@@ -16,7 +19,34 @@ constexpr std::size_t kLargeReadSize = 64 * 1024;
 constexpr std::size_t kReadAhead = 16 * 1024;
 // Input that the parser cannot use before more has come: the line of a chunk, the trailers.
 constexpr std::size_t kMaxUnparsed = 16 * 1024;
+// Bodies up to this size are read however many bytes of others are held: calls that report and
+// renew.
+constexpr std::size_t kSmallBody = 16 * 1024;
 constexpr Duration kLingerTime = std::chrono::seconds(1);
+// An answer has `write_timeout` for each piece of that size: who reads a byte now and then is cut
+// off.
+constexpr std::size_t kWriteProgress = 64 * 1024;
+
+/// An answer on its way to its session. If it never gets there, what it grants is taken back.
+class Delivery {
+ public:
+  Delivery(std::weak_ptr<Session> session, std::optional<HttpResponse> response)
+      : session_(std::move(session)), response_(std::move(response)) {}
+  Delivery(Delivery&& other) noexcept
+      : session_(std::move(other.session_)),
+        response_(std::exchange(other.response_, std::nullopt)) {}
+  Delivery& operator=(Delivery&&) = delete;
+  ~Delivery() {
+    if (response_ && response_->on_undelivered) response_->on_undelivered();
+  }
+  void operator()() {
+    if (auto alive = session_.lock()) alive->Answer(std::exchange(response_, std::nullopt));
+  }
+
+ private:
+  std::weak_ptr<Session> session_;
+  std::optional<HttpResponse> response_;  // nothing: the handler dropped the request
+};
 
 /// What a Responder is made of: posts its one answer to the session's loop. Holds the session
 /// weakly, so that an answer that never comes keeps no connection.
@@ -39,9 +69,7 @@ class Ticket {
   // from a callback of `gone`, must not find the session half-way through a change.
   void Post(std::optional<HttpResponse> response) {
     std::shared_ptr<Loop> loop = std::exchange(loop_, nullptr);
-    asio::post(loop->io, [session = std::move(session_), response = std::move(response)]() mutable {
-      if (auto alive = session.lock()) alive->Answer(std::move(response));
-    });
+    asio::post(loop->io, Delivery(std::move(session_), std::move(response)));
   }
 
   std::shared_ptr<Loop> loop_;
@@ -76,6 +104,7 @@ void Session::Start() {
   socket_.set_option(tcp::no_delay(true), ec);
   socket_.non_blocking(true, ec);
   if (ec) return Close();
+  WatchPeer(socket_.native_handle());
   if (admission_ == ServerState::Admission::kRefuse) {
     return Refuse(503, "the server has as many connections as it may (" +
                            std::to_string(options_.max_connections) + ")");
@@ -87,6 +116,29 @@ void Session::Start() {
 void Session::Enter(Phase phase, Duration limit) {
   phase_ = phase;
   deadline_ = std::chrono::steady_clock::now() + limit;
+}
+
+bool Session::IsIdle() const {
+  error_code ec;
+  return phase_ == Phase::kIdle && (socket_.available(ec) == 0 || ec);
+}
+
+void Session::CloseInFavour(ServerState::Admission admission) {
+  admission_ = admission;
+  Close();
+}
+
+void Session::LookForHangUp() {
+  if (!IsUnread() || gone_.stop_requested() || HF_MUTANT(hang_up_behind_input_unseen)) return;
+  switch (LookAtPeer(socket_.native_handle())) {
+    case PeerState::kOpen:
+      return;
+    case PeerState::kClosed:
+      gone_.request_stop();
+      return;
+    case PeerState::kReset:
+      return Close();
+  }
 }
 
 void Session::AwaitInput() {
@@ -192,17 +244,13 @@ void Session::Parse() {
 
 bool Session::BeginBody() {
   Enter(Phase::kBody, options_.body_timeout);
-  const HttpRequest& request = parser_->message;
+  HttpRequest& request = parser_->message;
   auto refuse = [this](int status, std::string_view reason) {
     Refuse(status, reason);
     return false;
   };
-  if (!parser_->is_http_1_0 && FindHeader(request.headers, "Host").empty()) {
-    return refuse(400, "the request has no Host header");
-  }
-  // Reading such a body as empty would take the body for the next request.
-  if (!FindHeader(request.headers, "Transfer-Encoding").empty() && !parser_->chunked()) {
-    return refuse(400, "the request's Transfer-Encoding is not chunked");
+  if (auto refusal = CheckRequest(request, parser_->is_http_1_0)) {
+    return refuse(refusal->status, refusal->reason);
   }
   std::size_t limit = loop_.state->handler.BodyLimit(request.method, request.target);
   auto length = parser_->content_length();
@@ -210,12 +258,24 @@ bool Session::BeginBody() {
     return refuse(413, "the body of " + std::to_string(*length) + " bytes is over the limit of " +
                            std::to_string(limit));
   }
+  if (!ReserveBody(limit)) {
+    return refuse(503, "the server holds as many bytes of bodies as it may (" +
+                           std::to_string(options_.max_bytes_of_bodies) + ")");
+  }
   parser_->ReadBody(limit);
   if (!parser_->is_done() && in_.size() == 0 && !parser_->is_http_1_0 &&
-      FindHeader(request.headers, "Expect") == "100-continue") {
+      EqualsIgnoringCase(FindHeader(request.headers, "Expect"), "100-continue")) {
     return SendContinue();
   }
   return true;
+}
+
+bool Session::ReserveBody(std::size_t limit) {
+  // A chunked body counts for the most that it may become.
+  const std::size_t most = parser_->chunked() ? limit : parser_->content_length().value_or(0);
+  if (most <= kSmallBody) return true;
+  parser_->message.body_permit = loop_.state->AdmitBody(most);
+  return parser_->message.body_permit != nullptr;
 }
 
 bool Session::SendContinue() {
@@ -245,7 +305,10 @@ void Session::Dispatch() {
 }
 
 void Session::Answer(std::optional<HttpResponse> response) {
-  if (phase_ != Phase::kHandling) return;
+  if (phase_ != Phase::kHandling) {
+    if (response && response->on_undelivered) response->on_undelivered();
+    return;
+  }
   if (!response) response = loop_.state->handler.Refuse(500, "the request was not answered");
   Write(*std::move(response));
 }
@@ -277,16 +340,38 @@ void Session::Write(HttpResponse response) {
   out_header_ += "\r\n";
   if (is_head_ || !HasBody(response.status)) out_body_.clear();
 
+  on_undelivered_ = std::move(response.on_undelivered);
+  written_ = written_in_time_ = 0;
   Enter(Phase::kWriting, options_.write_timeout);
-  std::array<asio::const_buffer, 2> buffers{asio::buffer(out_header_), asio::buffer(out_body_)};
-  asio::async_write(socket_, buffers, [self = shared_from_this()](error_code ec, std::size_t) {
-    self->OnWritten(ec);
+  WriteSome();
+}
+
+void Session::WriteSome() {
+  auto rest = [](const std::string& text, std::size_t from) {
+    return asio::buffer(text) + std::min(from, text.size());
+  };
+  const std::size_t of_body = written_ - std::min(written_, out_header_.size());
+  const std::array<asio::const_buffer, 2> buffers{rest(out_header_, written_),
+                                                  rest(out_body_, of_body)};
+  socket_.async_write_some(buffers, [self = shared_from_this()](error_code ec, std::size_t size) {
+    self->OnWrittenSome(ec, size);
   });
 }
 
-void Session::OnWritten(error_code ec) {
+void Session::OnWrittenSome(error_code ec, std::size_t size) {
   if (phase_ == Phase::kClosed) return;
   if (ec) return Close();
+  written_ += size;
+  if (written_ == out_header_.size() + out_body_.size()) return OnWritten();
+  if (written_ - written_in_time_ >= kWriteProgress) {
+    written_in_time_ = written_;
+    deadline_ = std::chrono::steady_clock::now() + options_.write_timeout;
+  }
+  WriteSome();
+}
+
+void Session::OnWritten() {
+  on_undelivered_ = nullptr;
   if (refused_ && !peer_closed_) return Linger();
   if (!keep_alive_ || loop_.state->is_stopping()) return in_.size() > 0 ? Linger() : Close();
   // One answer can be large; ten thousand idle connections must not keep ten thousand of those.
@@ -340,6 +425,7 @@ void Session::Close() {
   loop_.Forget(self);
   loop_.state->Release(admission_);
   gone_.request_stop();
+  if (auto take_back = std::exchange(on_undelivered_, nullptr)) take_back();
 }
 
 }  // namespace holdfast::net

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/beast/core/flat_buffer.hpp>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -18,6 +19,14 @@ class Session : public std::enable_shared_from_this<Session> {
   Session(Loop& loop, tcp::socket socket, ServerState::Admission admission);
 
   void Start();
+  /// Whether it waits for a request of which nothing has come.
+  bool IsIdle() const;
+  /// Closes, and leaves its place among the connections to one that has `admission` until now.
+  void CloseInFavour(ServerState::Admission admission);
+  /// Whether a request is being handled and no more input is read.
+  bool IsUnread() const { return phase_ == Phase::kHandling && !awaiting_input_; }
+  /// Of an unread session: looks whether the client is gone behind the input.
+  void LookForHangUp();
   /// Nothing: the handler dropped the request.
   void Answer(std::optional<HttpResponse> response);
   SteadyTime deadline() const { return deadline_; }
@@ -51,14 +60,17 @@ class Session : public std::enable_shared_from_this<Session> {
   void Dispatch();
 
   void Refuse(int status, std::string_view reason);
+  bool ReserveBody(std::size_t limit);
   void Write(HttpResponse response);
-  void OnWritten(error_code ec);
+  void WriteSome();
+  void OnWrittenSome(error_code ec, std::size_t size);
+  void OnWritten();
   void Linger();
   void Enter(Phase phase, Duration limit);
 
   Loop& loop_;
   const ServerOptions& options_;
-  const ServerState::Admission admission_;
+  ServerState::Admission admission_;
   tcp::socket socket_;
   boost::beast::flat_buffer in_;
   std::optional<RequestParser> parser_;
@@ -78,6 +90,9 @@ class Session : public std::enable_shared_from_this<Session> {
 
   std::string out_header_;
   std::string out_body_;
+  std::size_t written_ = 0;
+  std::size_t written_in_time_ = 0;  // when the deadline was last moved
+  std::function<void()> on_undelivered_;
 };
 
 }  // namespace holdfast::net

@@ -1,10 +1,13 @@
 // holdfast serve, and the commands against it: a server must look like a file.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <memory>
 
 #include "e2e/harness.h"
+#include "unit/raw_tcp.h"
 
 namespace holdfast::e2e {
 namespace {
@@ -99,6 +102,65 @@ TEST_F(Serve, LOCK_4_AServerThatWasKilledHonoursLeasesWhenItComesBack) {
   }));
   EXPECT_EQ(Holdfast({"lock", "release", "l", std::to_string(held)}).exit_code, 0);
   EXPECT_GT(token_of(Holdfast({"-o", "json", "lock", "acquire", "l", "--wait", "10s"})), held);
+}
+
+TEST_F(Serve, K13_AHangUpOfTheTerminalStopsItGracefullyUnlessItIsIgnored) {
+  server_->Signal(SIGHUP);
+  Ended ended = server_->Wait();
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_THAT(ended.err, HasSubstr("server_stopped"));
+
+  set_store("sqlite:" + folder_.File("jobs.db"));
+  Process ignoring({"sh", "-c", "trap '' HUP; exec \"$@\"", "sh", HOLDFAST_BINARY, "serve",
+                    "--listen", "127.0.0.1:0", "--store", store()});
+  set_store(ignoring.LineAfter("listening on "));
+  ignoring.Signal(SIGHUP);
+  EXPECT_EQ(Process({"curl", "-s", store() + "/healthz"}).Wait().out, R"({"status":"ok"})");
+  ignoring.Signal(SIGTERM);
+  EXPECT_EQ(ignoring.Wait().exit_code, 0);
+}
+
+/// Holds back every write to a store, as a process that is within its transaction.
+class WriteLock {
+ public:
+  explicit WriteLock(const std::string& file) : fd_(open((file + "-shm").c_str(), O_RDWR)) {
+    struct flock all {};
+    all.l_type = F_WRLCK;
+    all.l_whence = SEEK_SET;
+    all.l_start = 120;  // WAL_WRITE_LOCK of SQLite's WAL-index
+    all.l_len = 1;
+    is_held_ = fcntl(fd_, F_SETLKW, &all) == 0;
+  }
+  ~WriteLock() { close(fd_); }
+  bool is_held() const { return is_held_; }
+
+ private:
+  int fd_;
+  bool is_held_ = false;
+};
+
+TEST_F(Serve, K4_AfterItsGraceItEndsWithoutWaitingForACommit) {
+  server_->Signal(SIGTERM);
+  EXPECT_EQ(server_->Wait().exit_code, 0);
+  set_store("sqlite:" + folder_.File("jobs.db"));
+  // One thread, so that it has read the first request when it answers the second.
+  Process server(
+      Command({"serve", "--listen", "127.0.0.1:0", "--threads", "1", "--grace", "200ms"}));
+  const std::string url = server.LineAfter("listening on ");
+  WriteLock lock(folder_.File("jobs.db"));
+  ASSERT_TRUE(lock.is_held());
+  auto commit = holdfast::testing::RawPeer::ConnectTo(
+      static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+  ASSERT_TRUE(
+      commit.Send("POST /v1/jobs HTTP/1.1\r\nHost: t\r\nContent-Length: 12\r\n\r\n"
+                  R"({"kind":"k"})"));
+  for (int i = 0; i < 2; ++i) Process({"curl", "-s", url + "/healthz"}).Wait();
+  server.Signal(SIGTERM);
+  Ended ended = server.Wait();
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_THAT(ended.err, HasSubstr("server_stopped"));
+  EXPECT_THAT(ended.err, HasSubstr("unfinished"));
+  EXPECT_EQ(commit.ReadToEnd(), "") << "nothing is acknowledged that is not durable";
 }
 
 TEST_F(Serve, ATakenAddressIsSaidSo) {

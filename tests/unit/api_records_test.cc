@@ -444,8 +444,9 @@ TEST_F(ApiRecords, WhatIsNotThereIsToldApartFromWhatIsWrong) {
   EXPECT_EQ(ProblemOf(Post("/v1/records/none", "{}")).code, ErrorCode::kNotFound);
   auto wrong = Call("DELETE", "/v1/kinds/any");
   EXPECT_EQ(ProblemOf(wrong, 405).code, ErrorCode::kInvalidArgument);
-  EXPECT_EQ(net::FindHeader(wrong.headers, "Allow"), "GET, PUT");
-  EXPECT_EQ(net::FindHeader(Post("/v1/records/any/1").headers, "Allow"), "GET, PUT, PATCH, DELETE");
+  EXPECT_EQ(net::FindHeader(wrong.headers, "Allow"), "GET, HEAD, PUT");
+  EXPECT_EQ(net::FindHeader(Post("/v1/records/any/1").headers, "Allow"),
+            "GET, HEAD, PUT, PATCH, DELETE");
   for (std::string path : {"/v1/records", "/v1/records/", "/v1/records/any/", "/v1/records/any//x",
                            "/v1/records/any/1/actions", "/v1/records/any/1/actions/a/b"}) {
     EXPECT_EQ(ProblemOf(Get(path)).code, ErrorCode::kNotFound) << path;

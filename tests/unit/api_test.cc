@@ -212,8 +212,8 @@ TEST_F(Api, UnknownPathsAndMethodsAreToldApart) {
   auto wrong = Call("PUT", "/v1/jobs");
   Error error = ProblemOf(wrong, 405);
   EXPECT_EQ(error.code, ErrorCode::kInvalidArgument);
-  EXPECT_EQ(net::FindHeader(wrong.headers, "Allow"), "POST, GET");
-  EXPECT_EQ(net::FindHeader(Call("POST", "/v1/jobs/7").headers, "Allow"), "GET, DELETE");
+  EXPECT_EQ(net::FindHeader(wrong.headers, "Allow"), "POST, GET, HEAD");
+  EXPECT_EQ(net::FindHeader(Call("POST", "/v1/jobs/7").headers, "Allow"), "GET, HEAD, DELETE");
   EXPECT_EQ(net::FindHeader(Get("/v1/jobs/7/complete").headers, "Allow"), "POST");
 }
 

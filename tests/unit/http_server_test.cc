@@ -318,10 +318,8 @@ TEST(HttpServer, RefusesConnectionsOverTheLimit) {
   TestServer server({.max_connections = 2});
   RawPeer first = RawPeer::ConnectTo(server.port());
   RawPeer second = RawPeer::ConnectTo(server.port());
-  for (RawPeer* peer : {&first, &second}) {
-    ASSERT_TRUE(peer->Send(Get("/echo")));
-    EXPECT_EQ(peer->ReadAnswer().status, 200);
-  }
+  for (RawPeer* peer : {&first, &second}) ASSERT_TRUE(peer->Send(Get("/wait")));
+  auto parked = server.handler.TakeParked(2);
   RawPeer third = RawPeer::ConnectTo(server.port());
   ASSERT_TRUE(third.Send(Get("/echo")));
   RawAnswer refused = third.ReadAnswer();
@@ -330,6 +328,7 @@ TEST(HttpServer, RefusesConnectionsOverTheLimit) {
   EXPECT_EQ(third.ReadToEnd(), "");
   EXPECT_EQ(server->stats().refused, 1);
   first.Close();
+  parked.clear();
   for (int tries = 0; tries < 1000; ++tries) {  // until the server has seen the close
     if (Ask(server, Get("/echo")).status == 200) return;
   }

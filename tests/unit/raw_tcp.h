@@ -53,6 +53,11 @@ class RawPeer {
     return ::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   }
 
+  /// Before it is connected.
+  void SetReceiveBuffer(int bytes) {
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+  }
+
   bool is_open() const { return fd_ >= 0; }
 
   bool Send(std::string_view text) {
