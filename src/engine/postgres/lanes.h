@@ -42,7 +42,7 @@ class Lanes {
   void Start();
 
   void Submit(Work work);
-  /// The same for a caller who waits for the answer. If a lane is idle his thread does its work,
+  /// The same for a caller that waits for the answer. If a lane is idle the caller's thread works,
   /// which spares two wake-ups: in batches of 100 from one thread 13,300 life cycles/s, where
   /// handing it over and back made it 10,900 (medians of ten alternating runs).
   void SubmitAndHelp(Work work);
