@@ -62,23 +62,15 @@ ErrorCode CodeOfStatus(int status) {
   }
 }
 
-/// The threads on which a call runs; nothing: the loop that it came on. Writes wait for nothing
-/// there: the store answers them by a completion.
-CallPool* PoolFor(CallPools& pools, const Call& call, const Route& route) {
-  if (route.handler == GetLiveness) return nullptr;
-  if (route.handler == GetReadiness) return &pools.health;
-  if (call.is_read() && !HF_MUTANT(reads_on_the_loop)) return &pools.reads;
-  return call.body().size() > kBulkBody ? &pools.bulk : nullptr;
-}
-
 }  // namespace
 
 Error ShuttingDown() {
   return {ErrorCode::kShuttingDown, "the server is shutting down", {.retry_after = kRetryAfter}};
 }
 
-Api::Api(Store& store, Metrics& metrics, LogSink* log)
-    : service_(std::make_unique<Service>(store, metrics, log)),
+Api::Api(Store& store, Metrics& metrics, LogSink* log, Writes writes)
+    : writes_(writes),
+      service_(std::make_unique<Service>(store, metrics, log)),
       pools_(std::make_unique<CallPools>()) {}
 
 Api::~Api() {
@@ -111,6 +103,15 @@ void Api::Handle(net::HttpRequest request, std::stop_token gone, net::Responder 
   }
 }
 
+/// The threads on which a call runs; nothing: the loop that it came on.
+CallPool* Api::PoolFor(const Call& call, const Route& route) const {
+  if (route.handler == GetLiveness) return nullptr;
+  if (route.handler == GetReadiness) return &pools_->health;
+  if (call.is_read() && !HF_MUTANT(reads_on_the_loop)) return &pools_->reads;
+  const bool blocks = writes_ == Writes::kBlock || call.body().size() > kBulkBody;
+  return blocks ? &pools_->writes : nullptr;
+}
+
 void Api::Dispatch(Call call) {
   auto match = FindRoute(call.method(), call.path());
   if (!match) return call.Refuse(match.error());
@@ -135,8 +136,7 @@ void Api::Dispatch(Call call) {
   }
   call.set_query(*std::move(query));
   call.set_parameters(std::move(match->parameters));
-  if (CallPool* pool = PoolFor(*pools_, call, route))
-    return pool->Run(route.handler, std::move(call));
+  if (CallPool* pool = PoolFor(call, route)) return pool->Run(route.handler, std::move(call));
   route.handler(std::move(call));
 }
 

@@ -1,6 +1,7 @@
 // The HTTP API over a store: the door of programs that do not link the library.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "api/metrics.h"
@@ -11,7 +12,9 @@
 namespace holdfast::api {
 
 class Call;
+class CallPool;
 struct CallPools;
+struct Route;
 struct Service;
 
 /// Every write is a batch given to the store. No call blocks the thread it came on: reads of the
@@ -19,9 +22,13 @@ struct Service;
 /// Threads: any.
 class Api final : public net::HttpHandler {
  public:
+  /// Where the store does the work of a write: on threads of its own, or, as in memory, on that of
+  /// the caller. The API then has threads for writes, too.
+  enum class Writes : std::uint8_t { kDoNotBlock, kBlock };
+
   /// All three must outlive it (`log` may be nothing). The metrics are shown, and counted into;
   /// the store should count into them, too.
-  Api(Store& store, Metrics& metrics, LogSink* log = nullptr);
+  Api(Store& store, Metrics& metrics, LogSink* log = nullptr, Writes writes = Writes::kDoNotBlock);
   /// As Drain; then waits until what is under way has been answered.
   ~Api() override;
 
@@ -40,7 +47,9 @@ class Api final : public net::HttpHandler {
 
  private:
   void Dispatch(Call call);
+  CallPool* PoolFor(const Call& call, const Route& route) const;
 
+  const Writes writes_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<CallPools> pools_;  // ends before what its calls use
 };

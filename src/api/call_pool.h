@@ -45,8 +45,8 @@ class CallPool {
 /// the answer to "is this server ready?".
 struct CallPools {
   CallPool reads{4, 1024};
-  CallPool health{1, 64};  ///< /readyz
-  CallPool bulk{2, 256};   ///< bodies that take long to parse
+  CallPool health{1, 64};   ///< /readyz
+  CallPool writes{2, 256};  ///< that block, or whose bodies take long to parse
 };
 
 }  // namespace holdfast::api

@@ -109,7 +109,9 @@ Result<int> Serve(Cli& cli, ServeOptions& options) {
   store_options.log = &log;
   store_options.metrics = &metrics;
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open(std::move(store_options)));
-  auto server = std::make_unique<LocalServer>(*store, metrics, &log, options.server);
+  const auto writes = cli.globals().store.starts_with("memory:") ? api::Api::Writes::kBlock
+                                                                 : api::Api::Writes::kDoNotBlock;
+  auto server = std::make_unique<LocalServer>(*store, metrics, &log, options.server, writes);
   HF_RETURN_IF_ERROR(server->Start());
   fmt::print("listening on {}\n", server->url());
   std::fflush(stdout);

@@ -14,9 +14,10 @@ namespace holdfast::cli {
 class LocalServer {
  public:
   /// `store` and `metrics` must outlive the server.
-  LocalServer(Store& store, api::Metrics& metrics, LogSink* log, net::ServerOptions options)
+  LocalServer(Store& store, api::Metrics& metrics, LogSink* log, net::ServerOptions options,
+              api::Api::Writes writes = api::Api::Writes::kDoNotBlock)
       : host_(options.host),
-        api_(store, metrics, log),
+        api_(store, metrics, log, writes),
         server_(WithLog(std::move(options), log), api_) {}
 
   Result<void> Start() { return server_.Start(); }

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "api/call_pool.h"
 #include "api_client.h"
 #include "net/http_server.h"
@@ -41,24 +43,29 @@ class Gate {
   bool is_open_ HF_GUARDED_BY(mutex_) = false;
 };
 
-/// Its lists of jobs do not come before the gate is opened.
+/// Its lists of jobs, and if so set its commits, block until the gate is opened.
 class SlowEngine final : public FaultyEngine {
  public:
   using FaultyEngine::FaultyEngine;
+  void Commit(const Context& context, std::vector<Batch> batches, CommitDone done) override {
+    if (commits_block) gate.Pass();
+    FaultyEngine::Commit(context, std::move(batches), std::move(done));
+  }
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) override {
     gate.Pass();
     return FaultyEngine::ListJobs(context, filter);
   }
   Gate gate;
+  std::atomic<bool> commits_block = false;
 };
 
 class ApiServer : public ::testing::Test {
  protected:
-  ApiServer() {
+  explicit ApiServer(api::Api::Writes writes = api::Api::Writes::kDoNotBlock) {
     auto engine = std::make_unique<SlowEngine>(*engine::OpenMemory({}));
     engine_ = engine.get();
     store_ = std::make_unique<Store>(std::move(engine), StoreOptions{.maintain = false});
-    api_ = std::make_unique<api::Api>(*store_, metrics_);
+    api_ = std::make_unique<api::Api>(*store_, metrics_, nullptr, writes);
     // One thread: what blocks it blocks everything.
     server_ = std::make_unique<net::HttpServer>(net::ServerOptions{.port = 0, .threads = 1}, *api_);
     EXPECT_TRUE(server_->Start());
@@ -163,6 +170,22 @@ TEST_F(ApiServer, K4_AStopWaitsForNoCommitBeyondItsGrace) {
   EXPECT_FALSE(api_->AwaitIdle(std::chrono::steady_clock::now()));
   engine_->Set(Fault::kNone);
   EXPECT_TRUE(api_->AwaitIdle(SteadyTime::max()));
+}
+
+class ApiServerInMemory : public ApiServer {
+ protected:
+  ApiServerInMemory() : ApiServer(api::Api::Writes::kBlock) {}
+};
+
+TEST_F(ApiServerInMemory, K4_WritesThatBlockHoldBackNoLoop) {
+  engine_->commits_block = true;
+  std::vector<RawPeer> writing;
+  for (int i = 0; i < 3; ++i) writing.push_back(Send("POST", "/v1/jobs", R"({"kind":"k"})"));
+  engine_->gate.AwaitWaiting(2);
+  EXPECT_EQ(Ask("GET", "/healthz").status, 200);
+  EXPECT_EQ(Ask("GET", "/v1/stats").status, 200);
+  engine_->gate.Open();
+  for (RawPeer& peer : writing) EXPECT_EQ(peer.ReadAnswer().status, 201);
 }
 
 class ApiHeaders : public ApiTest {};
