@@ -34,7 +34,14 @@ std::unexpected<Error> NotFound(JobId id) {
   return Fail(ErrorCode::kNotFound, fmt::format("job {} does not exist", id));
 }
 
-std::unexpected<Error> AlreadyExists(const Job& holder) {
+std::unexpected<Error> AlreadyExists(const JobRow& row) {
+  const Job& holder = *row.job;
+  if (row.change == Change::kInserted && !HF_MUTANT(rolled_back_named)) {
+    // It is taken back with the batch: its id would name a job that does not exist.
+    return Fail(ErrorCode::kAlreadyExists,
+                fmt::format("the batch enqueues two jobs with the unique key '{}' of kind {}",
+                            holder.unique_key, holder.kind));
+  }
   return Fail(ErrorCode::kAlreadyExists,
               fmt::format("job {} ({}) holds the unique key '{}' of kind {}", holder.id,
                           NameOf(holder.state), holder.unique_key, holder.kind),
@@ -52,14 +59,14 @@ Result<OperationOutcome> ApplyConflict(Rows& rows, const JobSpec& spec, JobRow& 
     case OnConflict::kReturn:
       return OperationOutcome{.job = &holder, .existing = true};
     case OnConflict::kReplace:
-      if (!IsWaiting(holder.job->state)) return AlreadyExists(*holder.job);
+      if (!IsWaiting(holder.job->state)) return AlreadyExists(holder);
       rows.Edit(holder).payload = spec.payload;
       holder.payload_changed = true;
       return OperationOutcome{.job = &holder, .existing = true};
     case OnConflict::kReject:
       break;
   }
-  return AlreadyExists(*holder.job);
+  return AlreadyExists(holder);
 }
 
 Job MakeJob(const JobSpec& spec, JobId id, Time now) {
@@ -215,7 +222,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const RetryJob& op, const Or
   }
   if (!row->job->unique_key.empty()) {
     JobRow* holder = rows.FindUnique(row->job->kind, row->job->unique_key);
-    if (holder != nullptr && holder != row) return AlreadyExists(*holder->job);
+    if (holder != nullptr && holder != row) return AlreadyExists(*holder);
   }
   Job& job = rows.Edit(*row);
   job.attempt = 0;

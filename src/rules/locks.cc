@@ -113,11 +113,24 @@ Result<LockGrant> Release(Rows& rows, std::string_view name, Token token, const 
   return grant;
 }
 
+/// Whether an earlier operation of this batch granted it.
+bool IsGrantOf(Rows& rows, Token token) {
+  return std::ranges::any_of(rows.locks().outcomes, [&](const LockOutcome& outcome) {
+    return std::ranges::find(outcome.grants, token, &LockGrant::token) != outcome.grants.end();
+  });
+}
+
 Result<std::vector<LockGrant>> AcquireAll(Rows& rows, const AcquireLock& request,
                                           const Origin& origin) {
   for (const std::string& name : NamesOf(request)) {
     StoredLock& lock = rows.locks().Named(name);
     if (const StoredHolder* own = OwnLease(lock, request)) {
+      if (IsGrantOf(rows, own->token)) {
+        // Taken back with the batch: its token would be that of no lease.
+        return Fail(ErrorCode::kAlreadyExists,
+                    fmt::format("the batch acquires lock {} twice for {}", name, request.owner),
+                    {.lock = name});
+      }
       return Fail(
           ErrorCode::kAlreadyExists,
           fmt::format("{} holds lock {} already, under token {}", request.owner, name, own->token),
