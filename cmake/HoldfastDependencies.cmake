@@ -5,6 +5,7 @@ find_package(spdlog REQUIRED)
 find_package(simdjson REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(valijson REQUIRED)
+find_library(RE2_LIBRARY re2 REQUIRED)  # comes without a package for CMake
 find_package(SQLite3 REQUIRED)
 find_package(PostgreSQL REQUIRED)
 find_package(OpenSSL REQUIRED)

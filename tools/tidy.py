@@ -23,7 +23,7 @@ import tempfile
 FOLDERS = {
     "include/holdfast": ({"include"}, set()),
     "src/base": ({"include", "base"}, {"fmt", "spdlog", "nlohmann", "posix"}),
-    "src/rules": ({"include", "base", "rules"}, {"fmt", "valijson"}),
+    "src/rules": ({"include", "base", "rules"}, {"fmt", "valijson", "re2"}),
     "src/wire": ({"include", "base", "rules", "wire"}, {"fmt", "simdjson", "openssl"}),
     "src/engine": ({"include", "base", "rules", "wire", "seam"}, {"fmt"}),
     "src/engine/memory": (
@@ -64,7 +64,8 @@ LIBRARIES = {
     "boost/": "boost", "fmt/": "fmt", "spdlog/": "spdlog", "simdjson": "simdjson",
     "openssl/": "openssl", "sqlite3": "sqlite3", "libpq-fe.h": "libpq",
     "prometheus/": "prometheus", "CLI/": "cli11",
-    "nlohmann/": "nlohmann", "valijson/": "valijson", "gtest/": "gtest", "gmock/": "gtest",
+    "nlohmann/": "nlohmann", "re2/": "re2", "valijson/": "valijson",
+    "gtest/": "gtest", "gmock/": "gtest",
 }
 
 MAX_FILE_LINES = 600

@@ -161,13 +161,15 @@ bool NoteTokens(const Batch& batch, const Receipt& receipt, State& state) {
   return rise;
 }
 
-/// When it was done, as far as the receipt tells: for what the rules write into the data.
+/// When it was done, as far as the receipt tells: for what the rules write into the data. A record
+/// that an idle edit left as it was tells of an earlier change.
 Time InstantOf(const std::optional<Receipt>& receipt) {
-  if (!receipt) return {};
+  Time latest;
+  if (!receipt) return latest;
   for (const OperationResult& result : receipt->results) {
-    if (result.record) return result.record->updated_at;
+    if (result.record) latest = std::max(latest, result.record->updated_at);
   }
-  return {};
+  return latest;
 }
 
 /// What makes a difference, as text.

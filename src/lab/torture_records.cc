@@ -120,7 +120,7 @@ Result<void> AttackVersions(Arena& arena) {
   const int threads = arena.threads();
   // All of them believe in version 1: one is right.
   Tally first = arena.Attack(threads, [&](Attacker& attacker) {
-    (void)attacker.client.Do(ReplaceRecord{On(key, 1), R"({"n":0})"});
+    (void)attacker.client.Do(ReplaceRecord{On(key, 1), R"({"n":0,"first":true})"});
   });
   arena.ExpectAnswers(first, 1, ErrorCode::kVersionMismatch, threads - 1);
   // Read, change, write if nobody else was faster; and again.

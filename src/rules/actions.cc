@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "base/json_values.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -32,10 +33,10 @@ struct Setting {
 };
 
 /// `json` with every reference replaced by what it stands for (docs/rules.md).
-Json Resolve(const Json& json, const Setting& setting) {
+Json ResolveParts(const Json& json, const Setting& setting) {
   if (json.is_array()) {
     Json out = Json::array();
-    for (const Json& element : json) out.push_back(Resolve(element, setting));
+    for (const Json& element : json) out.push_back(ResolveParts(element, setting));
     return out;
   }
   if (!json.is_object()) return json;
@@ -47,7 +48,7 @@ Json Resolve(const Json& json, const Setting& setting) {
       return found == setting.params.end() ? Json() : *found;
     }
     if (name == "$negative") {
-      Json number = Resolve(value, setting);
+      Json number = ResolveParts(value, setting);
       if (number.is_number_float()) return -number.get<double>();
       // What is no number is refused where it is used; the least integer has no negative.
       if (!number.is_number_integer() || number == std::numeric_limits<std::int64_t>::min()) {
@@ -66,8 +67,14 @@ Json Resolve(const Json& json, const Setting& setting) {
     }
   }
   Json out = Json::object();
-  for (const auto& [name, value] : json.items()) out[name] = Resolve(value, setting);
+  for (const auto& [name, value] : json.items()) out[name] = ResolveParts(value, setting);
   return out;
+}
+
+Json Resolve(const Json& json, const Setting& setting, Effort& effort) {
+  Json resolved = ResolveParts(json, setting);
+  effort.Touch(resolved);
+  return resolved;
 }
 
 bool ChildrenHold(const Json& condition, const StoredRecord& record) {
@@ -92,7 +99,7 @@ bool Holds(const Json& condition, const StoredRecord& record) {
   if (auto at = condition.find("at"); at != condition.end()) {
     auto path = JsonPointer::Parse(at->get_ref<const std::string&>());
     const Json* value = path ? path->Find(record.data) : nullptr;
-    return (value == nullptr ? Json() : *value) == condition["equals"];
+    return base::AreEqual(value == nullptr ? Json() : *value, condition["equals"]);
   }
   if (auto negated = condition.find("not"); negated != condition.end()) {
     return !Holds(*negated, record);
@@ -105,7 +112,7 @@ bool Holds(const Json& condition, const StoredRecord& record) {
 }
 
 /// The parameters as the action gets them: checked, with defaults for those that were left out.
-Result<Json> CompleteParams(const Action& action, Json params) {
+Result<Json> CompleteParams(const Action& action, Json params, Effort& effort) {
   auto invalid = [&](std::string message) {
     return Fail(ErrorCode::kInvalidArgument, fmt::format("action {}: {}", action.name, message));
   };
@@ -116,7 +123,9 @@ Result<Json> CompleteParams(const Action& action, Json params) {
       return invalid(fmt::format("it has no parameter '{}'", base::CutUtf8(name, kNameBytes)));
     }
     if (!known->second.schema) continue;
-    if (auto complaint = known->second.schema->Check(value)) {
+    auto complaint = known->second.schema->Check(value, effort);
+    HF_RETURN_IF_ERROR(effort.Check());
+    if (complaint) {
       return invalid(fmt::format("parameter {}: {}", name, *complaint));
     }
   }
@@ -169,29 +178,50 @@ class Performance {
 
   /// No condition is always met.
   bool IsMet(const Json& condition) const {
-    return condition.is_null() || Holds(Resolve(condition, setting_), setting_.before);
+    return condition.is_null() ||
+           Holds(Resolve(condition, setting_, rows_.records().effort), setting_.before);
   }
 
   Result<void> Perform(const Step& step) {
     if (!IsMet(step.condition)) return {};
-    Json fields = Resolve(step.fields, setting_);
+    Effort& effort = rows_.records().effort;
+    Json fields = Resolve(step.fields, setting_, effort);
+    HF_RETURN_IF_ERROR(effort.Check());
     if (step.operation == "job.enqueue") return Enqueue(fields);
     HF_ASSIGN_OR_RETURN(std::vector<RecordRow*> subjects, SubjectsOf(step));
-    for (RecordRow* row : subjects) HF_RETURN_IF_ERROR(Edit(step, fields, ChangeOf(*row)));
+    const std::size_t weight = WeightOf(fields);
+    for (RecordRow* row : subjects) {
+      effort.Touch(weight);
+      HF_RETURN_IF_ERROR(effort.Check());
+      HF_RETURN_IF_ERROR(Edit(step, fields, ChangeOf(*row)));
+    }
     return {};
   }
 
-  /// Children first: what their rules want to count or stamp in the parent finds it changed.
+  /// What the steps left as it was is not changed by the action, and the record that it ran on is
+  /// if anything is.
   Result<void> Finish() {
+    RecordChange& self = changes_.at(setting_.before.key);
+    RecordChange* parent = nullptr;
+    std::vector<RecordChange*> others;
     for (auto& [key, change] : changes_) {
-      if (key != setting_.before.key && key != setting_.before.parent) {
-        HF_RETURN_IF_ERROR(change.Finish());
+      if (&change == &self) continue;
+      if (change.IsIdle()) {
+        change.Drop();
+      } else if (key == setting_.before.parent) {
+        parent = &change;
+      } else {
+        others.push_back(&change);
       }
     }
-    HF_RETURN_IF_ERROR(changes_.at(setting_.before.key).Finish());
-    if (!setting_.before.parent) return {};
-    auto parent = changes_.find(*setting_.before.parent);
-    return parent == changes_.end() ? Result<void>{} : parent->second.Finish();
+    if (self.IsIdle() && others.empty() && parent == nullptr && !has_enqueued_) {
+      self.Drop();
+      return {};
+    }
+    // Children first: what their rules want to count or stamp in the parent finds it changed.
+    for (RecordChange* change : others) HF_RETURN_IF_ERROR(change->Finish());
+    HF_RETURN_IF_ERROR(self.Finish());
+    return parent == nullptr ? Result<void>{} : parent->Finish();
   }
 
  private:
@@ -209,6 +239,7 @@ class Performance {
       HF_ASSIGN_OR_RETURN(RecordRow * parent, FindRecord(rows_, *setting_.before.parent, origin_));
       subjects.push_back(parent);
     } else {
+      rows_.records().effort.Spend(rows_.records().records().size());
       for (auto& [key, row] : rows_.records().records()) {
         if (IsSubject(step, row)) subjects.push_back(&row);
       }
@@ -268,6 +299,7 @@ class Performance {
                               action_.name, op.spec.payload.size(), kPayloadBytes));
     }
     HF_RETURN_IF_ERROR(ApplyOperation(rows_, op, origin_));
+    has_enqueued_ = true;
     return {};
   }
 
@@ -276,11 +308,13 @@ class Performance {
   const Setting setting_;
   const Origin& origin_;
   std::map<RecordKey, RecordChange> changes_;
+  bool has_enqueued_ = false;
   std::map<RecordKey, std::string> statuses_before_;  // of those that a step has moved
 };
 
 /// Timed statuses of those that the action may look at or change, brought to their ends.
 void LapseFamily(Rows& rows, RecordRow& self, const Origin& origin) {
+  rows.records().effort.Spend(rows.records().records().size());
   for (auto& [key, row] : rows.records().records()) {
     bool is_family = row.record.parent == self.record.key || key == self.record.parent;
     if (row.exists && is_family) LapseIfDue(rows, row, origin);
@@ -306,8 +340,10 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const RunAction& op, const O
                 {.record = ToString(row->record.key)});
   }
   auto index = static_cast<std::size_t>(rows.records().current_operation);
-  HF_ASSIGN_OR_RETURN(Json params,
-                      CompleteParams(action, std::move(rows.records().arguments[index])));
+  HF_ASSIGN_OR_RETURN(
+      Json params,
+      CompleteParams(action, std::move(rows.records().arguments[index]), rows.records().effort));
+  rows.records().effort.Touch(row->record.text.size());  // the steps see it as it was
   Performance performance(rows, action, {row->record, std::move(params), origin}, origin);
   if (!performance.IsMet(action.require)) {
     return Fail(ErrorCode::kRuleViolation,

@@ -66,6 +66,10 @@ Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
   for (std::size_t i = 0; i < batch.operations.size(); ++i) {
     rows.records().current_operation = static_cast<int>(i);
     Result<OperationOutcome> outcome = std::visit(apply, batch.operations[i]);
+    if (outcome) {
+      Result<void> within = rows.records().effort.Check();
+      if (!within) outcome = std::unexpected(std::move(within).error());
+    }
     if (!outcome) {
       outcome.error().detail.operation = static_cast<std::int64_t>(i);
       return std::unexpected(std::move(outcome).error());

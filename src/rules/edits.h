@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "base/json.h"
+#include "rules/effort.h"
 
 namespace holdfast::rules {
 
@@ -15,9 +16,9 @@ using base::JsonPointer;
 Result<Json> ApplyMergePatch(Json data, const Json& patch);
 
 /// RFC 6902. Errors: invalid_argument (not an array of at most 1,000 operations, or one that does
-/// not fit: the message names its index); rule_violation, if a `test` fails; payload_too_large (far
-/// more is copied, moved and tested than data may be large).
-Result<Json> ApplyJsonPatch(Json data, const Json& patch);
+/// not fit: the message names its index); rule_violation, if a `test` fails; payload_too_large (the
+/// effort is spent).
+Result<Json> ApplyJsonPatch(Json data, const Json& patch, Effort& effort);
 
 /// Adds to a number. Errors: invalid_argument (nothing there, no number, beyond 64 bits).
 Result<void> ApplyIncrement(Json& data, const JsonPointer& path,

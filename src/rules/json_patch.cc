@@ -2,6 +2,7 @@
 // for a bug of the program, and lets a few copies of copies fill all memory.
 #include <fmt/format.h>
 
+#include "base/json_values.h"
 #include "base/result.h"
 #include "base/utf8.h"
 #include "rules/edits.h"
@@ -10,22 +11,10 @@
 namespace holdfast::rules {
 namespace {
 
-/// About how many bytes the value takes as text.
-std::size_t WeightOf(const Json& value) {
-  std::size_t weight = 8;
-  if (value.is_string()) weight += value.get_ref<const std::string&>().size();
-  if (value.is_array()) {
-    for (const Json& element : value) weight += WeightOf(element);
-  } else if (value.is_object()) {
-    for (const auto& [name, member] : value.items()) weight += name.size() + WeightOf(member);
-  }
-  return weight;
-}
-
 /// The operations of one patch, one after the other.
 class Patcher {
  public:
-  explicit Patcher(Json& data) : data_(data) {}
+  Patcher(Json& data, Effort& effort) : data_(data), effort_(effort) {}
 
   Result<void> Apply(const Json& operation, std::size_t index) {
     name_ = fmt::format("patch[{}]", index);
@@ -54,7 +43,7 @@ class Patcher {
       return {};
     }
     HF_RETURN_IF_ERROR(Burden(*value));
-    if (*target == *value) return {};
+    if (base::AreEqual(*target, *value)) return {};
     return Fail(ErrorCode::kRuleViolation, fmt::format("the test in {} failed", name_),
                 {.rule = "test"});
   }
@@ -81,11 +70,18 @@ class Patcher {
 
   /// Copies of copies would double with each operation, and moves cost what they move.
   Result<void> Burden(const Json& value) {
-    burden_ += WeightOf(value);
-    if (burden_ <= kPatchBurden) return {};
-    return Fail(ErrorCode::kPayloadTooLarge,
-                fmt::format("{}: the patch moves, copies and tests more than {} bytes", name_,
-                            kPatchBurden));
+    effort_.Touch(value);
+    return CheckEffort();
+  }
+  /// What is behind the element of an array moves when one is put in or taken out.
+  Result<void> Shift(const Json& array, std::size_t from) {
+    effort_.Spend(array.size() - from);
+    return CheckEffort();
+  }
+  Result<void> CheckEffort() const {
+    Result<void> within = effort_.Check();
+    if (!within) within.error().message.insert(0, name_ + ": ");
+    return within;
   }
   Result<void> CheckDepth(const JsonPointer& path, const Json& value) const {
     if (path.tokens().size() + base::DepthOf(value) <= base::kJsonDepth) return {};
@@ -122,7 +118,9 @@ class Patcher {
     // Only what is there can be pushed aside.
     const Json* present = path.Find(data_);
     if (present == nullptr) return NothingAt(path);
-    holder->insert(holder->begin() + (present - &holder->front()), std::move(value));
+    const auto index = present - &holder->front();
+    HF_RETURN_IF_ERROR(Shift(*holder, static_cast<std::size_t>(index)));
+    holder->insert(holder->begin() + index, std::move(value));
     return {};
   }
 
@@ -135,7 +133,9 @@ class Patcher {
     if (holder->is_object()) {
       holder->erase(path.tokens().back());
     } else {
-      holder->erase(holder->begin() + (target - &holder->front()));
+      const auto index = target - &holder->front();
+      HF_RETURN_IF_ERROR(Shift(*holder, static_cast<std::size_t>(index)));
+      holder->erase(holder->begin() + index);
     }
     return value;
   }
@@ -158,13 +158,13 @@ class Patcher {
   }
 
   Json& data_;
+  Effort& effort_;
   std::string name_;
-  std::size_t burden_ = 0;
 };
 
 }  // namespace
 
-Result<Json> ApplyJsonPatch(Json data, const Json& patch) {
+Result<Json> ApplyJsonPatch(Json data, const Json& patch, Effort& effort) {
   if (!patch.is_array()) {
     return Fail(ErrorCode::kInvalidArgument, "a JSON Patch must be an array of operations");
   }
@@ -172,7 +172,7 @@ Result<Json> ApplyJsonPatch(Json data, const Json& patch) {
     return Fail(ErrorCode::kInvalidArgument, fmt::format("the patch has {} operations (at most {})",
                                                          patch.size(), kPatchOperations));
   }
-  Patcher patcher(data);
+  Patcher patcher(data, effort);
   for (std::size_t i = 0; i < patch.size(); ++i) {
     HF_RETURN_IF_ERROR(patcher.Apply(patch[i], i));
   }

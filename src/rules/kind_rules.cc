@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/json_values.h"
 #include "base/result.h"
 #include "base/utf8.h"
 #include "rules/action_rules.h"
@@ -224,7 +225,7 @@ class Compiler {
       }
       const Json* least = bound.min ? std::get_if<Json>(&*bound.min) : nullptr;
       const Json* most = bound.max ? std::get_if<Json>(&*bound.max) : nullptr;
-      if (least != nullptr && most != nullptr && CompareNumbers(*least, *most) > 0) {
+      if (least != nullptr && most != nullptr && base::CompareNumbers(*least, *most) > 0) {
         return member.Complain("min is more than max");
       }
       rules_.bounds.push_back(std::move(bound));
@@ -438,26 +439,17 @@ std::optional<std::string> CheckBound(const Bound& bound, const Json& data, std:
   }
   const Json& least = Resolve(bound.min, data);
   std::optional<Json> rest = Less(*value, reserved);
-  if (!least.is_null() && (!rest || CompareNumbers(*rest, least) < 0)) {
+  if (!least.is_null() && (!rest || base::CompareNumbers(*rest, least) < 0)) {
     std::string pending = reserved == 0 ? "" : fmt::format(" ({} of it reserved)", reserved);
     return fmt::format("{} would be {}{}: at least {}", path, base::ToText(*value), pending,
                        base::ToText(least));
   }
   const Json& most = Resolve(bound.max, data);
-  if (!most.is_null() && CompareNumbers(*value, most) > 0) {
+  if (!most.is_null() && base::CompareNumbers(*value, most) > 0) {
     return fmt::format("{} would be {}: at most {}", path, base::ToText(*value),
                        base::ToText(most));
   }
   return std::nullopt;
-}
-
-/// An integer against a double, neither rounded.
-int CompareExactly(std::int64_t integer, double real) {
-  if (real >= 0x1p63) return -1;
-  if (real < -0x1p63) return 1;
-  auto whole = static_cast<std::int64_t>(std::floor(real));
-  if (integer != whole) return integer < whole ? -1 : 1;
-  return real > std::floor(real) ? -1 : 0;
 }
 
 }  // namespace
@@ -469,9 +461,11 @@ Result<KindRulesPtr> CompileRules(std::string_view kind, std::int64_t version,
 }
 
 std::optional<Violation> CheckData(const KindRules& rules, const Json& data,
-                                   const std::map<std::string, std::int64_t>& reserved) {
+                                   const std::map<std::string, std::int64_t>& reserved,
+                                   Effort& effort) {
+  effort.Spend(2 * rules.bounds.size());
   if (rules.schema) {
-    if (auto complaint = rules.schema->Check(data)) return Violation{"schema", *complaint};
+    if (auto complaint = rules.schema->Check(data, effort)) return Violation{"schema", *complaint};
   }
   for (const Bound& bound : rules.bounds) {
     auto held = reserved.find(bound.path.text());
@@ -479,19 +473,6 @@ std::optional<Violation> CheckData(const KindRules& rules, const Json& data,
     if (complaint) return Violation{"bounds " + bound.path.text(), *std::move(complaint)};
   }
   return std::nullopt;
-}
-
-int CompareNumbers(const Json& a, const Json& b) {
-  if (a.is_number_integer() && b.is_number_integer()) {
-    auto x = a.get<std::int64_t>();
-    auto y = b.get<std::int64_t>();
-    return x < y ? -1 : static_cast<int>(x > y);
-  }
-  if (a.is_number_integer()) return CompareExactly(a.get<std::int64_t>(), b.get<double>());
-  if (b.is_number_integer()) return -CompareExactly(b.get<std::int64_t>(), a.get<double>());
-  auto x = a.get<double>();
-  auto y = b.get<double>();
-  return x < y ? -1 : static_cast<int>(x > y);
 }
 
 }  // namespace holdfast::rules

@@ -127,9 +127,13 @@ struct Violation {
   std::string message;
 };
 std::optional<Violation> CheckData(const KindRules& rules, const Json& data,
-                                   const std::map<std::string, std::int64_t>& reserved);
-
-/// Compares two JSON numbers exactly, integers and doubles alike: <0, 0 or >0.
-int CompareNumbers(const Json& a, const Json& b);
+                                   const std::map<std::string, std::int64_t>& reserved,
+                                   Effort& effort);
+/// With a budget for this check alone.
+inline std::optional<Violation> CheckData(const KindRules& rules, const Json& data,
+                                          const std::map<std::string, std::int64_t>& reserved) {
+  Effort effort;
+  return CheckData(rules, data, reserved, effort);
+}
 
 }  // namespace holdfast::rules

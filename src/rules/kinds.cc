@@ -117,6 +117,7 @@ std::int64_t LapseDue(Rows& rows, const Origin& origin) {
   }
   for (auto& [key, row] : rows.records().records()) {
     --operation;
+    rows.records().effort = {};
     if (row.exists && LapseIfDue(rows, row, origin)) ++lapsed;
   }
   return lapsed;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/json_values.h"
 #include "base/mutant.h"
 #include "base/result.h"
 #include "base/text.h"
@@ -14,6 +15,8 @@
 
 namespace holdfast::rules {
 namespace {
+
+constexpr std::size_t kChangeSteps = 100;  // a change of a record, beside what is counted for it
 
 bool IsIn(const std::vector<std::string>& list, std::string_view name) {
   return std::ranges::find(list, name) != list.end();
@@ -40,6 +43,9 @@ RecordChange::RecordChange(Rows& rows, RecordRow& row, std::string_view operatio
       operation_(operation),
       action_(action),
       is_new_(!row.exists),
+      was_changed_(row.is_changed),
+      was_written_(row.is_written),
+      operation_before_(row.operation),
       old_status_(row.record.status),
       old_version_(row.record.version) {
   HF_CHECK(rules_ != nullptr);
@@ -49,6 +55,7 @@ RecordChange::RecordChange(Rows& rows, RecordRow& row, std::string_view operatio
   row.operation = rows.records().current_operation;
   for (const JsonPointer& path : rules_->audit) {
     old_values_.push_back(ValueAt(path, row.record.data));
+    rows.records().effort.Touch(old_values_.back());
   }
   if (!action_.empty()) details_["action"] = action_;
 }
@@ -96,6 +103,7 @@ Result<bool> RecordChange::MoveTo(const std::string& status, const Json& data, b
       }
     }
   }
+  is_moved_ = true;
   record.status = status;
   SetExpiry(*rows_, *rules_, record, origin_->now);
   return true;
@@ -109,6 +117,34 @@ Result<void> RecordChange::Finish() {
   if (!is_new_) before = old_status_;
   HF_RETURN_IF_ERROR(CountInParent(*rows_, *rules_, record, before, record.status, is_forced_));
   Stamp();
+  return {};
+}
+
+bool RecordChange::IsIdle() {
+  if (is_new_ || is_moved_ || HF_MUTANT(idle_edit_counts)) return false;
+  // An action that the history tells of has happened, whatever its steps did.
+  if (!action_.empty() && GoesToHistory()) return false;
+  const std::string& text = Text();
+  return text == row_->record.text;
+}
+
+const std::string& RecordChange::Text() {
+  if (!text_) {
+    text_ = base::ToText(data());
+    rows_->records().effort.Touch(text_->size());
+  }
+  return *text_;
+}
+
+void RecordChange::Drop() {
+  row_->is_changed = was_changed_;
+  row_->is_written = was_written_;
+  row_->operation = operation_before_;
+}
+
+Result<void> RecordChange::FinishEdit() {
+  if (!IsIdle()) return Finish();
+  Drop();
   return {};
 }
 
@@ -127,10 +163,14 @@ void RecordChange::Stamp() {
   TouchParent(*rows_, *rules_, record, *origin_);
 }
 
+bool RecordChange::GoesToHistory() const {
+  return rules_->history && IsIn(rules_->history->on, action_.empty() ? operation_ : action_);
+}
+
 void RecordChange::AddHistory() {
-  if (!rules_->history) return;
+  if (!GoesToHistory()) return;
   const HistoryRule& history = *rules_->history;
-  if (!IsIn(history.on, action_.empty() ? operation_ : action_)) return;
+  text_.reset();
   Json* entries = history.path.Find(data());
   if (entries == nullptr) {
     // If it cannot be put there, the schema check below has something to say about it.
@@ -167,16 +207,23 @@ Result<void> RecordChange::CheckAll() {
                       fmt::format("{} must be an array", rules_->history->path.text()));
     }
   }
-  if (auto violation = CheckData(*rules_, record.data, record.reserved)) {
+  Effort& effort = rows_->records().effort;
+  effort.Spend(kChangeSteps);
+  auto violation = CheckData(*rules_, record.data, record.reserved, effort);
+  HF_RETURN_IF_ERROR(effort.Check());  // then the data may well obey
+  if (violation) {
     return Violated(record.key, std::move(violation->rule), violation->message);
   }
   for (const auto& [rule, key] : UniqueKeysOf(*rules_, record)) {
+    effort.Touch(key.size());
     if (key.size() <= kRecordKeyBytes) continue;
     return Violated(
         record.key, "unique " + rule,
         fmt::format("the key {} has {} bytes (at most {})", rule, key.size(), kRecordKeyBytes));
   }
-  record.text = base::ToText(record.data);
+  Text();
+  record.text = *std::move(text_);
+  text_.reset();
   if (record.text.size() > kDataBytes) {
     return Fail(ErrorCode::kPayloadTooLarge,
                 fmt::format("{}: data would have {} bytes (at most {})", ToString(record.key),
@@ -188,7 +235,8 @@ Result<void> RecordChange::CheckAll() {
 Json RecordChange::AuditDetails() {
   for (std::size_t i = 0; i < rules_->audit.size(); ++i) {
     Json now = ValueAt(rules_->audit[i], row_->record.data);
-    if (now == old_values_[i]) continue;
+    rows_->records().effort.Touch(now);
+    if (base::AreEqual(now, old_values_[i])) continue;
     details_["changed"][rules_->audit[i].text()] = {{"old", old_values_[i]}, {"new", now}};
   }
   return details_;

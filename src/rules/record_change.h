@@ -37,10 +37,20 @@ class RecordChange {
   /// Checks the rules (REC-3, REC-5), counts the version up, stamps, audits, and keeps the parent's
   /// counts. Errors: rule_violation, capacity_full, payload_too_large, invalid_argument.
   Result<void> Finish();
+  /// As Finish, but an edit that leaves the record as it is changes nothing (REC-1): no version, no
+  /// audit entry, no look at the rules.
+  Result<void> FinishEdit();
+  /// Whether data, as text, and status are what they were, and the history takes no entry of it.
+  bool IsIdle();
+  /// Takes an idle change for not made.
+  void Drop();
   /// For what must not fail: everything but the checks.
   void FinishWithoutRules();
 
  private:
+  /// Of the data.
+  const std::string& Text();
+  bool GoesToHistory() const;
   void AddHistory();
   void Stamp();
   Result<void> CheckAll();
@@ -54,9 +64,14 @@ class RecordChange {
   std::string action_;
   bool is_new_;
   bool is_forced_ = false;
+  bool is_moved_ = false;  // to a status, be it the same
+  bool was_changed_;       // by an earlier operation of the batch: the row's flags
+  bool was_written_;
+  int operation_before_;
   std::string old_status_;
   std::int64_t old_version_;
-  std::vector<Json> old_values_;  // at the audited paths
+  std::vector<Json> old_values_;     // at the audited paths
+  std::optional<std::string> text_;  // of the data, once it is known and as long as it is true
   Json details_ = Json::object();
   Json history_ = Json::object();
 };

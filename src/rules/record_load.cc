@@ -49,19 +49,22 @@ Result<Json> ReadArgument(const ArgumentText& argument) {
                           base::TypeName(Json(argument.type)), base::TypeName(json)));
 }
 
-/// Spaces and the order of members make no other rules.
-bool IsEqualJson(std::string_view a, std::string_view b) {
+/// Spaces and the order of members make no other rules. How a number is written does: a default of
+/// 1.0 is written into data as 1.0, which is no "integer".
+bool IsSameText(std::string_view a, std::string_view b) {
   if (a == b) return true;
   Result<Json> first = base::ParseJson("rules", a);
   Result<Json> second = base::ParseJson("rules", b);
-  return first && second && *first == *second;
+  return first && second && base::ToText(*first) == base::ToText(*second);
 }
 
 /// Loads rows by waves: a record may lead to its parent, an action to children.
 class Gatherer {
  public:
-  Gatherer(const Batch& batch, RecordLoader& loader, TouchedKeys& keys, Rows& rows)
+  Gatherer(const Batch& batch, RecordLoader& loader, TouchedKeys& keys, Rows& rows,
+           bool is_maintenance = false)
       : batch_(batch),
+        is_maintenance_(is_maintenance),
         loader_(loader),
         keys_(keys),
         rows_(rows.records()),
@@ -152,6 +155,8 @@ class Gatherer {
         HF_RETURN_IF_ERROR(LoadKind(key.kind));
         HF_ASSIGN_OR_RETURN(std::optional<StoredRecord> record, loader_.LoadRecord(key));
         if (record && record->parent) Want(*record->parent);
+        if (record) rows_.effort.Touch(record->text.size());
+        if (!is_maintenance_) HF_RETURN_IF_ERROR(rows_.effort.Check());
         rows_.Add(key, std::move(record));
       }
     }
@@ -215,7 +220,7 @@ class Gatherer {
   Result<void> Propose(const ApplyKind& apply, std::size_t index) {
     HF_RETURN_IF_ERROR(LoadKind(apply.name));
     KindRow& row = rows_.KindNamed(apply.name);
-    if (row.kind && IsEqualJson(row.kind->rules, apply.rules)) return {};
+    if (row.kind && IsSameText(row.kind->rules, apply.rules)) return {};
     const std::int64_t version = row.kind ? row.kind->version + 1 : 1;
     Proposal proposal;
     HF_ASSIGN_OR_RETURN(proposal.rules, CompileRules(apply.name, version, apply.rules));
@@ -270,6 +275,7 @@ class Gatherer {
   }
 
   const Batch& batch_;
+  const bool is_maintenance_;  // what is due is not refused
   RecordLoader& loader_;
   TouchedKeys& keys_;
   RecordRows& rows_;
@@ -321,7 +327,7 @@ Result<void> LoadDueRows(const std::vector<RecordKey>& records,
   Batch batch;
   for (TransferId id : transfers) batch.operations.emplace_back(VoidTransfer{id});
   for (const RecordKey& key : records) batch.guards.emplace_back(AbsentGuard{key});
-  return LoadRecordRows(batch, loader, keys, rows);
+  return Gatherer(batch, loader, keys, rows, true).Gather();
 }
 
 /// Where rules change in this batch, the engine's keys are those of the rules before.
@@ -336,6 +342,17 @@ static Result<std::optional<std::string>> FindHolder(
     return std::nullopt;
   }
   return loader.FindKeyHolder(kind, unique.first, unique.second);
+}
+
+/// The detail names the holder only if it is a record that exists once this batch is taken back.
+static ErrorDetail DetailOf(RecordRows& records, const RecordRow& row, const std::string& rule,
+                            const RecordKey& holder) {
+  ErrorDetail detail{.rule = "unique " + rule};
+  auto found = records.records().find(holder);
+  const bool existed = found == records.records().end() || found->second.existed;
+  if (existed) detail.record = ToString(holder);
+  if (row.operation >= 0) detail.operation = row.operation;
+  return detail;
 }
 
 Result<void> CheckUniqueKeys(Rows& rows, RecordLoader& loader) {
@@ -358,12 +375,10 @@ Result<void> CheckUniqueKeys(Rows& rows, RecordLoader& loader) {
         if (other != records.records().end() && other->second.is_changed) holder.reset();
       }
       if (!holder || *holder == key.id) continue;
-      ErrorDetail detail{.rule = "unique " + rule, .record = key.kind + "/" + *holder};
-      if (row.operation >= 0) detail.operation = row.operation;
       return Fail(
           ErrorCode::kAlreadyExists,
           fmt::format("{} would have the same {} as {}/{}", ToString(key), rule, key.kind, *holder),
-          std::move(detail));
+          DetailOf(records, row, rule, {key.kind, *holder}));
     }
   }
   return {};

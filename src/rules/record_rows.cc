@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "base/check.h"
+#include "base/json_values.h"
 #include "base/result.h"
 
 namespace holdfast::rules {
@@ -57,15 +56,6 @@ Result<StoredRecord> ToStored(Record record) {
   return stored;
 }
 
-/// 1.0 is the same key as 1.
-static Json KeyValue(const Json& value) {
-  constexpr double kExact = 0x1p53;
-  if (!value.is_number_float()) return value;
-  auto real = value.get<double>();
-  if (real != std::trunc(real) || std::fabs(real) > kExact) return value;
-  return static_cast<std::int64_t>(real);
-}
-
 UniqueKeys UniqueKeysOf(const KindRules& rules, const StoredRecord& record) {
   UniqueKeys keys;
   for (const UniqueRule& rule : rules.unique) {
@@ -73,7 +63,7 @@ UniqueKeys UniqueKeysOf(const KindRules& rules, const StoredRecord& record) {
     for (const std::optional<JsonPointer>& part : rule.parts) {
       if (part) {
         const Json* value = part->Find(record.data);
-        if (value != nullptr) values.push_back(KeyValue(*value));
+        if (value != nullptr) values.push_back(*value);
       } else if (record.parent) {
         values.push_back(ToString(*record.parent));
       }
@@ -81,7 +71,7 @@ UniqueKeys UniqueKeysOf(const KindRules& rules, const StoredRecord& record) {
     }
     // A part that is missing or null: the record has no such key.
     if (values.size() != rule.parts.size() || values.back().is_null()) continue;
-    keys.emplace(rule.name, base::ToText(values));
+    keys.emplace(rule.name, base::CanonicalText(values));
   }
   return keys;
 }
@@ -94,6 +84,7 @@ void RecordRows::Clear() {
   kinds_.clear();
   transfers_.clear();
   current_operation = kNoOperation;
+  effort = {};
 }
 
 void RecordRows::AddKind(const std::string& name, std::optional<RecordLoader::StoredKind> kind) {

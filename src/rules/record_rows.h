@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "holdfast/context.h"
+#include "rules/effort.h"
 #include "rules/kind_rules.h"
 #include "rules/rows.h"
 
@@ -151,6 +152,7 @@ class RecordRows {
   std::map<std::size_t, std::string> new_ids;  // of records that are created without one
   std::map<std::size_t, Proposal> proposals;
   int current_operation = kNoOperation;
+  Effort effort;  // of the batch
 
  private:
   std::map<RecordKey, RecordRow> records_;

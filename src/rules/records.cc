@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/json_values.h"
 #include "base/mutant.h"
 #include "base/result.h"
 #include "rules/edits.h"
@@ -49,7 +50,7 @@ Result<OperationOutcome> EditData(Rows& rows, const RecordTarget& target,
     error.detail.record = ToString(row->record.key);
     return std::unexpected(std::move(error));
   }
-  HF_RETURN_IF_ERROR(change.Finish());
+  HF_RETURN_IF_ERROR(change.FinishEdit());
   return OperationOutcome{.record = row};
 }
 
@@ -73,7 +74,7 @@ Result<void> CheckParent(Rows& rows, const KindRules& rules, const CreateRecord&
   if (op.force) return {};
   for (const auto& [path, wanted] : rules.parent->when) {
     const Json* value = path.Find(parent->record.data);
-    if (value == nullptr || *value != wanted) {
+    if (value == nullptr || !base::AreEqual(*value, wanted)) {
       return violated(fmt::format("{} of {} must be {}", path.text(), ToString(*op.parent),
                                   base::ToText(wanted)));
     }
@@ -157,9 +158,13 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const CreateRecord& op, cons
   HF_RETURN_IF_ERROR(CheckDeclared(rows, op.kind));
   const KindRules& rules = *rows.records().RulesOf(op.kind);
   RecordKey key{op.kind, op.id.empty() ? NewId(rows) : op.id};
-  if (rows.records().Find(key) != nullptr) {
-    return Fail(ErrorCode::kAlreadyExists, fmt::format("record {} exists", ToString(key)),
-                {.record = ToString(key)});
+  if (const RecordRow* taken = rows.records().Find(key)) {
+    if (taken->existed) {
+      return Fail(ErrorCode::kAlreadyExists, fmt::format("record {} exists", ToString(key)),
+                  {.record = ToString(key)});
+    }
+    return Fail(ErrorCode::kAlreadyExists,
+                fmt::format("the batch creates record {} twice", ToString(key)));
   }
   HF_RETURN_IF_ERROR(CheckParent(rows, rules, op, key, origin));
   HF_ASSIGN_OR_RETURN(std::string status, InitialStatus(rules, op, key));
@@ -193,7 +198,8 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const MergeRecord& op, const
 
 Result<OperationOutcome> ApplyOperation(Rows& rows, const PatchRecord& op, const Origin& origin) {
   return EditData(rows, op, "record.patch", origin, [&](RecordChange& change) -> Result<void> {
-    HF_ASSIGN_OR_RETURN(change.data(), ApplyJsonPatch(std::move(change.data()), Argument(rows)));
+    HF_ASSIGN_OR_RETURN(change.data(), ApplyJsonPatch(std::move(change.data()), Argument(rows),
+                                                      rows.records().effort));
     return {};
   });
 }

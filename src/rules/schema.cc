@@ -27,36 +27,52 @@ using valijson::adapters::Adapter;
 using valijson::adapters::NlohmannJsonAdapter;
 using valijson::adapters::StdStringAdapter;
 using Context = std::vector<std::string>;
-using Schemas = std::vector<std::unique_ptr<valijson::Schema>>;
 
-// While checking one value: schemas within schemas, and all in all.
-constexpr int kDepth = 256;
-constexpr std::int64_t kCalls = 1'000'000;
+struct CompiledPart {
+  std::unique_ptr<valijson::Schema> schema;
+  std::size_t cost = 0;  // steps, of what the part lists: names, calls
+};
+using Schemas = std::vector<CompiledPart>;
 
+constexpr int kDepth = 256;  // schemas within schemas, while one value is checked
 constexpr std::size_t kErrorsGathered = 50;
-constexpr std::size_t kNameMatched = 256;  // bytes of a member's name, by patternProperties
+
+// Steps: of one schema that one value is held against, and of one value that is copied for checks.
+constexpr std::size_t kCallSteps = 8;
+constexpr std::size_t kValueSteps = 4;
+constexpr std::size_t kListedBytes = 16;  // of a schema, for a step
 constexpr std::size_t kComplaintBytes = 300;
 
-struct Effort {
-  std::int64_t calls = 0;
+/// One check of one value.
+struct Checking {
+  Effort& effort;
   int depth = 0;
 };
 
 /// valijson tells a constraint nothing but the value: this is the check on the thread.
-thread_local Effort* effort = nullptr;
+thread_local Checking* checking = nullptr;
 
 /// Thrown out of valijson's recursion.
 struct Stopped {
   const char* why;
 };
 
+void Spend(std::size_t steps) {
+  checking->effort.Spend(steps);
+  if (checking->effort.IsSpent()) throw Stopped{"takes too long to check against the schema"};
+}
+
 Json ToJson(const Adapter& value) {
-  if (++effort->calls > kCalls) throw Stopped{"takes too long to check against the schema"};
+  Spend(kValueSteps);
   if (value.isNull()) return nullptr;
   if (value.isBool()) return value.getBool();
   if (value.isInteger()) return value.getInteger();
   if (value.isDouble()) return value.getDouble();
-  if (value.isString()) return value.getString();
+  if (value.isString()) {
+    std::string text = value.getString();
+    Spend(text.size() / 64);
+    return text;
+  }
   if (value.isArray()) {
     Json out = Json::array();
     value.applyToArray([&out](const Adapter& element) {
@@ -96,10 +112,13 @@ class ChecksConstraint final : public valijson::constraints::PolyConstraint {
   bool validate(const Adapter& target, const Context& context,
                 ValidationResults* results) const override {
     std::optional<Json> value;
+    std::size_t weight = 0;
     bool all_hold = true;
     for (const SchemaCheck& check : *checks_) {
       if (!IsSubject(check.applies, target)) continue;
       if (!value) value = ToJson(target);
+      if (weight == 0) weight = WeightOf(*value);
+      Spend(1 + weight * check.cost / 16);
       if (check.holds(*value)) continue;
       all_hold = false;
       if (results == nullptr) break;
@@ -114,6 +133,11 @@ class ChecksConstraint final : public valijson::constraints::PolyConstraint {
 
   std::shared_ptr<const std::vector<SchemaCheck>> checks_;
 };
+
+std::size_t SizeOf(const Adapter& value) {
+  if (value.isArray()) return value.getArraySize();
+  return value.isObject() ? value.getObjectSize() : 0;
+}
 
 template <typename AdapterType>
 bool Visit(const valijson::Schema& schema, const AdapterType& target, const Context& context,
@@ -131,18 +155,18 @@ class CallConstraint final : public valijson::constraints::PolyConstraint {
 
   bool validate(const Adapter& target, const Context& context,
                 ValidationResults* results) const override {
-    if (++effort->calls > kCalls) throw Stopped{"takes too long to check against the schema"};
-    if (effort->depth == kDepth) throw Stopped{"needs schemas nested too deep to be checked"};
+    Spend(kCallSteps + schemas_[number_].cost + SizeOf(target) / 4);
+    if (checking->depth == kDepth) throw Stopped{"needs schemas nested too deep to be checked"};
     std::size_t errors = results == nullptr ? 0 : results->numErrors();
     if (errors > kErrorsGathered) throw Stopped{"violates the schema in many places"};
-    ++effort->depth;
+    ++checking->depth;
     const auto* json = dynamic_cast<const NlohmannJsonAdapter*>(&target);
     // The other kind of value is the name of a member, for propertyNames.
     bool holds = json != nullptr
-                     ? Visit(*schemas_[number_], *json, context, results)
-                     : Visit(*schemas_[number_], dynamic_cast<const StdStringAdapter&>(target),
-                             context, results);
-    --effort->depth;
+                     ? Visit(*schemas_[number_].schema, *json, context, results)
+                     : Visit(*schemas_[number_].schema,
+                             dynamic_cast<const StdStringAdapter&>(target), context, results);
+    --checking->depth;
     if (!holds && results != nullptr && results->numErrors() == errors) {
       results->pushError(context, "Value is not permitted.");
     }
@@ -155,6 +179,58 @@ class CallConstraint final : public valijson::constraints::PolyConstraint {
 
   const Schemas& schemas_;
   const std::size_t number_;
+};
+
+/// {"members": n} in a rewritten schema: the members whose names match patterns, and all others.
+class MembersConstraint final : public valijson::constraints::PolyConstraint {
+ public:
+  MembersConstraint(const Schemas& schemas, std::shared_ptr<const MemberPatterns> members)
+      : schemas_(schemas), members_(std::move(members)) {}
+
+  bool validate(const Adapter& target, const Context& context,
+                ValidationResults* results) const override {
+    const auto* json = dynamic_cast<const NlohmannJsonAdapter*>(&target);
+    if (json == nullptr || !json->isObject()) return true;
+    bool all_hold = true;
+    for (const auto& [name, member] : json->getObject()) {
+      all_hold &= Holds(name, member, context, results);
+      if (!all_hold && results == nullptr) return false;
+    }
+    return all_hold;
+  }
+
+ private:
+  bool Holds(const std::string& name, const NlohmannJsonAdapter& member, const Context& context,
+             ValidationResults* results) const {
+    if (name.size() > kMatchedBytes) {
+      if (results != nullptr) {
+        results->pushError(context, fmt::format("a name is too long for patternProperties (at most "
+                                                "{} bytes)",
+                                                kMatchedBytes));
+      }
+      return false;
+    }
+    Context below = context;
+    below.push_back("[" + name + "]");
+    auto obeys = [&](std::optional<std::size_t> part) {
+      return !part || CallConstraint(schemas_, *part).validate(member, below, results);
+    };
+    bool is_known = members_->named.contains(name);
+    bool all_hold = true;
+    for (const auto& [pattern, part] : members_->patterns) {
+      Spend(1 + (name.size() + 8) * pattern.cost() / 16);
+      if (!pattern.Finds(name)) continue;
+      is_known = true;
+      all_hold &= obeys(part);
+    }
+    return (is_known || obeys(members_->others)) && all_hold;
+  }
+
+  Constraint* cloneInto(void* place) const override { return new (place) MembersConstraint(*this); }
+  std::size_t sizeOf() const override { return sizeof(*this); }
+
+  const Schemas& schemas_;
+  std::shared_ptr<const MemberPatterns> members_;
 };
 
 /// Makes constraints of the members that rewriting put in.
@@ -170,16 +246,6 @@ class Builder final : public valijson::ConstraintBuilder {
  private:
   const Make make_;
 };
-
-/// patternProperties searches names by backtracking, on a stack that grows with the name.
-bool HasLongName(const Json& value) {
-  if (value.is_object()) {
-    for (const auto& [name, member] : value.items()) {
-      if (name.size() > kNameMatched) return true;
-    }
-  }
-  return value.is_structured() && std::ranges::any_of(value, HasLongName);
-}
 
 /// "/a/0: what is wrong", in one line.
 std::string Describe(const ValidationResults::Error& error) {
@@ -198,11 +264,10 @@ std::string Describe(const ValidationResults::Error& error) {
 
 struct Schema::Compiled {
   Schemas schemas;  // the first is the root; constraints refer to this vector
-  bool has_name_patterns = false;
 
-  bool Holds(const Json& data, ValidationResults* results) const {
-    Effort mine;
-    effort = &mine;
+  bool Holds(const Json& data, ValidationResults* results, Effort& effort) const {
+    Checking mine{effort};
+    checking = &mine;
     static const Context kRoot = {"<root>"};
     return CallConstraint(schemas, 0).validate(NlohmannJsonAdapter(data), kRoot, results);
   }
@@ -211,8 +276,8 @@ struct Schema::Compiled {
 Result<Schema> Schema::Compile(const Json& document, std::string_view where) {
   HF_ASSIGN_OR_RETURN(RewrittenSchema rewritten, RewriteSchema(document, where));
   auto compiled = std::make_shared<Compiled>();
-  compiled->has_name_patterns = rewritten.has_name_patterns;
   std::vector<std::shared_ptr<const std::vector<SchemaCheck>>> checks;
+  std::vector<std::shared_ptr<const MemberPatterns>> members;
   valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);
   parser.addConstraintBuilder(kCallMember, new Builder([&](std::size_t number) {
                                 return new CallConstraint(compiled->schemas, number);
@@ -220,12 +285,20 @@ Result<Schema> Schema::Compile(const Json& document, std::string_view where) {
   parser.addConstraintBuilder(kChecksMember, new Builder([&](std::size_t number) {
                                 return new ChecksConstraint(checks[number]);
                               }));
+  parser.addConstraintBuilder(kMembersMember, new Builder([&](std::size_t number) {
+                                return new MembersConstraint(compiled->schemas, members[number]);
+                              }));
   try {
     for (SchemaPart& part : rewritten.parts) {
       if (!part.checks.empty()) part.rewritten[kChecksMember] = checks.size();
       checks.push_back(std::make_shared<std::vector<SchemaCheck>>(std::move(part.checks)));
-      compiled->schemas.push_back(std::make_unique<valijson::Schema>());
-      parser.populateSchema(NlohmannJsonAdapter(part.rewritten), *compiled->schemas.back());
+      if (part.members) {
+        part.rewritten[kMembersMember] = members.size();
+        members.push_back(std::make_shared<MemberPatterns>(*std::move(part.members)));
+      }
+      compiled->schemas.push_back(
+          {std::make_unique<valijson::Schema>(), WeightOf(part.rewritten) / kListedBytes});
+      parser.populateSchema(NlohmannJsonAdapter(part.rewritten), *compiled->schemas.back().schema);
     }
   } catch (const std::runtime_error& error) {
     return ComplainAt(std::string(where), fmt::format("is no schema: {}", error.what()));
@@ -237,15 +310,12 @@ Result<Schema> Schema::Compile(const Json& document, std::string_view where) {
   return schema;
 }
 
-std::optional<std::string> Schema::Check(const Json& data) const {
-  if (compiled_->has_name_patterns && HasLongName(data)) {
-    return fmt::format("a name is too long for patternProperties (at most {} bytes)", kNameMatched);
-  }
+std::optional<std::string> Schema::Check(const Json& data, Effort& effort) const {
   ValidationResults results;
   try {
     // Most data is as it should be: only for what is not, the reasons are gathered.
-    if (compiled_->Holds(data, nullptr)) return std::nullopt;
-    compiled_->Holds(data, &results);
+    if (compiled_->Holds(data, nullptr, effort)) return std::nullopt;
+    compiled_->Holds(data, &results, effort);
   } catch (const Stopped& stopped) {
     if (results.numErrors() == 0) return stopped.why;
   } catch (const std::runtime_error& error) {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/json.h"
+#include "rules/effort.h"
 
 namespace holdfast::rules {
 
@@ -17,8 +18,14 @@ class Schema {
   /// begins with `where`.
   static Result<Schema> Compile(const base::Json& document, std::string_view where);
 
-  /// Nothing, or how `data` violates it: "/title: ...", in one line.
-  std::optional<std::string> Check(const base::Json& data) const;
+  /// Nothing, or how `data` violates it: "/title: ...", in one line. If the effort is spent by it,
+  /// that is what the answer says.
+  std::optional<std::string> Check(const base::Json& data, Effort& effort) const;
+  /// With a budget for this check alone.
+  std::optional<std::string> Check(const base::Json& data) const {
+    Effort effort;
+    return Check(data, effort);
+  }
 
  private:
   struct Compiled;

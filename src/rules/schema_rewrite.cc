@@ -9,6 +9,7 @@
 #include <set>
 #include <unordered_set>
 
+#include "base/json_values.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -22,49 +23,22 @@ namespace {
 constexpr std::size_t kParts = 2000;  // schemas in one document
 constexpr int kReferences = 64;       // one after the other
 
+constexpr std::size_t kCanonicalCost = 8;  // steps for each 16 bytes that are written anew
+
 // ---- values ------------------------------------------------------------------------------------
 
-/// A text that is the same for equal values only: 1 equals 1.0, and every integer is itself alone.
-void AppendCanonical(const Json& value, std::string& out) {
-  auto to_out = std::back_inserter(out);
-  if (value.is_number_float()) {
-    auto number = value.get<double>();
-    if (number == std::trunc(number) && std::fabs(number) < 0x1p63) {
-      fmt::format_to(to_out, "{}", static_cast<std::int64_t>(number));
-    } else {
-      fmt::format_to(to_out, "{}", number);
-    }
-  } else if (value.is_array()) {
-    out += '[';
-    for (const Json& element : value) {
-      AppendCanonical(element, out);
-      out += ',';
-    }
-    out += ']';
-  } else if (value.is_object()) {
-    out += '{';
-    for (const auto& [name, member] : value.items()) {
-      fmt::format_to(to_out, "{}:", name.size());
-      out += name;
-      AppendCanonical(member, out);
-      out += ',';
-    }
-    out += '}';
-  } else {
-    out += base::ToText(value);
-  }
-}
-
-std::string Canonical(const Json& value) {
-  std::string text;
-  AppendCanonical(value, text);
-  return text;
+std::optional<std::int64_t> WholeNumber(const Json& number) {
+  if (number.is_number_integer()) return number.get<std::int64_t>();
+  auto real = number.get<double>();
+  if (real != std::trunc(real) || real < -0x1p63 || real >= 0x1p63) return std::nullopt;
+  return static_cast<std::int64_t>(real);
 }
 
 bool IsMultiple(const Json& value, const Json& divisor) {
-  if (value.is_number_integer() && divisor.is_number_integer()) {
-    return value.get<std::int64_t>() % divisor.get<std::int64_t>() == 0;
-  }
+  // Of whole numbers exactly, however they are written.
+  auto dividend = WholeNumber(value);
+  auto whole = WholeNumber(divisor);
+  if (dividend && whole) return *dividend % *whole == 0;
   // 19.99 is a multiple of 0.01, though neither is exactly what it seems.
   double quotient = value.get<double>() / divisor.get<double>();
   return std::fabs(quotient - std::round(quotient)) <= 1e-9 * std::max(1.0, std::fabs(quotient));
@@ -76,8 +50,8 @@ std::int64_t CountCharacters(const std::string& text) {
 
 bool AreDistinct(const Json& array) {
   std::unordered_set<std::string> seen;
-  return std::ranges::all_of(array,
-                             [&](const Json& e) { return seen.insert(Canonical(e)).second; });
+  return std::ranges::all_of(
+      array, [&](const Json& e) { return seen.insert(base::CanonicalText(e)).second; });
 }
 
 const std::string& TextOf(const Json& value) {
@@ -154,6 +128,7 @@ class Rewriter {
       }
       HF_RETURN_IF_ERROR((this->*reader->second)(keyword));
     }
+    TakeOverMembers(part);
     return {};
   }
 
@@ -316,14 +291,14 @@ class Rewriter {
     AddCheck(keyword,
              {Applies::kToNumbers,
               [limit = keyword.value, holds = comparison.holds](const Json& value) {
-                return holds(CompareNumbers(value, limit));
+                return holds(base::CompareNumbers(value, limit));
               },
               fmt::format("Number must be {} {}.", comparison.words, base::ToText(keyword.value))});
     return {};
   }
 
   Result<void> ReadMultiple(Keyword& keyword) {
-    if (!keyword.value.is_number() || CompareNumbers(keyword.value, 0) <= 0) {
+    if (!keyword.value.is_number() || base::CompareNumbers(keyword.value, 0) <= 0) {
       return Refuse(keyword.pointer, "must be a number greater than 0");
     }
     AddCheck(keyword,
@@ -349,7 +324,8 @@ class Rewriter {
     AddCheck(keyword, {Applies::kToStrings,
                        [pattern](const Json& value) { return pattern.Finds(TextOf(value)); },
                        fmt::format("String does not match the pattern '{}'.",
-                                   base::CutUtf8(TextOf(keyword.value), 100))});
+                                   base::CutUtf8(TextOf(keyword.value), 100)),
+                       pattern.cost()});
     return {};
   }
 
@@ -375,26 +351,28 @@ class Rewriter {
       return Refuse(keyword.pointer, "must be a list of at least one value");
     }
     std::set<std::string> allowed;
-    for (const Json& value : keyword.value) allowed.insert(Canonical(value));
-    AddCheck(keyword, {Applies::kToAll,
-                       [allowed](const Json& value) { return allowed.contains(Canonical(value)); },
-                       "Value is none of those in 'enum'."});
+    for (const Json& value : keyword.value) allowed.insert(base::CanonicalText(value));
+    AddCheck(keyword,
+             {Applies::kToAll,
+              [allowed](const Json& value) { return allowed.contains(base::CanonicalText(value)); },
+              "Value is none of those in 'enum'.", kCanonicalCost});
     return {};
   }
 
   Result<void> ReadConst(Keyword& keyword) {
     AddCheck(keyword, {Applies::kToAll,
-                       [allowed = Canonical(keyword.value)](const Json& value) {
-                         return Canonical(value) == allowed;
+                       [allowed = base::CanonicalText(keyword.value)](const Json& value) {
+                         return base::CanonicalText(value) == allowed;
                        },
-                       "Value is not that of 'const'."});
+                       "Value is not that of 'const'.", kCanonicalCost});
     return {};
   }
 
   Result<void> ReadUnique(Keyword& keyword) {
     if (!keyword.value.is_boolean()) return Refuse(keyword.pointer, "must be true or false");
     if (keyword.value == true) {
-      AddCheck(keyword, {Applies::kToArrays, AreDistinct, "Array has two equal elements."});
+      AddCheck(keyword,
+               {Applies::kToArrays, AreDistinct, "Array has two equal elements.", kCanonicalCost});
     }
     return {};
   }
@@ -465,16 +443,33 @@ class Rewriter {
 
   /// These patterns valijson compiles and searches itself, backtracking: only harmless ones.
   Result<void> ReadNamePatterns(Keyword& keyword) {
-    HF_RETURN_IF_ERROR(ReadMembers(keyword));
+    if (!keyword.value.is_object()) return Refuse(keyword.pointer, "must be an object");
+    MemberPatterns& members = keyword.part.members.emplace();
     for (const auto& [text, schema] : keyword.value.items()) {
       std::string place = PointerBelow(keyword.pointer, text);
       HF_ASSIGN_OR_RETURN(Pattern pattern, CompilePattern(place, text));
-      if (!pattern.is_plain()) {
-        return Refuse(place, "must do without groups, | and more than one of * + ? {n,m}");
-      }
+      HF_ASSIGN_OR_RETURN(Json call, CallOf(keyword.part, schema, place, About::kPart));
+      members.patterns.emplace_back(std::move(pattern), CalledBy(call));
     }
-    out_.has_name_patterns = true;
     return {};
+  }
+
+  /// The part that a call calls; nothing if it stands for any value.
+  static std::optional<std::size_t> CalledBy(const Json& call) {
+    if (!call.is_object()) return std::nullopt;
+    return call[kCallMember].get<std::size_t>();
+  }
+
+  /// What additionalProperties says depends on the patterns, which are checked here.
+  static void TakeOverMembers(SchemaPart& part) {
+    if (!part.members) return;
+    if (auto named = part.rewritten.find("properties"); named != part.rewritten.end()) {
+      for (const auto& [name, call] : named->items()) part.members->named.insert(name);
+    }
+    auto others = part.rewritten.find("additionalProperties");
+    if (others == part.rewritten.end()) return;
+    part.members->others = CalledBy(*others);
+    part.rewritten.erase(others);
   }
 
   Result<void> ReadDependencies(Keyword& keyword) {

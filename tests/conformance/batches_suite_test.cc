@@ -243,6 +243,38 @@ TEST_P(Batches, JOB_5_ManyBatchesTogetherKeepCountsExact) {
   EXPECT_TRUE(store().CommitMany({}, {}).empty());
 }
 
+TEST_P(Batches, K14_WhatIsTakenBackWithTheBatchIsNotNamed) {
+  auto refused = [&](std::vector<Operation> operations) {
+    Result<Receipt> receipt = store().Commit({}, {.operations = std::move(operations)});
+    EXPECT_THAT(receipt, StatusIs(ErrorCode::kAlreadyExists));
+    Error error = receipt ? Error{} : receipt.error();
+    EXPECT_EQ(error.detail.operation, 1);
+    EXPECT_EQ(error.detail.id, std::nullopt);
+    EXPECT_EQ(error.detail.record, "");
+    return error;
+  };
+  Must(store().Apply({}, {.name = "user", .rules = R"({"unique":["/mail"]})"}));
+  JobSpec spec{.kind = "k", .unique = UniqueKey{.key = "u"}};
+  EXPECT_THAT(refused({EnqueueJob{spec}, EnqueueJob{spec}}).message, HasSubstr("two jobs"));
+  EXPECT_TRUE(Must(store().ListJobs({}, {})).items.empty());
+  CreateRecord user{.kind = "user", .id = "a", .data = R"({"mail":"x"})"};
+  CreateRecord other{.kind = "user", .id = "b", .data = R"({"mail":"x"})"};
+  EXPECT_THAT(refused({user, user}).message, HasSubstr("creates record user/a twice"));
+  EXPECT_EQ(refused({user, other}).detail.rule, "unique /mail");
+  AcquireLock lock{.name = "l", .owner = "ada"};
+  EXPECT_EQ(refused({lock, lock}).detail.lock, "l");
+
+  // What stays is named.
+  Job job = Must(store().Enqueue({}, spec));
+  Must(store().Create({}, user));
+  Result<Receipt> taken = store().Commit({}, {.operations = {EnqueueJob{spec}}});
+  ASSERT_THAT(taken, StatusIs(ErrorCode::kAlreadyExists));
+  EXPECT_EQ(taken.error().detail.id, job.id);
+  taken = store().Commit({}, {.operations = {other}});
+  ASSERT_THAT(taken, StatusIs(ErrorCode::kAlreadyExists));
+  EXPECT_EQ(taken.error().detail.record, "user/a");
+}
+
 HOLDFAST_FOR_ALL_VARIANTS(Batches);
 
 }  // namespace

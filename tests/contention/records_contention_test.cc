@@ -146,8 +146,8 @@ TEST_P(RecordEdits, REC_1_OfFiftyWritesThatExpectOneVersionOneIsDone) {
   for (std::int64_t version = 1; version <= Scaled(5); ++version) {
     Tally tally;
     RunThreads(50, [&](int thread) {
-      Result<Record> record =
-          store().Replace(As(thread), {On("note", "n", version), R"({"by":1})"});
+      const std::string data = Json({{"after", version}}).dump();
+      Result<Record> record = store().Replace(As(thread), {On("note", "n", version), data});
       tally.Add(record);
       if (record) return;
       EXPECT_EQ(record.error().detail.expected, version);

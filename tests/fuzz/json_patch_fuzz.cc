@@ -18,7 +18,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   Result<base::Json> merged = rules::ApplyMergePatch(*before, *patch);
   HF_CHECK(merged.has_value() == patch->is_object());
-  Result<base::Json> after = rules::ApplyJsonPatch(*before, *patch);
+  rules::Effort effort;
+  Result<base::Json> after = rules::ApplyJsonPatch(*before, *patch, effort);
   if (!after) {
     fuzz::CheckMessage(after.error().message);
     return 0;

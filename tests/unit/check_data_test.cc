@@ -4,11 +4,13 @@
 
 #include <limits>
 
+#include "base/json_values.h"
 #include "rules/kind_rules.h"
 
 namespace holdfast::rules {
 namespace {
 
+using base::CompareNumbers;
 using ::testing::StartsWith;
 
 KindRulesPtr Account(std::string_view document) {

@@ -10,6 +10,11 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
+Result<Json> ApplyJsonPatch(Json data, const Json& patch) {
+  Effort effort;
+  return rules::ApplyJsonPatch(std::move(data), patch, effort);
+}
+
 TEST(JsonPatch, REC_2_DoesWhatTheStandardSays) {
   struct Case {
     const char* before;
@@ -133,6 +138,25 @@ TEST(JsonPatch, REC_2_WideCopiesAreBounded) {
   ASSERT_FALSE(after);
   EXPECT_EQ(after.error().code, ErrorCode::kPayloadTooLarge);
   EXPECT_THAT(after.error().message, StartsWith("patch[83]: "));
+}
+
+TEST(JsonPatch, K4_WhatAnInsertionMovesIsCounted) {
+  Json data = {{"l", Json::array()}};
+  for (int i = 0; i < 400'000; ++i) data["l"].push_back(1);
+  auto many = [](const char* op, const char* path) {
+    Json patch = Json::array();
+    for (int i = 0; i < 100; ++i) patch.push_back({{"op", op}, {"path", path}, {"value", 2}});
+    return patch;
+  };
+  for (const char* op : {"add", "remove"}) {
+    auto head = ApplyJsonPatch(data, many(op, "/l/0"));
+    ASSERT_FALSE(head) << op;
+    EXPECT_EQ(head.error().code, ErrorCode::kPayloadTooLarge);
+    EXPECT_THAT(head.error().message, HasSubstr("2000000 steps"));
+  }
+  EXPECT_EQ((*ApplyJsonPatch(data, many("add", "/l/-")))["l"].size(), 400'100u);
+  EXPECT_EQ((*ApplyJsonPatch(data, many("replace", "/l/0")))["l"].size(), 400'000u);
+  EXPECT_EQ((*ApplyJsonPatch(data, many("add", "/l/399990")))["l"].size(), 400'100u);
 }
 
 TEST(JsonPatch, REC_2_NestsNoDeeperThanDataMay) {
