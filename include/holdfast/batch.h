@@ -23,7 +23,8 @@ struct EnqueueJob {
   JobSpec spec;
 };
 
-/// "job.claim": takes this one job (JOB-2). Not being pending is an answer, not an error.
+/// "job.claim": takes this one job (JOB-2). That it is not pending, or that its queue is paused or
+/// runs as many as it may, is an answer, not an error.
 struct ClaimJob {
   JobId id = 0;
   std::string worker;
@@ -42,7 +43,7 @@ struct CompleteJob {
 struct FailJob {
   JobId id = 0;
   Token token = 0;
-  std::string error;  ///< kept up to 4 KiB
+  std::string error;  ///< kept up to 4 KiB; what is no UTF-8 text becomes U+FFFD
   bool permanent = false;
   std::optional<Duration> retry_in;  ///< instead of the computed delay
 };
@@ -328,7 +329,8 @@ struct Batch {
   std::vector<Guard> guards;
   std::vector<Operation> operations;
   /// 1-255 bytes, or empty for none. The same key with the same batch gets the stored answer for
-  /// 24 h; with another batch, idempotency_mismatch (IDEM-1).
+  /// 24 h; with another batch, idempotency_mismatch (IDEM-1). A batch that only claims, acquires
+  /// and renews gets it while the leases in it are held, afterwards fenced.
   std::string idempotency_key{};
   /// How long to wait for the locks on records that the batch changes, at most 24 h: in line with
   /// everybody else, as an owner of its own. Zero: such a record is `busy` at once.

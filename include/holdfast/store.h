@@ -118,7 +118,8 @@ class Store {
   /// As Claim, without blocking, not even while it waits. See CommitAsync for `done`.
   void ClaimAsync(const Context& context, ClaimRequest request, ClaimDone done);
 
-  /// Takes this one job if it is pending (JOB-2). Nothing: it is missing or not pending.
+  /// Takes this one job if it is pending (JOB-2). Nothing: it is missing or not pending, or its
+  /// queue is paused or runs as many as it may.
   Result<std::optional<Job>> ClaimById(const Context& context, JobId id, std::string worker,
                                        Duration lease = std::chrono::seconds(30));
 

@@ -17,7 +17,7 @@ using Conninfo = std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)>;
 /// host or port that can be none, may be a password.
 Result<Conninfo> ParseConninfo(const std::string& connection);
 
-/// Whether the parameter is one that nobody else may see.
+/// Whether the value of the parameter is a secret.
 bool IsSecret(const PQconninfoOption& part);
 
 /// The text, which libpq or the server wrote, with every secret that is in it as "***".
