@@ -32,9 +32,32 @@ struct Hold {
 /// A version of a record that somebody was told of.
 struct Seen {
   const Observed* call = nullptr;
-  std::int64_t version = 0;
+  const Record* record = nullptr;
   bool is_write = false;
+  bool may_be_idle = false;  // a write of what was there already leaves the version (REC-1)
+
+  std::int64_t version() const { return record->version; }
 };
+
+/// Whether the operation may leave the record as it is.
+bool MayBeIdle(const Operation& operation) {
+  if (const auto* increment = std::get_if<IncrementRecord>(&operation)) {
+    return std::visit([](auto by) { return by == 0; }, increment->by);
+  }
+  return std::holds_alternative<ReplaceRecord>(operation) ||
+         std::holds_alternative<MergeRecord>(operation) ||
+         std::holds_alternative<PatchRecord>(operation) ||
+         std::holds_alternative<AppendRecord>(operation) ||
+         std::holds_alternative<RunAction>(operation);
+}
+
+/// Whether one of the two may have found what the other had written.
+bool IsIdleBeside(const Seen& one, const Seen& other) {
+  const Record& a = *one.record;
+  const Record& b = *other.record;
+  return (one.may_be_idle || other.may_be_idle) && a.data == b.data && a.status == b.status &&
+         a.updated_at == b.updated_at && a.updated_by == b.updated_by;
+}
 
 /// What the calls of a history tell, sorted by what it is about.
 class Evidence {
@@ -139,19 +162,21 @@ class Evidence {
   /// A batch that changes a record several times tells its last version each time.
   void AddWritten(const Observed& call, const Batch& batch, const Receipt* receipt) {
     if (receipt == nullptr) return;
-    std::map<RecordKey, const Record*> written;
+    std::map<RecordKey, Seen> written;
     for (std::size_t i = 0; i < std::min(batch.operations.size(), receipt->results.size()); ++i) {
       const std::optional<Record>& record = receipt->results[i].record;
       // A transition to the same status may have changed nothing.
       const bool is_change = !std::holds_alternative<TransitionRecord>(batch.operations[i]);
-      if (record && is_change) written[record->key()] = &*record;
       if (record && !is_change) AddVersion(call, *record, false);
+      if (!record || !is_change) continue;
+      Seen& seen = written.try_emplace(record->key(), &call, &*record, true, true).first->second;
+      seen.may_be_idle &= MayBeIdle(batch.operations[i]);
     }
-    for (const auto& [key, record] : written) AddVersion(call, *record, true);
+    for (const auto& [key, seen] : written) versions[ToString(key)].push_back(seen);
   }
 
   void AddVersion(const Observed& call, const Record& record, bool is_write) {
-    versions[ToString(record.key())].push_back({&call, record.version, is_write});
+    versions[ToString(record.key())].push_back({&call, &record, is_write});
   }
 
   void AddClaimed(const Observed& call, const Job& job) {
@@ -280,9 +305,9 @@ class ViolationFinder {
     for (const Seen& one : seen) {
       by_answer.push_back(&one);
       if (!one.is_write) continue;
-      auto [other, is_new] = written.emplace(one.version, &one);
-      if (is_new) continue;
-      Add("a version is given once", fmt::format("{} version {}", record, one.version),
+      auto [other, is_new] = written.emplace(one.version(), &one);
+      if (is_new || IsIdleBeside(one, *other->second)) continue;
+      Add("a version is given once", fmt::format("{} version {}", record, one.version()),
           {other->second->call, one.call});
     }
     std::vector<const Seen*> by_request = by_answer;
@@ -292,12 +317,13 @@ class ViolationFinder {
     auto answered = by_answer.begin();
     for (const Seen* one : by_request) {
       for (; (*answered)->call->returned < one->call->invoked; ++answered) {
-        if (highest == nullptr || (*answered)->version > highest->version) highest = *answered;
+        if (highest == nullptr || (*answered)->version() > highest->version()) highest = *answered;
       }
-      if (highest == nullptr || one->version > highest->version) continue;
-      if (one->version == highest->version && !one->is_write) continue;
+      if (highest == nullptr || one->version() > highest->version()) continue;
+      const bool may_be_same = !one->is_write || IsIdleBeside(*one, *highest);
+      if (one->version() == highest->version() && may_be_same) continue;
       Add("versions rise",
-          fmt::format("{} at version {} after {}", record, one->version, highest->version),
+          fmt::format("{} at version {} after {}", record, one->version(), highest->version()),
           {highest->call, one->call});
     }
   }

@@ -76,6 +76,7 @@ bool SwapAnswers(History& h, std::size_t i) {
     const Record* second = WrittenBy(h.calls[k]);
     if (second == nullptr || second->key() != first->key()) continue;
     if (h.calls[k].invoked < h.calls[i].returned) continue;
+    if (second->version == first->version) continue;  // one of them was idle
     std::swap(h.calls[i].answer, h.calls[k].answer);
     return true;
   }
@@ -86,6 +87,11 @@ bool SwapAnswers(History& h, std::size_t i) {
 bool LoseEffect(History& h, std::size_t i) {
   const Record* written = WrittenBy(h.calls[i]);
   if (written == nullptr || written->version == 1) return false;
+  const auto is_same = [&](const Observed& call) {
+    const Record* other = &call == &h.calls[i] ? nullptr : WrittenBy(call);
+    return other != nullptr && other->key() == written->key() && other->version == written->version;
+  };
+  if (std::ranges::any_of(h.calls, is_same)) return false;  // it may have been idle
   const auto is_later = [&](const Observed& call) {
     const Record* seen = WrittenBy(call) != nullptr ? WrittenBy(call) : ReadBy(call);
     return seen != nullptr && seen->key() == written->key() && seen->version > written->version;
