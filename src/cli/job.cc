@@ -337,6 +337,8 @@ void AddReadCommands(Cli& cli, CLI::App& job, const JobOptionsPtr& options) {
   AddFilter(cli, list, options);
   cli.AddParsed(list, "--parent", options->filter.parent, &ParseId, "ID",
                 "only the children of this job");
+  list.add_flag("--retrying", options->filter.retrying,
+                "only those that failed and will be tried again");
   auto* limit = cli.AddNumber<std::optional<int>>(list, "-n,--limit", options->limit, 1,
                                                   "at most so many (100)");
   list.add_flag("-a,--all", options->all, "every one")->excludes(limit);

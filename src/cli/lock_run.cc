@@ -14,7 +14,8 @@
 namespace holdfast::cli {
 namespace {
 
-constexpr Duration kReleaseTimeout = std::chrono::seconds(10);
+// After its command has ended nothing keeps this process longer: the lease ends by itself.
+constexpr Duration kReleaseTimeout = std::chrono::seconds(2);
 
 struct RunOptions {
   AcquireOptions acquire;
@@ -66,12 +67,11 @@ Result<ChildResult> RunUnder(const HeldLock& held, Cli& cli, const RunOptions& o
 
 /// Gives the lock back. The answer: why it was lost, or nothing if it was ours to the end.
 Result<void> GiveBack(HeldLock& held, Cli& cli) {
-  if (held.state() == LockState::kLost) {
-    return Fail(ErrorCode::kFenced, held.lost_because(), {.lock = held.name()});
-  }
+  const bool is_lost = held.state() == LockState::kLost;
   Context context = Context::WithTimeout(kReleaseTimeout);
   context.actor = cli.globals().actor;
   auto released = held.Release(context);
+  if (is_lost) return Fail(ErrorCode::kFenced, held.lost_because(), {.lock = held.name()});
   if (released || released.error().code == ErrorCode::kFenced) return released;
   // The work was done under the lock, which ends by itself.
   fmt::print(stderr, "holdfast: lock {} was not given back, and is free when its lease ends: {}\n",
@@ -102,7 +102,7 @@ Result<int> Run(Cli& cli, const RunOptionsPtr& options) {
   HF_RETURN_IF_ERROR(CheckNamed(options->acquire));
   HF_ASSIGN_OR_RETURN(std::string program, FindProgram(command.front()));
   HF_ASSIGN_OR_RETURN(AcquireLock request, RequestOf(cli, options->acquire));
-  StopSignals signals({SIGHUP});
+  StopSignals signals;
   cli.Log(LogLevel::kError);  // what became of other people's leases is not for this one to tell
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
   Result<std::unique_ptr<HeldLock>> held;

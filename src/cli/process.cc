@@ -147,6 +147,8 @@ class Child {
   void TakeTerminalBack() const;
   void SuspendWithIt();
   void Feed();
+  /// Whole lines, so that those of several commands stay apart. Empty: what is left is one.
+  void PassErrorsOn(std::string_view text);
   /// Reads what is there. False: nothing more will come.
   bool Drain(Fd& fd, bool is_error);
   void Wait(SteadyTime deadline);
@@ -160,6 +162,7 @@ class Child {
   std::size_t fed_ = 0;
   bool has_terminal_ = false;
   bool exited_ = false;
+  std::string error_line_;  // begun, and not passed on
   ChildResult result_;
 };
 
@@ -252,6 +255,24 @@ void Child::Feed() {
   in_.Close();
 }
 
+void Child::PassErrorsOn(std::string_view text) {
+  constexpr std::size_t kLineMost = 8 * 1024;
+  error_line_ += text;
+  std::string lines;
+  std::size_t begin = 0;
+  while (begin < error_line_.size()) {
+    std::size_t end = error_line_.find('\n', begin);
+    const std::size_t rest = error_line_.size() - begin;
+    if (end == std::string::npos && !text.empty() && rest < kLineMost) break;
+    end = std::min(end, begin + std::min(rest, kLineMost));
+    lines += spec_.error_prefix + error_line_.substr(begin, end - begin) + '\n';
+    begin = end + (end < error_line_.size() && error_line_[end] == '\n' ? 1 : 0);
+  }
+  error_line_.erase(0, begin);
+  if (lines.empty()) return;
+  [[maybe_unused]] ssize_t passed = write(STDERR_FILENO, lines.data(), lines.size());
+}
+
 bool Child::Drain(Fd& fd, bool is_error) {
   char buffer[16 * 1024];
   while (true) {
@@ -261,7 +282,7 @@ bool Child::Drain(Fd& fd, bool is_error) {
     if (got <= 0) break;
     std::string_view text(buffer, static_cast<std::size_t>(got));
     if (is_error) {
-      [[maybe_unused]] ssize_t passed = write(STDERR_FILENO, text.data(), text.size());
+      PassErrorsOn(text);
       result_.error_tail += text;
       if (result_.error_tail.size() > spec_.error_tail) {
         result_.error_tail.erase(0, result_.error_tail.size() - spec_.error_tail);
@@ -348,6 +369,7 @@ Result<ChildResult> Child::Run(std::stop_token stop, std::stop_token at_once) {
   // What it wrote is all in the pipes now; what a daemon of its may still write is not waited for.
   if (out_.is_open() && !result_.output_too_long) Drain(out_, false);
   if (err_.is_open()) Drain(err_, true);
+  PassErrorsOn({});
   return std::move(result_);
 }
 

@@ -29,6 +29,8 @@ struct ChildSpec {
   std::string_view input;  ///< what it reads on stdin
   std::size_t max_output = 1024 * 1024;
   std::size_t error_tail = 4096;
+  /// Begins every line of stderr that is passed on; such lines are passed on whole.
+  std::string error_prefix{};
   /// From being asked to end (SIGTERM) until being made to (SIGKILL).
   Duration kill_after = std::chrono::seconds(5);
   /// Its stdin, stdout and stderr are those of this process; nothing is fed, kept or limited. If

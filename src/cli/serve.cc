@@ -28,7 +28,6 @@ void LocalServer::Stop(Duration grace) {
 namespace {
 
 constexpr Duration kDay = std::chrono::hours(24);
-constexpr std::initializer_list<int> kHangUp = {SIGHUP};
 
 struct ServeOptions {
   net::ServerOptions server;
@@ -103,7 +102,7 @@ Result<int> Serve(Cli& cli, ServeOptions& options) {
     HF_RETURN_IF_ERROR(AddLockPreset(preset, store_options.lock_presets));
   }
   RaiseDescriptorLimit();
-  StopSignals signals(IsHangUpIgnored() ? std::initializer_list<int>{} : kHangUp);
+  StopSignals signals;
   LogSink& log = cli.Log(LogLevel::kInfo);
   api::Metrics metrics;
   store_options.log = &log;

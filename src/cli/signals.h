@@ -1,16 +1,13 @@
-// How programs that stay around end: SIGTERM or SIGINT once means gracefully, twice means at once.
+// How programs that stay around end: SIGTERM, SIGINT or SIGHUP once means gracefully, twice means
+// at once.
 #pragma once
 
 #include <functional>
-#include <initializer_list>
 #include <optional>
 
 #include "holdfast/time.h"
 
 namespace holdfast::cli {
-
-/// Whether SIGHUP is to be ignored, as by nohup: the program then outlives its terminal.
-bool IsHangUpIgnored();
 
 /// Made before any thread is, so that every thread leaves these signals to this object. SIGPIPE is
 /// ignored from then on: a reader that went away is an error of write, not the end of the program.
@@ -18,8 +15,8 @@ bool IsHangUpIgnored();
 /// Threads: one.
 class StopSignals {
  public:
-  /// `more`: signals that are taken besides SIGTERM and SIGINT.
-  explicit StopSignals(std::initializer_list<int> more = {});
+  /// SIGHUP stays ignored if it was (nohup).
+  StopSignals();
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;

@@ -21,6 +21,8 @@ namespace {
 // From sysexits.h: what the command says with its exit code.
 constexpr int kExitPermanent = 65;  // EX_DATAERR: this job can never succeed
 constexpr int kExitAgain = 75;      // EX_TEMPFAIL: try again
+// What --drain says with its own: there are jobs that nothing can run now.
+constexpr int kExitLeft = 75;
 
 constexpr Duration kDrainPoll = std::chrono::milliseconds(100);
 
@@ -95,6 +97,7 @@ class CommandHandler {
                    .input = job.payload,
                    .max_output = rules::kResultBytes,
                    .error_tail = rules::kErrorBytes,
+                   .error_prefix = fmt::format("job {}: ", job.id),
                    .kill_after = options_.kill_after};
     auto child = RunChild(spec, attempt.stop(), at_once_);
     if (!child) return Failed{child.error().message};
@@ -130,34 +133,72 @@ std::vector<JobFilter> FiltersOf(const WorkOptions& options) {
   if (kinds.empty()) kinds.emplace_back();
   std::vector<JobFilter> filters;
   for (const std::string& queue : queues) {
-    for (const std::string& kind : kinds) {
-      filters.push_back({.queue = queue, .kind = kind, .limit = 1});
-    }
+    for (const std::string& kind : kinds) filters.push_back({.queue = queue, .kind = kind});
   }
   return filters;
 }
 
-/// Whether nothing is ready and nothing is ours. Ready jobs are looked for first: one that this
-/// pool claims after that look is then seen as ours.
-Result<bool> IsDrained(const Context& context, Store& store, const WorkOptions& options,
-                       const std::string& worker) {
-  for (JobFilter filter : FiltersOf(options)) {
-    filter.state = JobState::kPending;
+/// Jobs that a drained worker leaves, although they are not finished.
+struct Left {
+  std::int64_t paused = 0;    ///< pending in paused queues
+  std::int64_t at_limit = 0;  ///< pending in queues where others run as many as max_running allows
+  std::int64_t retrying = 0;  ///< failed, and scheduled for another attempt
+  bool ready = false;         ///< pending, and free to be claimed: not drained
+
+  bool IsNothing() const { return paused + at_limit + retrying == 0; }
+};
+
+Result<std::int64_t> CountJobs(const Context& context, Store& store, JobFilter filter) {
+  filter.limit = 1000;
+  std::int64_t count = 0;
+  do {
     HF_ASSIGN_OR_RETURN(JobPage page, store.ListJobs(context, filter));
-    if (!page.items.empty()) return false;
+    count += static_cast<std::int64_t>(page.items.size());
+    filter.cursor = page.next_cursor;
+  } while (!filter.cursor.empty());
+  return count;
+}
+
+/// Of one queue, which this worker takes jobs from.
+Result<void> LookAt(const Context& context, Store& store, const WorkOptions& options,
+                    const Queue& queue, Left& left) {
+  std::int64_t pending = queue.CountOf(JobState::kPending);
+  if (pending == 0) return {};
+  if (!options.kinds.empty()) {
+    pending = 0;
+    for (const std::string& kind : options.kinds) {
+      const JobFilter filter{.state = JobState::kPending, .queue = queue.name, .kind = kind};
+      HF_ASSIGN_OR_RETURN(std::int64_t count, CountJobs(context, store, filter));
+      pending += count;
+    }
   }
+  const bool is_full =
+      queue.max_running && queue.CountOf(JobState::kProcessing) >= *queue.max_running;
+  if (queue.paused) {
+    left.paused += pending;
+  } else if (is_full) {
+    left.at_limit += pending;
+  } else {
+    left.ready |= pending > 0;
+  }
+  return {};
+}
+
+Result<Left> FindLeft(const Context& context, Store& store, const WorkOptions& options) {
+  Left left;
+  HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, store.ListQueues(context));
+  const std::vector<std::string>& taken = options.pool.queues;
+  for (const Queue& queue : queues) {
+    if (!taken.empty() && std::ranges::find(taken, queue.name) == taken.end()) continue;
+    HF_RETURN_IF_ERROR(LookAt(context, store, options, queue, left));
+  }
+  if (left.ready) return left;
   for (JobFilter filter : FiltersOf(options)) {
-    filter.state = JobState::kProcessing;
-    filter.limit = 1000;
-    do {
-      HF_ASSIGN_OR_RETURN(JobPage page, store.ListJobs(context, filter));
-      for (const Job& job : page.items) {
-        if (job.worker == worker) return false;
-      }
-      filter.cursor = page.next_cursor;
-    } while (!filter.cursor.empty());
+    filter.retrying = true;
+    HF_ASSIGN_OR_RETURN(std::int64_t count, CountJobs(context, store, filter));
+    left.retrying += count;
   }
-  return true;
+  return left;
 }
 
 /// Jobs that the pool claimed and whose outcomes the store does not know yet.
@@ -165,30 +206,35 @@ std::int64_t HeldBy(const WorkerStats& stats) {
   return stats.claimed - stats.completed - stats.failed - stats.released - stats.lost;
 }
 
-/// Until a signal comes or, with --drain, nothing is left.
-Result<void> WaitForTheEnd(Cli& cli, Store& store, const WorkOptions& options,
+/// Until a signal comes or, with --drain, nothing can run. The answer: what is left then.
+Result<Left> WaitForTheEnd(Cli& cli, Store& store, const WorkOptions& options,
                            const WorkerPool& pool, StopSignals& signals) {
   if (!options.drain) {
     signals.Wait();
-    return {};
+    return Left{};
   }
   // Due jobs count as ready: promote them before the first look.
   HF_RETURN_IF_ERROR(store.Maintain(cli.MakeContext()));
   while (!signals.Wait(kDrainPoll)) {
     const WorkerStats before = pool.stats();
     if (HeldBy(before) > 0) continue;
-    HF_ASSIGN_OR_RETURN(bool drained, IsDrained(cli.MakeContext(), store, options, pool.name()));
+    HF_ASSIGN_OR_RETURN(Left left, FindLeft(cli.MakeContext(), store, options));
     // What was claimed and given back between the two looks was seen by neither.
-    if (drained && pool.stats().claimed == before.claimed) break;
+    if (!left.ready && pool.stats().claimed == before.claimed) return left;
   }
-  return {};
+  return Left{};
 }
 
-void PrintStats(const WorkerPool& pool, OutputFormat format) {
+void PrintStats(const WorkerPool& pool, const WorkOptions& options, const Left& left,
+                OutputFormat format) {
   WorkerStats stats = pool.stats();
   if (format == OutputFormat::kTable) {
     fmt::print("{}: {} claimed, {} completed, {} failed, {} given back, {} lost\n", pool.name(),
                stats.claimed, stats.completed, stats.failed, stats.released, stats.lost);
+    if (!left.IsNothing()) {
+      fmt::print("left: {} in paused queues, {} in queues at max_running, {} to be retried\n",
+                 left.paused, left.at_limit, left.retrying);
+    }
     return;
   }
   base::JsonWriter json;
@@ -199,6 +245,14 @@ void PrintStats(const WorkerPool& pool, OutputFormat format) {
   json.Field("failed", stats.failed);
   json.Field("released", stats.released);
   json.Field("lost", stats.lost);
+  if (options.drain) {
+    json.Key("left");
+    json.BeginObject();
+    json.Field("paused", left.paused);
+    json.Field("at_limit", left.at_limit);
+    json.Field("retrying", left.retrying);
+    json.EndObject();
+  }
   json.EndObject();
   PrintJson(json);
 }
@@ -226,9 +280,10 @@ Result<int> Work(Cli& cli, WorkOptions& options) {
 
   auto ended = WaitForTheEnd(cli, *store, options, pool, signals);
   auto cut_short = signals.Finish([&] { pool.Stop(); }, [&] { at_once.request_stop(); });
-  PrintStats(pool, cli.globals().output);
+  PrintStats(pool, options, ended ? *ended : Left{}, cli.globals().output);
   if (!ended) return std::unexpected(ended.error());
-  return cut_short ? 128 + *cut_short : 0;
+  if (cut_short) return 128 + *cut_short;
+  return ended->IsNothing() ? 0 : kExitLeft;
 }
 
 }  // namespace
@@ -243,8 +298,11 @@ void AddWorkCommand(Cli& cli) {
       "environment. What it writes to stdout is the result. Exit code 0 completes the job, 75 "
       "tries\n"
       "again later, 65 fails it for good, anything else is a failed attempt.\n\n"
-      "SIGTERM or SIGINT stops taking jobs and waits for those that run (--grace); then they get\n"
-      "SIGTERM, and what they leave is given back. A second signal does that at once.\n",
+      "SIGTERM, SIGINT or SIGHUP stops taking jobs and waits for those that run (--grace); then\n"
+      "they get SIGTERM, and what they leave is given back. A second signal does that at once.\n"
+      "--drain ends when no job can run, with 75 if it leaves jobs in paused queues, in queues at\n"
+      "max_running, or to be retried later; else with 0. Lines of the commands' stderr begin with\n"
+      "\"job ID: \"; its end is kept as the error of a failed attempt.\n",
       "holdfast work --queue mail --concurrency 4 -- ./send-email\n"
       "holdfast work --kind hash --drain -- sha256sum\n"
       "holdfast work --lease 5m --attempt-timeout 10m -- python3 report.py",
@@ -266,7 +324,7 @@ void AddWorkCommand(Cli& cli) {
   cli.AddDuration(work, "--kill-after", options->kill_after,
                   "from SIGTERM to SIGKILL for the command (5s)");
   cli.AddText(work, "-n,--name", pool.name, "NAME", "of this worker (host, process, random part)");
-  work.add_flag("--drain", options->drain, "exit when no job is ready");
+  work.add_flag("--drain", options->drain, "exit when no job can run");
 }
 
 }  // namespace holdfast::cli

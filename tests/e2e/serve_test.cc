@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <memory>
 
 #include "e2e/harness.h"
@@ -67,6 +68,46 @@ TEST_F(Serve, SigtermAnswersWaitingClaimsAndEnds) {
   EXPECT_THAT(server.err, HasSubstr("server_stopping"));
   EXPECT_THAT(server.err, HasSubstr("server_stopped"));
   EXPECT_FALSE(claim.Wait().exit_code == -1);
+}
+
+/// Of every command that stays around; `work` and `lock run` have tests of their own.
+TEST_F(Serve, EverySignalEndsWhatWaitsAndTheServerInOrder) {
+  std::string id = Push({"a", "--delay", "1h"});
+  Done({"lock", "acquire", "l", "--owner", "ada", "--ttl", "10m"});
+  for (int number : {SIGTERM, SIGINT, SIGHUP}) {
+    SCOPED_TRACE(number);
+    Process watch(Command({"job", "watch", id}));
+    Process acquire(Command({"lock", "acquire", "l", "--wait", "60s", "--owner", "bob"}));
+    ASSERT_TRUE(Eventually([&] {
+      return Json(Done({"lock", "show", "l"}).out).SizeOf("/waiters") == 1;
+    }));
+    ASSERT_TRUE(Eventually([&] { return !watch.out().empty(); }));
+    for (Process* process : {&watch, &acquire}) {
+      process->Signal(number);
+      EXPECT_EQ(process->Wait().exit_code, 128 + number);
+    }
+    EXPECT_TRUE(Eventually([&] {
+      return Json(Done({"lock", "show", "l"}).out).SizeOf("/waiters") == 0;
+    })) << "it has left the wait queue";
+    Process server(Command({"serve", "--listen", "127.0.0.1:0", "--store", "memory:"}));
+    server.LineAfter("listening on ");
+    server.Signal(number);
+    Ended ended = server.Wait();
+    EXPECT_EQ(ended.exit_code, 0);
+    EXPECT_THAT(ended.err, HasSubstr("server_stopped"));
+  }
+}
+
+TEST_F(Serve, AMovedFileIsToldByHealthAndLog) {
+  Push({"a"});
+  std::filesystem::rename(folder_.File("jobs.db"), folder_.File("moved.db"));
+  ExpectRefused({"job", "push", "a"}, 7, "unavailable", "deleted or renamed");
+  Ended ready =
+      Process({"curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", store() + "/readyz"}).Wait();
+  EXPECT_EQ(ready.out, "503");
+  EXPECT_EQ(Holdfast({"doctor"}).exit_code, 7);
+  EXPECT_TRUE(
+      Eventually([&] { return server_->err().find("store_failing") != std::string::npos; }));
 }
 
 TEST_F(Serve, WhatWasAcknowledgedSurvivesSigkill) {

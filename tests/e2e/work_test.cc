@@ -247,6 +247,72 @@ TEST_F(Work, JOB_5_APausedWorkerIsFencedByItsSuccessor) {
   EXPECT_THAT(ended.out, HasSubstr("1 lost"));
 }
 
+TEST_F(Work, AHangUpEndsAsAnyOtherSignal) {
+  std::string pids = folder_.File("pid");
+  std::string id = Push({"a"});
+  Process work(WorkCommand({"--grace", "100ms"},
+                           {"sh", "-c", "sleep 60 & echo $! >" + pids + "; wait; sleep 60"}));
+  int pid = 0;
+  ASSERT_TRUE(Eventually([&] { return (pid = std::atoi(ReadAll(pids).c_str())) > 0; }));
+  work.Signal(SIGHUP);
+  EXPECT_EQ(work.Wait().exit_code, 0);
+  EXPECT_EQ(JobField(id, "/state"), "pending");
+  EXPECT_EQ(JobField(id, "/attempt"), "0") << "no attempt is used up";
+  EXPECT_TRUE(Eventually([&] {
+    std::string status = ReadAll("/proc/" + std::to_string(pid) + "/stat");
+    return status.empty() || status.find(") Z ") != std::string::npos;
+  }));
+}
+
+TEST_F(Work, DrainEndsWithWhatCannotRunAndSaysWhatItLeft) {
+  std::string done = Push({"a", "--queue", "open"});
+  Push({"a", "--queue", "closed"});
+  EXPECT_EQ(Holdfast({"queue", "pause", "closed"}).exit_code, 0);
+  Push({"a", "--queue", "narrow"});
+  Push({"a", "--queue", "narrow"});
+  EXPECT_EQ(Holdfast({"queue", "set", "narrow", "--max-running", "1"}).exit_code, 0);
+  EXPECT_EQ(Holdfast({"job", "claim", "--queue", "narrow", "--lease", "1h"}).exit_code, 0);
+  Ended left = Drain("true");
+  EXPECT_EQ(left.exit_code, 75) << left.err;
+  EXPECT_EQ(JobField(done, "/state"), "completed");
+  EXPECT_THAT(left.out, HasSubstr("1 completed"));
+  EXPECT_THAT(left.out, HasSubstr("left: 1 in paused queues, 1 in queues at max_running, 0 to be"));
+  EXPECT_EQ(Drain("true", {"--queue", "open"}).exit_code, 0) << "only what it was to take counts";
+  EXPECT_EQ(Drain("true", {"--kind", "b"}).exit_code, 0);
+}
+
+TEST_F(Work, DrainTellsOfAttemptsThatWillBeRetried) {
+  std::string id = Push({"a"});
+  Push({"a", "--delay", "1h"});
+  Ended ended = Process(WorkCommand({"-o", "json", "--drain"}, {"false"})).Wait();
+  EXPECT_EQ(ended.exit_code, 75);
+  EXPECT_EQ(Json(ended.out).At("/left/retrying"), "1") << ended.out;
+  Json retrying(Holdfast({"-o", "json", "job", "list", "--retrying"}).out);
+  EXPECT_EQ(retrying.SizeOf("/items"), 1U);
+  EXPECT_EQ(retrying.At("/items/0/id"), id);
+}
+
+TEST_F(Work, LinesOfStderrNameTheirJob) {
+  std::string id = Push({"a", "--max-attempts", "1"});
+  Ended ended = Drain("printf 'one\\ntwo' >&2; exit 1");
+  EXPECT_EQ(ended.err, "job " + id + ": one\njob " + id + ": two\n");
+  EXPECT_EQ(JobField(id, "/errors/0/message"), "the command exited with 1: one\ntwo");
+}
+
+TEST_F(Work, AJobThatItsCommandCompletedItselfIsCompleted) {
+  std::string id = Push({"a"});
+  Ended ended = Drain(
+      "echo \"{\\\"guards\\\":[{\\\"job\\\":\\\"$HOLDFAST_JOB_ID\\\","
+      "\\\"token\\\":\\\"$HOLDFAST_TOKEN\\\"}],\\\"operations\\\":[{\\\"do\\\":\\\"job."
+      "complete\\\","
+      "\\\"id\\\":\\\"$HOLDFAST_JOB_ID\\\",\\\"token\\\":\\\"$HOLDFAST_TOKEN\\\",\\\"result\\\":7}]"
+      "}\" | " HOLDFAST_BINARY " commit - >&2");
+  EXPECT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("1 claimed, 1 completed, 0 failed, 0 given back, 0 lost"));
+  EXPECT_EQ(ended.err.find("lease_lost"), std::string::npos) << ended.err;
+  EXPECT_EQ(JobField(id, "/result"), "7");
+}
+
 TEST_F(Work, WithJsonOutputTheFiguresAreJson) {
   Push({"a"});
   Ended ended = Process(WorkCommand({"-o", "json", "--drain"}, {"true"})).Wait();
