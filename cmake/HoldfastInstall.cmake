@@ -30,6 +30,15 @@ install(FILES
   ${CMAKE_CURRENT_BINARY_DIR}/holdfast-config-version.cmake
   DESTINATION ${package_dir})
 
+# What a program must link to besides: all of it where the library is an archive, which says nothing
+# of what it needs; nothing where the library does.
+set(HOLDFAST_PC_LIBS "-lpq -lstdc++ -pthread")
+set(HOLDFAST_PC_REQUIRES "Requires")
+if(NOT HOLDFAST_LIBRARY_TYPE STREQUAL "STATIC_LIBRARY")
+  set(HOLDFAST_PC_LIBS_PRIVATE "${HOLDFAST_PC_LIBS}")
+  set(HOLDFAST_PC_LIBS "")
+  set(HOLDFAST_PC_REQUIRES "Requires.private")
+endif()
 file(RELATIVE_PATH HOLDFAST_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(cmake/holdfast.pc.in ${CMAKE_CURRENT_BINARY_DIR}/holdfast.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/holdfast.pc
