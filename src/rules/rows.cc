@@ -27,6 +27,7 @@ void Rows::Clear(bool keep_undo) {
   if (!records_->IsEmpty()) records_->Clear();
   if (!locks_->IsEmpty()) locks_->Clear();
   jobs_.clear();
+  sealed_jobs_ = 0;
   queues_.clear();
   owned_jobs_.clear();
   owned_queues_.clear();
@@ -61,14 +62,19 @@ void Rows::Seal(std::size_t inserts) {
     jobs_.erase(repeated.begin(), repeated.end());
   }
   if (queues_.size() > 1) std::ranges::sort(queues_, {}, by_name);
+  sealed_jobs_ = jobs_.size();
   jobs_.reserve(jobs_.size() + inserts);  // so that pointers to rows stay good
   for (JobRow& row : jobs_) NoteUniqueKey(*row.job, &row);
   counters_before_ = counters;
 }
 
 JobRow* Rows::FindJob(JobId id) {
-  auto row = std::ranges::lower_bound(jobs_, id, {}, [](const JobRow& r) { return r.job->id; });
-  if (row == jobs_.end() || row->job->id != id || row->change == Change::kDeleted) return nullptr;
+  auto by_id = [](const JobRow& row) { return row.job->id; };
+  const auto inserted = jobs_.begin() + static_cast<std::ptrdiff_t>(sealed_jobs_);
+  auto row = std::ranges::lower_bound(jobs_.begin(), inserted, id, {}, by_id);
+  if (row == inserted || row->job->id != id)
+    row = std::ranges::find(inserted, jobs_.end(), id, by_id);
+  if (row == jobs_.end() || row->change == Change::kDeleted) return nullptr;
   return &*row;
 }
 
@@ -104,7 +110,6 @@ Queue& Rows::Edit(QueueRow& row) {
 
 JobRow& Rows::Insert(Job job) {
   HF_CHECK(jobs_.size() < jobs_.capacity());
-  HF_CHECK(jobs_.empty() || jobs_.back().job->id < job.id);
   return jobs_.emplace_back(JobRow{.job = Own(std::move(job)), .change = Change::kInserted});
 }
 

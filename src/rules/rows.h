@@ -184,7 +184,10 @@ class Rows {
   // Apart, so that what has nothing to do with records need not read their headers.
   const std::unique_ptr<RecordRows> records_;
   const std::unique_ptr<LockRows> locks_;
-  std::vector<JobRow> jobs_;      // ascending by id, once sealed
+  // Once sealed: those that were loaded ascending by id, then those that were inserted in any
+  // order. An id says nothing of when its job was made: nodes draw them from ranges of their own.
+  std::vector<JobRow> jobs_;
+  std::size_t sealed_jobs_ = 0;
   std::vector<QueueRow> queues_;  // ascending by name, once sealed
   std::vector<std::unique_ptr<Job>> owned_jobs_;
   std::vector<std::unique_ptr<Queue>> owned_queues_;
