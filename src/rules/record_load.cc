@@ -166,7 +166,8 @@ class Gatherer {
   /// A number that no record of the kind has, and none that this batch names.
   Result<void> ChooseId(const std::string& kind, std::size_t index) {
     while (true) {
-      RecordKey key{kind, fmt::to_string(++last_record_)};
+      HF_ASSIGN_OR_RETURN(last_record_, loader_.NextId(kind, last_record_));
+      RecordKey key{kind, fmt::to_string(last_record_)};
       if (rows_.Has(key)) continue;
       HF_ASSIGN_OR_RETURN(std::optional<StoredRecord> taken, loader_.LoadRecord(key));
       if (taken) continue;

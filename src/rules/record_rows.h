@@ -96,6 +96,12 @@ class RecordLoader {
                                                       const std::string& kind,
                                                       const std::vector<std::string>& statuses,
                                                       int limit) = 0;
+  /// A number above `last` that may be the id of a new record: LoadRecord tells whether it is free.
+  /// A loader that knows better passes over numbers that are taken.
+  virtual Result<std::int64_t> NextId(const std::string& kind, std::int64_t last) {
+    (void)kind;
+    return last + 1;
+  }
   /// The record of the kind that holds the unique key, or nothing.
   virtual Result<std::optional<std::string>> FindKeyHolder(const std::string& kind,
                                                            const std::string& rule,

@@ -46,6 +46,16 @@ TEST_P(RecordLocks, LOCK_8_ALockedRecordIsBusyToOtherWriters) {
   EXPECT_THAT(MoveTo("seat", "1A", "free"), IsOk());
 }
 
+TEST_P(RecordLocks, LOCK_8_ARecordThatDoesNotExistIsLockedAsOneThatDoes) {
+  LockGrant grant = Lock1A();
+  EXPECT_THAT(Commit({CreateRecord{.kind = "seat", .id = "1A"}}),
+              StatusIs(ErrorCode::kBusy, HasSubstr("record:seat/1A is held by ada")));
+  EXPECT_FALSE(Exists("seat", "1A"));
+  EXPECT_THAT(
+      Commit({CreateRecord{.kind = "seat", .id = "1A"}}, {LockGuard{grant.name, grant.token}}),
+      IsOk());
+}
+
 TEST_P(RecordLocks, LOCK_8_ALockIsGivenBackInTheCommitThatUsesIt) {
   Make("seat", "1A");
   LockGrant grant = Lock1A();

@@ -42,6 +42,18 @@ TEST_P(Records, REC_1_AChosenIdNeverMeetsOneThatIsThere) {
   EXPECT_EQ(Must(store().ListRecords({}, {.kind = "note"})).items.size(), 10U);
 }
 
+TEST_P(Records, REC_1_AChosenIdPassesOverManyThatAreThere) {
+  std::vector<Operation> operations;
+  for (int id = 1; id <= 60; ++id) {
+    operations.push_back(CreateRecord{.kind = "note", .id = std::to_string(id)});
+  }
+  Must(Commit(std::move(operations)));
+  EXPECT_EQ(Make("note", "").id, "61");
+  Receipt receipt = Must(Commit({CreateRecord{.kind = "note"}, CreateRecord{.kind = "note"}}));
+  EXPECT_EQ(receipt.results[0].record->id, "62");
+  EXPECT_EQ(receipt.results[1].record->id, "63");
+}
+
 TEST_P(Records, REC_2_AnAnswerBeyondAllMeasureIsRefused) {
   Make("note", "a", R"({"n":0,"s":")" + std::string(900'000, 'x') + R"("})");
   std::vector<Operation> operations(80, IncrementRecord{{"note", "a"}, "/n"});

@@ -88,7 +88,7 @@ TEST_F(Doctor, FindsNothingWrongWithAHealthyStore) {
   MakeStore();
   const Examination examination = Examine();
   EXPECT_THAT(examination.store, Not(HasSubstr("holdfast@")));
-  EXPECT_EQ(examination.findings.size(), 22U);
+  EXPECT_EQ(examination.findings.size(), 23U);
   for (const Finding& finding : examination.findings) ExpectFinding(finding, Health::kOk, "", "");
 }
 
@@ -294,7 +294,7 @@ TEST_F(Doctor, ACheckThatCannotBeMadeIsAFindingAndTheOthersAreMade) {
   owner.Run("BEGIN");
   owner.Run("LOCK TABLE " + schema_.name() + ".jobs IN ACCESS EXCLUSIVE MODE");
   const Examination examination = Examine();
-  EXPECT_EQ(examination.findings.size(), 22U);
+  EXPECT_EQ(examination.findings.size(), 23U);
   ExpectFinding(FindingOf(examination, "index_size"), Health::kWarn, "could not be looked at",
                 "--timeout");
 }
@@ -427,7 +427,7 @@ class DoctorOfAStandby : public ::testing::Test {
 
 void ExpectOnlyReadable(const Examination& examination, const std::string& found,
                         const std::string& advice) {
-  EXPECT_EQ(examination.findings.size(), 22U);
+  EXPECT_EQ(examination.findings.size(), 23U);
   for (const Finding& finding : examination.findings) {
     if (finding.check == "writable") {
       ExpectFinding(finding, Health::kFail, found, advice);

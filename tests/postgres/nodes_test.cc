@@ -334,6 +334,66 @@ TEST_F(Nodes, LOCK_7_ACycleThatTwoNodesCloseAtOnceIsFound) {
   EXPECT_THAT(is_ada_refused ? bob.get() : ada.get(), IsOk());
 }
 
+// Ids come from ranges, one for each node and each call of enqueue: they do not rise with time.
+TEST_F(Nodes, JOB_1_ABatchMayTouchJobsWithHigherIdsThanTheNewOnes) {
+  auto one = Open("&lanes=1");
+  auto two = Open("&lanes=1");
+  const JobId first = Must(one->Enqueue({}, {.kind = "k"})).id;
+  const JobId of_two = Must(two->Enqueue({}, {.kind = "k"})).id;
+  const JobId of_sql = std::stoll(Sql("SELECT $.enqueue('k')").at(0).at(0));
+  ASSERT_LT(first, of_two);
+  ASSERT_LT(of_two, of_sql);
+  for (const Job& job : Must(one->Claim({}, {.worker = "w", .max = 3}))) {
+    Receipt receipt =
+        Must(one->Commit({}, {.operations = {CompleteJob{job.id, job.token},
+                                             EnqueueJob{{.kind = "next", .parent = of_sql}},
+                                             EnqueueJob{{.kind = "next", .parent = job.id}}}}));
+    EXPECT_LT(receipt.results[2].job->id, of_two);
+    EXPECT_EQ(receipt.results[2].job->parent, job.id);
+  }
+  EXPECT_EQ(Must(two->GetQueue({}, "default"))->CountOf(JobState::kPending), 6);
+  ExpectCountsToBeExact(*two);
+}
+
+// What a record's lock is decided by is looked at before the record is written. The trigger holds
+// the create up between the two.
+TEST_F(Nodes, LOCK_8_TheLockOfARecordThatIsBeingCreatedWaitsForIt) {
+  auto one = Open("&lanes=1");
+  auto two = Open("&lanes=1");
+  Must(one->Apply({}, {.name = "note", .rules = "{}"}));
+  OtherSession holder(schema_.server(), "holdfast", "holder");
+  holder.Run("SELECT pg_advisory_lock(4711)");
+  Sql("CREATE FUNCTION $.hold_up() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN WHILE NOT "
+      "pg_try_advisory_xact_lock(4711) LOOP PERFORM pg_sleep(0.002); END LOOP; RETURN new; END'; "
+      "CREATE TRIGGER hold_up BEFORE INSERT ON $.records FOR EACH ROW EXECUTE FUNCTION "
+      "$.hold_up()");
+  std::atomic<bool> is_created = false;
+  auto created = std::async(std::launch::async, [&] {
+    auto record = one->Create({}, {.kind = "note", .id = "a"});
+    is_created = true;
+    return record;
+  });
+  ASSERT_TRUE(WaitUntilTrue([&] {
+    return Sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").at(0).at(0) !=
+           "0";
+  }));
+  std::atomic<bool> is_locked = false;
+  auto locked = std::async(std::launch::async, [&] {
+    auto grants = two->Acquire({}, {.name = "record:note/a", .owner = "bob"});
+    is_locked = true;
+    return grants;
+  });
+  ASSERT_TRUE(WaitUntilTrue([&] {
+    return is_locked ||
+           Sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'").at(0).at(0) !=
+               "0";
+  }));
+  EXPECT_FALSE(is_locked) << "the record would be created under the lock";
+  holder.Run("SELECT pg_advisory_unlock(4711)");
+  EXPECT_THAT(created.get(), IsOk());
+  EXPECT_THAT(locked.get(), IsOk());
+}
+
 TEST_F(Nodes, JOB_6_EveryNodeMayDoTheMaintenanceAndNothingIsDoneTwice) {
   auto one = Open();
   auto two = Open();

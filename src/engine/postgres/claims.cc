@@ -139,7 +139,7 @@ Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests, bool skips_
     names.insert(queue);
   }
   for (const auto& [place, count] : asked.of_kind_in) names.insert(place.first);
-  QueueBegin();
+  connection_->QueueBegin(lock_timeout);
   connection_->Queue(asked.any ? claim_any_ : claim_jobs_, asked.ToParameters(views));
   connection_->Queue(asked.any ? load_pending_queues_ : load_claim_queues_,
                      Parameters().Add(Column::Of(names)));

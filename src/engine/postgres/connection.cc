@@ -15,18 +15,28 @@
 namespace holdfast::engine::postgres {
 namespace {
 
+// Every transaction states its own environment. A session of a pooler in transaction mode has what
+// its server connection happens to have, and a database or a user may have other defaults.
+// In small letters, so that what looks for COMMIT, as tests do, finds only that.
+const Sql kBegin("begin isolation level read committed");
 // How long a server may take to run one statement, to let go of a row that another transaction
 // holds, and to hear of us within a transaction. Each is far above what anything here needs; each
 // ends what would otherwise stand in the way of everybody for ever.
-constexpr std::string_view kLimits =
-    "SET statement_timeout = '60s'; SET lock_timeout = '20s'; "
-    "SET idle_in_transaction_session_timeout = '10s'; SET client_encoding = 'UTF8'; "
-    "SET default_transaction_isolation = 'read committed'; SET jit = off; "
+const Sql kSetEnvironment(
+    "SELECT set_config('lock_timeout', $1::text, true), "
+    "set_config('statement_timeout', '60s', true), "
+    "set_config('idle_in_transaction_session_timeout', '10s', true), "
+    "set_config('search_path', 'pg_catalog', true), set_config('TimeZone', 'UTC', true), "
+    "set_config('standard_conforming_strings', 'on', true), set_config('jit', 'off', true), "
     // Every statement has an index that suits it, whatever the statistics say of a table that was
     // empty a moment ago; so that there is nothing to plan again for each use. Joins go through
     // such an index, too: the others would read one from end to end.
-    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
-    "SET plan_cache_mode = force_generic_plan";
+    "set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), "
+    "set_config('enable_mergejoin', 'off', true), "
+    "set_config('plan_cache_mode', 'force_generic_plan', true)");
+const Sql kEnd(
+    "END");  // not COMMIT: what is looked for there is the end of a transaction that writes
+constexpr std::string_view kLockTimeout = "20s";
 
 std::string_view StateOf(const PGresult* result) {
   const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -86,6 +96,7 @@ Result<std::unique_ptr<Connection>> Connection::Open(const Settings& settings) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, Connect(settings));
   HF_RETURN_IF_ERROR(connection->CheckServer(settings));
   HF_RETURN_IF_ERROR(connection->BeginPipelines());
+  connection->states_environment_ = true;
   return connection;
 }
 
@@ -124,6 +135,7 @@ Result<std::unique_ptr<Connection>> Connection::Connect(const Settings& settings
       {"tcp_user_timeout", "15000"},
       // Of one host alone, what is wrong with it is said better by CheckServer.
       {"target_session_attrs", is_one ? "any" : "read-write"},
+      {"client_encoding", "UTF8"},
       {"dbname", settings.connection.c_str()},
       {"target_session_attrs", attributes},
       {nullptr, nullptr}};
@@ -160,7 +172,6 @@ Connection::~Connection() {
 /// A server that may lose what it has acknowledged, or that only follows another, is not one to
 /// keep promises on.
 Result<void> Connection::CheckServer(const Settings& settings) {
-  HF_RETURN_IF_ERROR(Execute(std::string(kLimits)));
   PGresult* raw = PQexec(connection_,
                          "SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), "
                          "current_setting('default_transaction_read_only'), "
@@ -175,7 +186,8 @@ Result<void> Connection::CheckServer(const Settings& settings) {
                          // of sequences included, which are given out once more. After one that
                          // leaves the server process alive, statistics start anew.
                          "pg_postmaster_start_time(), "
-                         "(SELECT stats_reset FROM pg_stat_bgwriter)");
+                         "(SELECT stats_reset FROM pg_stat_bgwriter), "
+                         "current_setting('server_encoding')");
   Answer answer(raw);
   if (PQresultStatus(raw) != PGRES_TUPLES_OK) return std::unexpected(ErrorOf(raw));
   auto value = [&](int column) { return std::string_view(PQgetvalue(raw, 0, column)); };
@@ -191,6 +203,12 @@ Result<void> Connection::CheckServer(const Settings& settings) {
                             "(target_session_attrs=read-write finds it)",
                             settings.shown));
   }
+  if (value(10) != kEncoding) {
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("{} has the encoding {}: create a database with ENCODING '{}' (and "
+                            "TEMPLATE template0)",
+                            settings.shown, value(10), kEncoding));
+  }
   if (settings.allows_lossy) return {};
   for (auto [column, name] :
        {std::pair(3, "fsync"), {4, "full_page_writes"}, {5, "synchronous_commit"}}) {
@@ -203,9 +221,35 @@ Result<void> Connection::CheckServer(const Settings& settings) {
   return {};
 }
 
+void Connection::QueueBegin(Duration lock_timeout) {
+  const auto limit = std::chrono::ceil<std::chrono::milliseconds>(lock_timeout);
+  QueueStatement(kBegin, {});
+  QueueStatement(kSetEnvironment, Parameters().Add(fmt::to_string(limit.count())));
+}
+
+std::string Connection::TextOfBegin() {
+  std::string text = kBegin.text() + "; " + kSetEnvironment.text() + "; ";
+  const std::string_view parameter = "$1::text";
+  return text.replace(text.find(parameter), parameter.size(), fmt::format("'{}'", kLockTimeout));
+}
+
+/// What is sent outside of a transaction becomes one, so that it has the same environment.
+void Connection::BeginIfIdle() {
+  if (!states_environment_ || !sent_.empty()) return;
+  if (PQtransactionStatus(connection_) != PQTRANS_IDLE) return;
+  QueueStatement(kBegin, {});
+  QueueStatement(kSetEnvironment, Parameters().Add(kLockTimeout));
+  is_implicit_ = true;
+}
+
 void Connection::Queue(const Sql& sql, const Parameters& parameters) {
+  BeginIfIdle();
+  QueueStatement(sql, parameters);
+}
+
+void Connection::QueueStatement(const Sql& sql, const Parameters& parameters) {
   if (!prepares_) return Send("", sql.text(), parameters);
-  // BEGIN is called BEGIN there: whoever looks at what is sent, as tests do, still finds it.
+  // COMMIT is called COMMIT there: whoever looks at what is sent, as tests do, still finds it.
   constexpr std::size_t kShort = 16;
   const std::string name =
       sql.text().size() <= kShort ? sql.text() : fmt::format("{}", fmt::ptr(&sql));
@@ -242,6 +286,7 @@ Result<void> Connection::LearnRowTypes(const Settings& settings) {
 }
 
 void Connection::QueueText(std::string_view text, const Parameters& parameters) {
+  BeginIfIdle();
   Send("", std::string(text), parameters);
 }
 
@@ -270,6 +315,19 @@ void Connection::Send(const std::string& name, const std::string& text,
 }
 
 Result<std::vector<Answer>> Connection::Run() {
+  if (!std::exchange(is_implicit_, false)) return RunQueued();
+  QueueStatement(kEnd, {});
+  Result<std::vector<Answer>> answers = RunQueued();
+  if (!answers) {
+    RollBack();
+    return answers;
+  }
+  answers->pop_back();
+  answers->erase(answers->begin(), answers->begin() + 2);
+  return answers;
+}
+
+Result<std::vector<Answer>> Connection::RunQueued() {
   std::vector<Sent> sent;
   sent.swap(sent_);
   failure_ = Failure::kNone;

@@ -21,6 +21,9 @@ namespace holdfast::engine::postgres {
 /// As PQserverVersion counts.
 inline constexpr int kOldestServer = 150'000;
 
+/// Of the database, since texts are of any characters.
+inline constexpr std::string_view kEncoding = "UTF8";
+
 /// Whether a server with this for fsync, full_page_writes or synchronous_commit may lose what it
 /// has acknowledged.
 inline bool LosesCommits(std::string_view value) {
@@ -33,6 +36,8 @@ class Sql {
  public:
   /// `$.` stands for the schema: "SELECT id FROM $.jobs".
   Sql(const Settings& settings, std::string_view text);
+  /// One that names nothing in the schema.
+  explicit Sql(std::string_view text) : text_(text) {}
   const std::string& text() const { return text_; }
 
  private:
@@ -66,6 +71,12 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
+  /// Begins a transaction with all that statements rely on, whatever the session has: the isolation
+  /// level, limits of time, the search path. Two answers. Ended by what the caller queues.
+  void QueueBegin(Duration lock_timeout);
+  /// The same for Execute.
+  static std::string TextOfBegin();
+
   /// Adds a statement to those that the next Run sends.
   void Queue(const Sql& sql, const Parameters& parameters = {});
   /// One whose only parameter is an array of rows; unless there are none, then it has nothing to
@@ -75,8 +86,8 @@ class Connection {
   void QueueText(std::string_view text, const Parameters& parameters = {});
 
   /// Sends what is queued in one go and waits for all the answers: one round trip. The first error
-  /// ends it; statements behind it were not run. Outside BEGIN and COMMIT, what is sent together is
-  /// one transaction.
+  /// ends it; statements behind it were not run. Outside QueueBegin and COMMIT, what is sent
+  /// together is one transaction, in the same environment.
   Result<std::vector<Answer>> Run();
   /// Queue and Run.
   Result<Answer> Query(const Sql& sql, const Parameters& parameters = {});
@@ -113,6 +124,9 @@ class Connection {
                                                      const char* attributes = nullptr);
   Result<void> CheckServer(const Settings& settings);
   Result<void> BeginPipelines();
+  void BeginIfIdle();
+  void QueueStatement(const Sql& sql, const Parameters& parameters);
+  Result<std::vector<Answer>> RunQueued();
   /// `name`: of a prepared statement, or nothing.
   void Send(const std::string& name, const std::string& text, const Parameters& parameters);
   Result<void> Push();
@@ -131,6 +145,8 @@ class Connection {
   std::optional<Duration> patience_;  // for an answer, where it is limited
   Failure failure_ = Failure::kNone;
   bool is_lost_ = false;
+  bool states_environment_ = false;  // of every transaction
+  bool is_implicit_ = false;         // what is queued began outside of a transaction
 };
 
 }  // namespace holdfast::engine::postgres

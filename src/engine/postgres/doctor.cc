@@ -19,6 +19,7 @@ constexpr std::string_view kSchemaVersion = "schema_version";
 constexpr Check kChecks[] = {
     {"version", &CheckVersion},
     {"writable", &CheckWritable},
+    {"encoding", &CheckEncoding},
     {"fsync", &CheckFsync},
     {"full_page_writes", &CheckFullPageWrites},
     {"synchronous_commit", &CheckSynchronousCommit},

@@ -24,6 +24,7 @@ Result<Answer> AskOfSchema(const Examined& examined, std::string_view sql);
 // Of the server, and of what it is set to.
 Result<Finding> CheckVersion(const Examined& examined);
 Result<Finding> CheckWritable(const Examined& examined);
+Result<Finding> CheckEncoding(const Examined& examined);
 Result<Finding> CheckFsync(const Examined& examined);
 Result<Finding> CheckFullPageWrites(const Examined& examined);
 Result<Finding> CheckSynchronousCommit(const Examined& examined);

@@ -71,6 +71,16 @@ Result<Finding> CheckWritable(const Examined& examined) {
   return Healthy("a primary that takes writes");
 }
 
+Result<Finding> CheckEncoding(const Examined& examined) {
+  HF_ASSIGN_OR_RETURN(Answer answer,
+                      examined.connection.QueryText("SELECT current_setting('server_encoding')"));
+  const std::string_view value = Row(answer, 0).Text(0);
+  if (value == kEncoding) return Healthy(std::string(value));
+  return Broken(ErrorCode::kUnavailable,
+                fmt::format("{} cannot hold every text, so the store refuses to open", value),
+                fmt::format("create a database with ENCODING '{}' TEMPLATE template0", kEncoding));
+}
+
 Result<Finding> CheckFsync(const Examined& examined) {
   return CheckLossySetting(examined, "fsync");
 }

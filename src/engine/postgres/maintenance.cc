@@ -105,7 +105,7 @@ Result<void> Transaction::HandleDue(int limit, MaintainResult& result) {
   Clear();
   HF_ASSIGN_OR_RETURN(Answer stamp, connection_->Query(stamp_));  // for the time
   TakeStamp(stamp);
-  QueueBegin();
+  connection_->QueueBegin(lock_timeout);
   connection_->Queue(due_jobs_, Parameters().Add(now_).Add(std::int64_t{limit}).Add(running_from_));
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> answers, connection_->Run());
@@ -220,7 +220,7 @@ Result<void> Transaction::Settle(const std::vector<std::string>& names, Maintain
 
 Result<void> Transaction::PruneJobs(int limit, MaintainReport& report) {
   Clear();
-  QueueBegin();
+  connection_->QueueBegin(lock_timeout);
   connection_->Queue(prune_jobs_,
                      Parameters().Add(now_).Add(std::int64_t{limit}).Add(jobs_.slot()));
   connection_->Queue(commit_);
@@ -233,7 +233,7 @@ Result<void> Transaction::PruneJobs(int limit, MaintainReport& report) {
 
 Result<void> Transaction::PruneOthers(int limit, MaintainReport& report) {
   const std::int64_t most = limit;
-  QueueBegin();
+  connection_->QueueBegin(lock_timeout);
   connection_->Queue(prune_answers_, Parameters().Add(now_).Add(most));
   connection_->Queue(prune_audit_, Parameters().Add(now_ - rules::kAuditRetention).Add(most));
   connection_->Queue(prune_transfers_,
@@ -254,7 +254,7 @@ Result<void> Transaction::FoldCounts() {
   constexpr int kFew = 16;
   if (node_.slots_left < kFew) return {};
   node_.slots_left = 0;
-  QueueBegin();
+  connection_->QueueBegin(lock_timeout);
   connection_->Queue(fold_counts_, Parameters().Add(jobs_.base_slot()).Add(JobTable::kSlotsOfSet));
   connection_->Queue(commit_);
   HF_RETURN_IF_ERROR(connection_->Run());

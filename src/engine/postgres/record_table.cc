@@ -116,6 +116,10 @@ RecordTable::RecordTable(Connection*& connection, const Settings& settings)
                      "SELECT kind, id FROM $.records WHERE parent_kind = $1 AND parent_id = $2 AND "
                      "($3 = '' OR kind = $3) AND status = ANY ($4::text[]) ORDER BY kind, id "
                      "LIMIT $5::bigint"),
+      find_free_id_(
+          settings,
+          "SELECT n FROM generate_series($2::bigint, $2::bigint + $3::bigint) AS n WHERE "
+          "NOT EXISTS (SELECT 1 FROM $.records WHERE kind = $1 AND id = n::text) LIMIT 1"),
       find_key_(settings,
                 "SELECT id FROM $.record_keys WHERE kind = $1 AND rule = $2 AND key = $3"),
       scan_records_(settings,
@@ -229,6 +233,23 @@ Result<std::vector<RecordKey>> RecordTable::FindChildren(const RecordKey& parent
     children.resize(static_cast<std::size_t>(limit));
   }
   return children;
+}
+
+/// The next number is taken to be free. If it turns out that it is not, the server is asked, for
+/// there may be many such, and each costs a transaction that begins anew.
+Result<std::int64_t> RecordTable::NextId(const std::string& kind, std::int64_t last) {
+  constexpr std::int64_t kLooks = 10'000;
+  while (true) {
+    auto known = records_.find({kind, fmt::to_string(++last)});
+    if (known == records_.end() || !known->second.is_stored || HF_MUTANT(ids_tried_one_by_one)) {
+      return last;
+    }
+    HF_ASSIGN_OR_RETURN(
+        Answer answer,
+        connection_->Query(find_free_id_, Parameters().Add(kind).Add(last + 1).Add(kLooks)));
+    if (answer.size() > 0) return Row(answer, 0).Integer(0);
+    last += kLooks;
+  }
 }
 
 Result<std::optional<std::string>> RecordTable::FindKeyHolder(const std::string& kind,

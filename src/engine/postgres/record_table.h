@@ -56,6 +56,7 @@ class RecordTable final : public rules::RecordLoader {
   Result<std::vector<RecordKey>> FindChildren(const RecordKey& parent, const std::string& kind,
                                               const std::vector<std::string>& statuses,
                                               int limit) override;
+  Result<std::int64_t> NextId(const std::string& kind, std::int64_t last) override;
   Result<std::optional<std::string>> FindKeyHolder(const std::string& kind, const std::string& rule,
                                                    const std::string& key) override;
   Result<std::vector<rules::StoredRecord>> ScanRecords(const std::string& kind,
@@ -106,7 +107,7 @@ class RecordTable final : public rules::RecordLoader {
   std::map<std::string, StoredKind> compiled_;  // for longer, by kind
 
   const Sql load_transfers_, load_records_, new_kinds_, load_kinds_, lock_kinds_;
-  const Sql find_newcomer_, find_children_, find_key_, scan_records_;
+  const Sql find_newcomer_, find_children_, find_free_id_, find_key_, scan_records_;
   const Sql insert_records_, update_records_, delete_records_;
   const Sql upsert_kind_, delete_keys_of_kind_, delete_keys_, insert_keys_;
   const Sql insert_transfers_, update_transfers_;

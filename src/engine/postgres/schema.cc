@@ -429,7 +429,7 @@ std::vector<std::string> StatementsOf(std::string_view migration) {
 }
 
 Result<std::int64_t> MigrateOnce(Connection& connection, const Settings& settings) {
-  std::string sql = "BEGIN;";
+  std::string sql = Connection::TextOfBegin();
   sql += fmt::format(kCreateMeta, settings.schema);
   HF_RETURN_IF_ERROR(connection.Execute(sql));
   // Only now, that nobody else is about it.

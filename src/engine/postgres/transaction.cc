@@ -48,6 +48,8 @@ void Transaction::Clear() {
   locks_.Clear();
   records_.looks_up_keys = records_.changes_kinds = jobs_.loads_counts = false;
   wanted_answers_.clear();
+  guards_.clear();
+  lacks_guards_ = false;
   commit_was_sent_ = false;
   transaction_id_ = 0;
   Forget();
@@ -66,7 +68,8 @@ void Transaction::Forget() {
 }
 
 bool Transaction::Lacks() const {
-  return jobs_.LacksJobs() || jobs_.LacksQueues() || records_.Lacks() || locks_.Lacks();
+  return lacks_guards_ || jobs_.LacksJobs() || jobs_.LacksQueues() || records_.Lacks() ||
+         locks_.Lacks();
 }
 
 Result<void> Transaction::Commit(std::span<BatchRequest> requests, bool is_careful) {
@@ -117,7 +120,51 @@ Result<void> Transaction::Gather(const Batch& batch) {
   BeginBatch();
   Result<void> loaded = rules::LoadRows(batch, jobs_, records_, locks_, keys_, rows_);
   if (!loaded && !ConcernsBatchAlone(loaded.error())) return loaded;
+  GuardCreations(batch);
   return {};
+}
+
+/// A record that does not exist has no row to be locked, so that a create and an acquire of its
+/// lock would pass each other by. An advisory lock stands in for the row: shared by creates,
+/// exclusive to what changes the lock. There are few of them, because the server has not many.
+void Transaction::Guard(const RecordKey& record, bool is_exclusive) {
+  constexpr std::uint64_t kGuards = 1024;
+  std::uint64_t hash = 14695981039346656037U;  // FNV-1a
+  for (char c : node_.settings.schema + '\0' + record.kind + '/' + record.id) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+  }
+  constexpr std::int64_t kFirst = 0x486F'6C64'6661'0000;  // not of another program
+  auto [guard, is_new] =
+      guards_.try_emplace(kFirst + static_cast<std::int64_t>(hash % kGuards), is_exclusive);
+  if (!is_new && (guard->second || !is_exclusive)) return;
+  guard->second = is_exclusive;
+  lacks_guards_ = true;
+}
+
+/// After the rows were loaded, or looked for.
+void Transaction::GuardCreations(const Batch& batch) {
+  if (HF_MUTANT(creations_not_guarded)) return;
+  for (std::size_t i = 0; i < batch.operations.size(); ++i) {
+    const auto* create = std::get_if<CreateRecord>(&batch.operations[i]);
+    if (create == nullptr) continue;
+    auto chosen = rows_.records().new_ids.find(i);
+    if (!create->id.empty()) {
+      Guard({create->kind, create->id}, false);
+    } else if (chosen != rows_.records().new_ids.end()) {
+      Guard({create->kind, chosen->second}, false);
+    }
+  }
+}
+
+void Transaction::QueueGuards() {
+  lacks_guards_ = false;
+  if (guards_.empty()) return;
+  Column guards(Type::kInteger), are_exclusive(Type::kBool);
+  for (auto [guard, is_exclusive] : guards_) {
+    guards.Add(guard);
+    are_exclusive.Add(is_exclusive);
+  }
+  connection_->Queue(take_guards_, Parameters().Add(guards).Add(are_exclusive));
 }
 
 void Transaction::BeginBatch() {
@@ -129,19 +176,17 @@ void Transaction::BeginBatch() {
   records_.caller = nullptr;
 }
 
-void Transaction::QueueBegin() {
-  connection_->Queue(begin_);
-  const auto limit = std::chrono::ceil<std::chrono::milliseconds>(lock_timeout);
-  connection_->Queue(set_lock_timeout_, Parameters().Add(fmt::to_string(limit.count())));
-}
-
 Result<bool> Transaction::Begin() {
   // Who changes a record only looks at its lock. It must not be taken between that look and the
   // change: so whoever takes it locks the record, too, and waits for the change.
   for (const std::string& name : locks_.wanted()) {
-    if (auto record = rules::RecordOfLock(name)) records_.Want(*record);
+    auto record = rules::RecordOfLock(name);
+    if (!record) continue;
+    records_.Want(*record);
+    Guard(*record, true);
   }
-  QueueBegin();
+  connection_->QueueBegin(lock_timeout);
+  QueueGuards();
   locks_.QueueLock(*connection_);
   records_.QueueLoad(*connection_);
   jobs_.QueueLoad(*connection_, true);
@@ -153,8 +198,7 @@ Result<bool> Transaction::Begin() {
   connection_->Queue(stamp_);
   HF_ASSIGN_OR_RETURN(std::vector<Answer> all, connection_->Run());
   Answers answers(std::move(all));
-  answers.Next();
-  answers.Next();
+  for (int i = guards_.empty() ? 2 : 3; i > 0; --i) answers.Next();
   locks_.TakeLocked(answers);
   HF_RETURN_IF_ERROR(records_.TakeLoaded(answers));
   HF_RETURN_IF_ERROR(jobs_.TakeLoaded(answers));
@@ -241,6 +285,7 @@ Result<void> Transaction::LoadAndApply(BatchRequest& request, const rules::Origi
     if (ConcernsBatchAlone(loaded.error())) return refuse(loaded.error());
     return loaded;
   }
+  GuardCreations(batch);
   if (Lacks()) return {};
   if (auto reserved = Reserve(job_ids_, keys_.inserts); !reserved) {
     return ConcernsBatchAlone(reserved.error()) ? refuse(reserved.error()) : reserved;

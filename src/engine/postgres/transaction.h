@@ -40,11 +40,11 @@ struct ClaimOne {
 /// Confined to one thread. A Result that is an error means that nothing was committed, or, where
 /// `commit_was_sent`, that it is not known; a refused batch is a value.
 ///
-/// Rows are locked in one order, by all: locks, transfers, records, kinds, jobs, queues, and each
-/// of these by its key. What a batch names is locked in one round trip; the rules then say whether
-/// they have seen all they need. If they have not (an action reached children, a lock was found in
-/// the way), the transaction lets go of everything and begins anew with the longer list: so nobody
-/// ever waits while it holds what comes later in the order.
+/// Rows are locked in one order, by all: guards of creations, locks, transfers, records, kinds,
+/// jobs, queues, and each of these by its key. What a batch names is locked in one round trip; the
+/// rules then say whether they have seen all they need. If they have not (an action reached
+/// children, a lock was found in the way), the transaction lets go of everything and begins anew
+/// with the longer list: so nobody ever waits while it holds what comes later in the order.
 class Transaction {
  public:
   Transaction(Connection*& connection, Node& node, std::int64_t slot);
@@ -89,7 +89,6 @@ class Transaction {
   Result<void> Run(const Body& body);
   Result<bool> RunOnce(const Body& body);
   Result<bool> Begin();
-  void QueueBegin();
   void TakeStamp(const Answer& answer);
   void TakeAnswers(const Answer& answer);
   void Forget();
@@ -98,6 +97,9 @@ class Transaction {
   bool HasWrites() const;
 
   Result<void> Gather(const Batch& batch);
+  void GuardCreations(const Batch& batch);
+  void Guard(const RecordKey& record, bool is_exclusive);
+  void QueueGuards();
   Result<bool> Apply(BatchRequest& request);
   Result<void> LoadAndApply(BatchRequest& request, const rules::Origin& origin);
   void BeginBatch();
@@ -159,8 +161,12 @@ class Transaction {
   Change maintained_;               // of the steps of this round of maintenance
   bool has_settled_locks_ = false;  // likewise
 
-  const Sql begin_, set_lock_timeout_, commit_, stamp_, load_answers_, delete_answers_,
-      insert_answers_, insert_audit_;
+  // Advisory locks: whether each is taken exclusively.
+  std::map<std::int64_t, bool> guards_;
+  bool lacks_guards_ = false;
+
+  const Sql commit_, take_guards_, stamp_, load_answers_, delete_answers_, insert_answers_,
+      insert_audit_;
   const Sql claim_jobs_, claim_any_, claim_limited_, load_claim_queues_, load_pending_queues_,
       lock_free_queues_;
   const Sql claim_kinds_, claim_kinds_any_, claim_limited_kinds_, load_limited_queues_;

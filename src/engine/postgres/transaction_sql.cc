@@ -84,9 +84,11 @@ Transaction::Transaction(Connection*& connection, Node& node, std::int64_t slot)
       job_ids_{node.job_ids, &rules::Counters::last_job},
       record_ids_{node.record_ids, &rules::Counters::last_record},
       transfer_ids_{node.transfer_ids, &rules::Counters::last_transfer},
-      begin_(node.settings, "BEGIN"),
-      set_lock_timeout_(node.settings, "SELECT set_config('lock_timeout', $1::text, true)"),
       commit_(node.settings, "COMMIT"),
+      take_guards_(node.settings,
+                   "SELECT CASE WHEN is_exclusive THEN pg_advisory_xact_lock(guard) ELSE "
+                   "pg_advisory_xact_lock_shared(guard) END FROM unnest($1::bigint[], $2::bool[]) "
+                   "AS u (guard, is_exclusive)"),
       stamp_(node.settings,
              "SELECT nextval('$.stamps'), clock_timestamp(), pg_current_xact_id()::text::bigint"),
       load_answers_(node.settings,
