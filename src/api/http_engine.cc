@@ -477,6 +477,7 @@ Result<net::ClientOptions> ParseUrl(std::string_view url) {
 Result<std::unique_ptr<engine::Engine>> OpenHttp(std::string_view url,
                                                  const StoreOptions& options) {
   HF_ASSIGN_OR_RETURN(net::ClientOptions client, ParseUrl(url));
+  client.max_answer_bytes = rules::kAnswerBytesRead;
   auto engine = std::make_unique<HttpEngine>(std::move(client), options);
   if (auto now = engine->Now(); !now) {
     return Fail(ErrorCode::kUnavailable,

@@ -5,6 +5,7 @@
 
 #include "base/mutant.h"
 #include "base/result.h"
+#include "rules/answer_size.h"
 #include "rules/jobs.h"
 #include "rules/limits.h"
 #include "rules/load.h"
@@ -31,19 +32,42 @@ Result<void> CheckGuard(Rows& rows, const JobGuard& guard, const Origin&) {
   return Fail(ErrorCode::kFenced, row.error().message);
 }
 
-/// A thousand changes of one large record would answer with it a thousand times.
-Result<void> CheckAnswer(Rows& rows) {
+/// A report on a job, by the holder of its lease.
+template <typename T>
+concept Report = OnJob<T> && requires(T operation) {
+  operation.token;
+};
+
+std::size_t SizeOfAnswer(const OperationOutcome& outcome) {
   std::size_t bytes = 0;
-  for (std::size_t i = 0; i < rows.outcomes().size(); ++i) {
-    const RecordRow* row = rows.outcomes()[i].record;
-    if (row != nullptr && row->exists) bytes += row->record.text.size();
-    if (bytes <= kAnswerBytes) continue;
-    return Fail(ErrorCode::kPayloadTooLarge,
-                fmt::format("the answer would hold more than {} bytes of records: make the batch "
-                            "smaller",
-                            kAnswerBytes),
-                {.operation = static_cast<std::int64_t>(i)});
+  if (outcome.job != nullptr && !outcome.is_brief) bytes += SizeOf(*outcome.job->job);
+  if (outcome.record != nullptr && outcome.record->exists) {
+    bytes += outcome.record->record.text.size();
   }
+  if (outcome.kind != nullptr) bytes += SizeOf(*outcome.kind->kind);
+  return bytes;
+}
+
+/// A thousand changes of one large record would answer with it a thousand times. The holder of a
+/// job can do without what it knows: no report is refused for the size of its answer.
+Result<void> CheckAnswer(Rows& rows, const Batch& batch) {
+  std::size_t bytes = 0;
+  for (const OperationOutcome& outcome : rows.outcomes()) bytes += SizeOfAnswer(outcome);
+  if (bytes > rows.answer_room) {
+    bytes = 0;
+    for (std::size_t i = 0; i < rows.outcomes().size(); ++i) {
+      OperationOutcome& outcome = rows.outcomes()[i];
+      outcome.is_brief =
+          std::visit([]<typename T>(const T&) { return Report<T>; }, batch.operations[i]);
+      bytes += SizeOfAnswer(outcome);
+      if (bytes <= rows.answer_room) continue;
+      return Fail(ErrorCode::kPayloadTooLarge,
+                  fmt::format("the answer would have more than {} bytes: make the batch smaller",
+                              kAnswerBytes),
+                  {.operation = static_cast<std::int64_t>(i)});
+    }
+  }
+  rows.answer_room -= bytes;
   return {};
 }
 
@@ -78,7 +102,7 @@ Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin) {
   }
   HF_RETURN_IF_ERROR(CheckRecordLocks(rows, batch, last_token, origin));
   HF_RETURN_IF_ERROR(GiveBackHeld(rows, batch, origin));
-  return CheckAnswer(rows);
+  return CheckAnswer(rows, batch);
 }
 
 bool NeedsUndo(const Batch& batch) {
@@ -95,8 +119,10 @@ void SettleLocks(Rows& rows, const Origin& origin) {
 
 void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimRequest& request,
               const Origin& origin) {
+  PageRoom room(request.max);
   for (JobId id : candidates) {
     JobRow* row = rows.FindJob(id);
+    if (row != nullptr && !room.Take(*row->job) && !HF_MUTANT(claim_without_bound)) break;
     if (ClaimOne(rows, row, request.worker, request.lease, origin)) {
       rows.outcomes().push_back({.job = row, .is_for_holder = true});
     }

@@ -26,7 +26,8 @@ Result<void> Apply(Rows& rows, const Batch& batch, const Origin& origin);
 bool ClaimOne(Rows& rows, JobRow* row, std::string_view worker, Duration lease,
               const Origin& origin);
 
-/// Claims the candidates in their order, as far as limits allow, and notes the outcomes.
+/// Claims the candidates in their order, as far as limits and the bound of an answer allow, and
+/// notes the outcomes.
 void ClaimAll(Rows& rows, const std::vector<JobId>& candidates, const ClaimRequest& request,
               const Origin& origin);
 

@@ -59,6 +59,9 @@ inline constexpr std::size_t kClaimQueues = 100;
 inline constexpr std::size_t kClaimKinds = 100;
 // Of what one answer holds: a list ends its page, a claim takes fewer jobs, a batch is refused.
 inline constexpr std::size_t kAnswerBytes = 8 * 1024 * 1024;
+// What a client reads of an answer: above the bound, since JSON takes up to 6 bytes for one byte of
+// a message or a name.
+inline constexpr std::size_t kAnswerBytesRead = 8 * kAnswerBytes;
 inline constexpr Duration kClaimWait = std::chrono::minutes(5);
 
 // Jobs.

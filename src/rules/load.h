@@ -3,11 +3,13 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <string_view>
 #include <tuple>
 #include <vector>
 
 #include "base/result.h"
+#include "rules/answer_size.h"
 #include "rules/rows.h"
 
 namespace holdfast::rules {
@@ -91,14 +93,20 @@ Result<void> LoadQueueRows(Loader& loader, TouchedKeys& keys, Rows& rows) {
   return {};
 }
 
-/// For claims and maintenance: these jobs, through a loader as below, and their queues.
+/// For claims and maintenance: these jobs, through a loader as below, and their queues. It stops
+/// behind `most_bytes`, for a caller that has no use for more.
 template <typename Loader>
 Result<void> LoadJobRows(const std::vector<JobId>& ids, Loader& loader, TouchedKeys& keys,
-                         Rows& rows) {
+                         Rows& rows,
+                         std::size_t most_bytes = std::numeric_limits<std::size_t>::max()) {
   keys.Clear();
+  std::size_t bytes = 0;
   for (JobId id : ids) {
+    if (bytes > most_bytes) break;
     HF_ASSIGN_OR_RETURN(Job * job, loader.LoadJob(id));
-    if (job != nullptr) rows.AddJob(job);
+    if (job == nullptr) continue;
+    rows.AddJob(job);
+    bytes += SizeOf(*job);
   }
   HF_RETURN_IF_ERROR(LoadQueueRows(loader, keys, rows));
   rows.Seal(0);

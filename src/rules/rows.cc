@@ -9,6 +9,14 @@
 namespace holdfast::rules {
 namespace {
 
+void MakeBrief(Job& job) {
+  job.payload.clear();
+  job.result.reset();
+  job.metadata.clear();
+  job.errors.clear();
+  job.tags.clear();
+}
+
 std::string UniqueName(std::string_view kind, std::string_view key) {
   std::string name;
   name.reserve(kind.size() + 1 + key.size());
@@ -24,6 +32,7 @@ Rows::Rows() : records_(std::make_unique<RecordRows>()), locks_(std::make_unique
 Rows::~Rows() = default;
 
 void Rows::Clear(bool keep_undo) {
+  answer_room = kAnswerBytes;
   if (!records_->IsEmpty()) records_->Clear();
   if (!locks_->IsEmpty()) locks_->Clear();
   jobs_.clear();
@@ -182,6 +191,7 @@ Receipt Rows::TakeReceipt(bool move_jobs) {
     } else {
       result.job = *outcome.job->job;
     }
+    if (outcome.is_brief) MakeBrief(*result.job);
     if (!outcome.is_for_holder) result.job->token = 0;  // a token is for its claimer alone
   }
   return receipt;

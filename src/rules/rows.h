@@ -18,6 +18,7 @@
 #include "holdfast/batch.h"
 #include "holdfast/job.h"
 #include "holdfast/queue.h"
+#include "rules/limits.h"
 
 namespace holdfast::rules {
 
@@ -112,6 +113,8 @@ struct OperationOutcome {
   bool existing = false;
   /// Whoever asked holds the job's token: it is no secret to them.
   bool is_for_holder = false;
+  /// The job without what its holder knows: payload, result, metadata, errors and tags.
+  bool is_brief = false;
   const QueueRow* queue = nullptr;
   const RecordRow* record = nullptr;
   const KindRow* kind = nullptr;
@@ -179,6 +182,8 @@ class Rows {
   std::optional<Time> next_due() const { return next_due_; }
 
   Counters counters;
+  /// What the answer may hold (kAnswerBytes), until Clear. The rules take from it what it holds.
+  std::size_t answer_room = kAnswerBytes;
 
  private:
   // Apart, so that what has nothing to do with records need not read their headers.

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/result.h"
+#include "rules/answer_size.h"
 #include "rules/locks.h"
 
 namespace holdfast::engine {
@@ -136,13 +137,14 @@ Result<LockPage> LockTables::List(const Context& context, const LockFilter& filt
   constexpr int kLocksBetweenChecks = 1000;  // of the context (CTX-1)
   LockPage page;
   int looked_at = 0;
+  rules::PageRoom room(filter.limit);
   auto next = filter.cursor.empty() ? locks_.lower_bound(filter.prefix)
                                     : locks_.upper_bound(std::max(filter.cursor, filter.prefix));
   for (; next != locks_.end() && next->first.starts_with(filter.prefix); ++next) {
     if (++looked_at % kLocksBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
     Lock lock = rules::ToLock(next->second, now);
     if (!rules::IsListed(lock, filter)) continue;
-    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+    if (!room.Take(lock)) {
       page.next_cursor = page.items.back().name;
       break;
     }

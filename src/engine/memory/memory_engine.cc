@@ -6,6 +6,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "engine/memory/tables.h"
+#include "rules/answer_size.h"
 #include "rules/apply.h"
 #include "rules/limits.h"
 #include "rules/load.h"
@@ -43,8 +44,10 @@ class MemoryEngine final : public Engine {
     {
       WriterLock lock(mutex_);
       rules::Origin origin = MakeOrigin(context, called);
-      for (const Batch& batch : batches)
-        answers.push_back(CommitOne(context, batch, origin, change));
+      std::size_t room = rules::kAnswerBytes;
+      for (const Batch& batch : batches) {
+        answers.push_back(CommitOne(context, batch, origin, change, room));
+      }
     }
     Notify(change);
     done(std::move(answers));
@@ -56,7 +59,8 @@ class MemoryEngine final : public Engine {
     const Time called = clock_.Now();
     Result<Receipt> answer = [&] {
       WriterLock lock(mutex_);
-      return CommitOne(context, batch, MakeOrigin(context, called), change);
+      std::size_t room = rules::kAnswerBytes;
+      return CommitOne(context, batch, MakeOrigin(context, called), change, room);
     }();
     Notify(change);
     return answer;
@@ -72,7 +76,7 @@ class MemoryEngine final : public Engine {
     {
       WriterLock lock(mutex_);
       std::vector<JobId> ids = tables_.FindClaimable(request);
-      LoadJobs(ids);
+      LoadJobs(ids, rules::kAnswerBytes);
       rules::ClaimAll(rows_, ids, request, MakeOrigin(context, called));
       tables_.Persist(rows_);
       change.Take(rows_);
@@ -98,10 +102,11 @@ class MemoryEngine final : public Engine {
     JobPage page;
     ReaderLock lock(mutex_);
     int rows = 0;
+    rules::PageRoom room(filter.limit);
     for (auto job = tables_.jobs.upper_bound(after); job != tables_.jobs.end(); ++job) {
       if (++rows % kRowsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
       if (!Matches(job->second, filter)) continue;
-      if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+      if (!room.Take(job->second)) {
         page.next_cursor = std::to_string(page.items.back().id);
         break;
       }
@@ -194,16 +199,18 @@ class MemoryEngine final : public Engine {
     AuditPage page;
     ReaderLock lock(mutex_);
     int rows = 0;
+    rules::PageRoom room(filter.limit);
     for (std::size_t left = tables_.audit.size(); left > 0; --left) {
       const AuditView entry = tables_.audit.At(left - 1);
       if (++rows % kRowsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
       if (before != 0 && entry.sequence >= before) continue;
       if (!Matches(entry, filter)) continue;
-      if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+      AuditEntry item = entry.ToEntry();
+      if (!room.Take(item)) {
         page.next_cursor = std::to_string(page.items.back().sequence);
         break;
       }
-      page.items.push_back(entry.ToEntry());
+      page.items.push_back(std::move(item));
     }
     return page;
   }
@@ -269,8 +276,9 @@ class MemoryEngine final : public Engine {
   }
 
   Result<Receipt> CommitOne(const Context& context, const Batch& batch, const rules::Origin& origin,
-                            Change& change) HF_REQUIRES(mutex_) {
+                            Change& change, std::size_t& room) HF_REQUIRES(mutex_) {
     rows_.Clear(rules::NeedsUndo(batch));
+    rows_.answer_room = room;
     rows_.locks().now = origin.now;
     HF_RETURN_IF_ERROR(rules::ReadArguments(batch, rows_));
     std::string fingerprint;
@@ -302,6 +310,7 @@ class MemoryEngine final : public Engine {
     }
     tables_.Persist(rows_);
     change.Take(rows_);
+    room = rows_.answer_room;
     Receipt receipt = rows_.TakeReceipt(false);
     if (!batch.idempotency_key.empty()) StoreAnswer(batch, fingerprint, receipt, origin.now);
     return receipt;
@@ -326,10 +335,12 @@ class MemoryEngine final : public Engine {
   }
 
   /// Fills rows_ with these jobs and their queues.
-  void LoadJobs(const std::vector<JobId>& ids) HF_REQUIRES(mutex_) {
+  void LoadJobs(const std::vector<JobId>& ids,
+                std::size_t most_bytes = std::numeric_limits<std::size_t>::max())
+      HF_REQUIRES(mutex_) {
     rows_.Clear(false);
     rows_.counters = tables_.counters;
-    (void)rules::LoadJobRows(ids, tables_, keys_, rows_);  // memory does not fail
+    (void)rules::LoadJobRows(ids, tables_, keys_, rows_, most_bytes);  // memory does not fail
   }
 
   static std::vector<JobId> TakeUntil(const TimeIndex& index, Time now, int limit) {

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/result.h"
+#include "rules/answer_size.h"
 
 namespace holdfast::engine {
 
@@ -147,11 +148,12 @@ Result<TransferPage> RecordTables::List(const Context& context, const TransferFi
                                         TransferId after) const {
   TransferPage page;
   int rows = 0;
+  rules::PageRoom room(filter.limit);
   for (auto transfer = transfers.upper_bound(after); transfer != transfers.end(); ++transfer) {
     if (++rows % kRecordsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
     if (filter.state && transfer->second.state != *filter.state) continue;
     if (filter.from && transfer->second.from != *filter.from) continue;
-    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+    if (!room.Take(transfer->second)) {
       page.next_cursor = std::to_string(page.items.back().id);
       break;
     }
@@ -163,17 +165,19 @@ Result<TransferPage> RecordTables::List(const Context& context, const TransferFi
 Result<RecordPage> RecordTables::List(const Context& context, const RecordFilter& filter) const {
   RecordPage page;
   int rows = 0;
+  rules::PageRoom room(filter.limit);
   for (auto record = records.upper_bound({filter.kind, filter.cursor});
        record != records.end() && record->first.kind == filter.kind; ++record) {
     if (++rows % kRecordsBetweenChecks == 0) HF_RETURN_IF_ERROR(context.Check());
     const StoredRecord& stored = record->second;
     if (!filter.status.empty() && stored.status != filter.status) continue;
     if (filter.parent && stored.parent != filter.parent) continue;
-    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+    Record item = rules::ToRecord(stored);
+    if (!room.Take(item)) {
       page.next_cursor = page.items.back().id;
       break;
     }
-    page.items.push_back(rules::ToRecord(stored));
+    page.items.push_back(std::move(item));
   }
   return page;
 }

@@ -6,6 +6,7 @@
 #include "engine/postgres/job_rows.h"
 #include "engine/postgres/lock_table.h"
 #include "engine/sql_rows.h"
+#include "rules/answer_size.h"
 #include "rules/validate.h"
 
 namespace holdfast::engine::postgres {
@@ -36,6 +37,16 @@ class Where {
   std::string text;
   Parameters parameters;
 };
+
+/// The rows of a page, and none behind the first that the answer has no room for: up to a thousand
+/// large ones would all come to this process first.
+std::string PageSql(std::string_view columns, std::string_view table, std::string_view where,
+                    std::string_view limit, std::string_view bytes) {
+  return fmt::format(
+      "SELECT {0} FROM (SELECT *, sum({4}) OVER (ORDER BY id) - ({4}) AS bytes_before FROM (SELECT "
+      "* FROM {1}{2} ORDER BY id{3}) page) page WHERE bytes_before <= {5} ORDER BY id",
+      columns, table, where, limit, bytes, rules::kAnswerBytes);
+}
 
 /// Of one row more than the page holds: whether there is a next page.
 bool HasMore(const Answer& answer, int limit) {
@@ -144,15 +155,20 @@ Result<JobPage> Readers::ListJobs(const Context& context, const JobFilter& filte
   if (filter.parent) where.And("parent = {}::bigint", *filter.parent);
   const std::string limit = where.Limit(filter.limit);
   HF_ASSIGN_OR_RETURN(Answer answer, QueryText(context,
-                                               fmt::format("SELECT {} FROM $.jobs{} ORDER BY id{}",
-                                                           kJobColumns, where.text, limit),
+                                               PageSql(kJobColumns, "$.jobs", where.text, limit,
+                                                       "octet_length(payload) + "
+                                                       "coalesce(octet_length(result), 0)"),
                                                where.parameters));
   JobPage page;
-  for (int i = 0; i < std::min(answer.size(), filter.limit); ++i) {
+  rules::PageRoom room(filter.limit);
+  for (int i = 0; i < answer.size(); ++i) {
     HF_ASSIGN_OR_RETURN(Job job, ReadJob(Row(answer, i)));
+    if (!room.Take(job)) {
+      page.next_cursor = fmt::to_string(page.items.back().id);
+      break;
+    }
     page.items.push_back(std::move(job));
   }
-  if (HasMore(answer, filter.limit)) page.next_cursor = fmt::to_string(page.items.back().id);
   return page;
 }
 
@@ -191,17 +207,20 @@ Result<RecordPage> Readers::ListRecords(const Context& context, const RecordFilt
     where.And("parent_id = {}", filter.parent->id);
   }
   const std::string limit = where.Limit(filter.limit);
-  HF_ASSIGN_OR_RETURN(Answer answer,
-                      QueryText(context,
-                                fmt::format("SELECT {} FROM $.records{} ORDER BY id{}",
-                                            kRecordColumns, where.text, limit),
-                                where.parameters));
+  HF_ASSIGN_OR_RETURN(Answer answer, QueryText(context,
+                                               PageSql(kRecordColumns, "$.records", where.text,
+                                                       limit, "octet_length(data)"),
+                                               where.parameters));
   RecordPage page;
-  for (int i = 0; i < std::min(answer.size(), filter.limit); ++i) {
+  rules::PageRoom room(filter.limit);
+  for (int i = 0; i < answer.size(); ++i) {
     HF_ASSIGN_OR_RETURN(Record record, ReadRecord(Row(answer, i)));
+    if (!room.Take(record)) {
+      page.next_cursor = page.items.back().id;
+      break;
+    }
     page.items.push_back(std::move(record));
   }
-  if (HasMore(answer, filter.limit)) page.next_cursor = page.items.back().id;
   return page;
 }
 
@@ -242,11 +261,15 @@ Result<TransferPage> Readers::ListTransfers(const Context& context, const Transf
                                             kTransferColumns, where.text, limit),
                                 where.parameters));
   TransferPage page;
-  for (int i = 0; i < std::min(answer.size(), filter.limit); ++i) {
+  rules::PageRoom room(filter.limit);
+  for (int i = 0; i < answer.size(); ++i) {
     HF_ASSIGN_OR_RETURN(Transfer transfer, ReadTransfer(Row(answer, i)));
+    if (!room.Take(transfer)) {
+      page.next_cursor = fmt::to_string(page.items.back().id);
+      break;
+    }
     page.items.push_back(std::move(transfer));
   }
-  if (HasMore(answer, filter.limit)) page.next_cursor = fmt::to_string(page.items.back().id);
   return page;
 }
 
@@ -300,6 +323,7 @@ Result<Lock> Readers::GetLock(const Context& context, std::string_view name, std
 Result<LockPage> Readers::ListLocks(const Context& context, const LockFilter& filter,
                                     std::int64_t session, Time now) {
   LockPage page;
+  rules::PageRoom room(filter.limit);
   std::string after = filter.cursor;
   while (true) {
     Where where;
@@ -322,7 +346,7 @@ Result<LockPage> Readers::ListLocks(const Context& context, const LockFilter& fi
     HF_ASSIGN_OR_RETURN(std::vector<Lock> locks, ReadLocks(context, names, session, now));
     for (Lock& lock : locks) {
       if (!rules::IsListed(lock, filter)) continue;
-      if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+      if (!room.Take(lock)) {
         page.next_cursor = page.items.back().name;
         return page;
       }
@@ -356,10 +380,15 @@ Result<AuditPage> Readers::ListAudit(const Context& context, const AuditFilter& 
                                             kAuditColumns, where.text, limit),
                                 where.parameters));
   AuditPage page;
-  for (int i = 0; i < std::min(answer.size(), filter.limit); ++i) {
-    page.items.push_back(ReadAudit(Row(answer, i)));
+  rules::PageRoom room(filter.limit);
+  for (int i = 0; i < answer.size(); ++i) {
+    AuditEntry entry = ReadAudit(Row(answer, i));
+    if (!room.Take(entry)) {
+      page.next_cursor = fmt::to_string(page.items.back().sequence);
+      break;
+    }
+    page.items.push_back(std::move(entry));
   }
-  if (HasMore(answer, filter.limit)) page.next_cursor = fmt::to_string(page.items.back().sequence);
   return page;
 }
 

@@ -26,10 +26,10 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
 }
 
 /// Fills rows_ with these jobs and their queues.
-Result<void> Transaction::LoadAll(const std::vector<JobId>& ids) {
+Result<void> Transaction::LoadAll(const std::vector<JobId>& ids, std::size_t most_bytes) {
   rows_.Clear(false);
   rows_.counters = counters_;
-  return rules::LoadJobRows(ids, jobs_, keys_, rows_);
+  return rules::LoadJobRows(ids, jobs_, keys_, rows_, most_bytes);
 }
 
 /// Leases that ran out, and scheduled jobs that came due.

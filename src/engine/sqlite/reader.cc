@@ -9,6 +9,7 @@
 #include "engine/sqlite/lock_table.h"
 #include "engine/sqlite/record_rows.h"
 #include "engine/sqlite/schema.h"
+#include "rules/answer_size.h"
 #include "rules/limits.h"
 #include "rules/validate.h"
 
@@ -239,15 +240,16 @@ Result<JobPage> Readers::ListJobs(const Context& context, const JobFilter& filte
   if (filter.parent) list.Bind(*filter.parent);
   list.Bind(std::int64_t{filter.limit} + 1);
   JobPage page;
+  rules::PageRoom room(filter.limit);
   while (true) {
     Result<bool> found = list.Step();
     if (!found) return Explain(context, std::move(found).error());
     if (!*found) break;
-    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+    HF_ASSIGN_OR_RETURN(Job job, ReadJob(list));
+    if (!room.Take(job)) {
       page.next_cursor = fmt::to_string(page.items.back().id);
       break;
     }
-    HF_ASSIGN_OR_RETURN(Job job, ReadJob(list));
     page.items.push_back(std::move(job));
   }
   return page;
@@ -272,15 +274,16 @@ Result<RecordPage> Readers::ListRecords(const Context& context, const RecordFilt
   if (filter.parent) list.Bind(filter.parent->kind).Bind(filter.parent->id);
   list.Bind(std::int64_t{filter.limit} + 1);
   RecordPage page;
+  rules::PageRoom room(filter.limit);
   while (true) {
     Result<bool> found = list.Step();
     if (!found) return Explain(context, std::move(found).error());
     if (!*found) break;
-    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+    HF_ASSIGN_OR_RETURN(Record record, ReadRecord(list));
+    if (!room.Take(record)) {
       page.next_cursor = page.items.back().id;
       break;
     }
-    HF_ASSIGN_OR_RETURN(Record record, ReadRecord(list));
     page.items.push_back(std::move(record));
   }
   return page;
@@ -306,6 +309,7 @@ Result<LockPage> Readers::ListLocks(const Context& context, const LockFilter& fi
                                    "name > ?2 ORDER BY name"));
   names.Bind(filter.prefix).Bind(filter.cursor);
   LockPage page;
+  rules::PageRoom room(filter.limit);
   while (true) {
     Result<bool> found = names.Step();
     if (!found) return Explain(context, std::move(found).error());
@@ -313,7 +317,7 @@ Result<LockPage> Readers::ListLocks(const Context& context, const LockFilter& fi
     Result<Lock> lock = locks.Read(names.Text(0));
     if (!lock) return Explain(context, std::move(lock).error());
     if (!rules::IsListed(*lock, filter)) continue;
-    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+    if (!room.Take(*lock)) {
       page.next_cursor = page.items.back().name;
       return page;
     }
@@ -365,15 +369,16 @@ Result<TransferPage> Readers::ListTransfers(const Context& context, const Transf
   if (filter.from) list.Bind(filter.from->kind).Bind(filter.from->id);
   list.Bind(std::int64_t{filter.limit} + 1);
   TransferPage page;
+  rules::PageRoom room(filter.limit);
   while (true) {
     Result<bool> found = list.Step();
     if (!found) return Explain(context, std::move(found).error());
     if (!*found) return page;
-    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+    HF_ASSIGN_OR_RETURN(Transfer transfer, ReadTransfer(list));
+    if (!room.Take(transfer)) {
       page.next_cursor = fmt::to_string(page.items.back().id);
       return page;
     }
-    HF_ASSIGN_OR_RETURN(Transfer transfer, ReadTransfer(list));
     page.items.push_back(std::move(transfer));
   }
 }
@@ -415,15 +420,17 @@ Result<AuditPage> Readers::ListAudit(const Context& context, const AuditFilter& 
   if (filter.until) list.Bind(*filter.until);
   list.Bind(std::int64_t{filter.limit} + 1);
   AuditPage page;
+  rules::PageRoom room(filter.limit);
   while (true) {
     Result<bool> found = list.Step();
     if (!found) return Explain(context, std::move(found).error());
     if (!*found) break;
-    if (page.items.size() == static_cast<std::size_t>(filter.limit)) {
+    AuditEntry entry = ReadAudit(list);
+    if (!room.Take(entry)) {
       page.next_cursor = fmt::to_string(page.items.back().sequence);
       break;
     }
-    page.items.push_back(ReadAudit(list));
+    page.items.push_back(std::move(entry));
   }
   return page;
 }

@@ -101,6 +101,7 @@ Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::strin
                                             const rules::Origin& origin, const Context& context) {
   const SteadyTime began = clock_->Steady();
   rows_.Clear(false);  // rows are copies, but for locks: a refused batch leaves no more to undo
+  rows_.answer_room = answer_room_;
   rows_.locks().session = session_;
   rows_.locks().now = origin.now;
   if (Result<void> read = rules::ReadArguments(batch, rows_); !read) {
@@ -135,6 +136,7 @@ Result<Result<Receipt>> Transaction::Commit(const Batch& batch, const std::strin
     HF_RETURN_IF_ERROR(release_.Run());
     return RefuseBatch(std::move(persisted).error());
   }
+  answer_room_ = rows_.answer_room;
   Receipt receipt = rows_.TakeReceipt(true);
   if (!batch.idempotency_key.empty()) {
     HF_RETURN_IF_ERROR(StoreAnswer(batch, fingerprint, receipt, origin.now));
@@ -235,7 +237,7 @@ Result<std::vector<Job>> Transaction::Claim(const ClaimRequest& request,
   HF_ASSIGN_OR_RETURN(std::vector<JobId> ids, jobs_.FindClaimable(request));
   std::vector<Job> jobs;
   if (ids.empty()) return jobs;
-  HF_RETURN_IF_ERROR(LoadAll(ids));
+  HF_RETURN_IF_ERROR(LoadAll(ids, rules::kAnswerBytes));
   rules::ClaimAll(rows_, ids, request, origin);
   HF_RETURN_IF_ERROR(Persist(began, origin.now));
   jobs.reserve(ids.size());

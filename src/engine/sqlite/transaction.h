@@ -2,6 +2,7 @@
 // rules. Knows nothing of threads, groups or time-outs.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,8 @@ class Transaction {
   /// After COMMIT. Without it, the next Begin believes nothing of what this one has left.
   void Committed() { locks_.Committed(); }
 
+  /// A call begins, of one batch or several: the bound of an answer is for all of them.
+  void BeginCall() { answer_room_ = rules::kAnswerBytes; }
   /// One batch in a savepoint of its own.
   Result<Result<Receipt>> Commit(const Batch& batch, const std::string& fingerprint,
                                  const rules::Origin& origin, const Context& context);
@@ -52,7 +55,8 @@ class Transaction {
   Result<Receipt> RefuseBatch(Error error);
   Result<void> InsertAudit(const AuditEntry& entry);
 
-  Result<void> LoadAll(const std::vector<JobId>& ids);
+  Result<void> LoadAll(const std::vector<JobId>& ids,
+                       std::size_t most_bytes = std::numeric_limits<std::size_t>::max());
   Result<void> HandleDue(int limit, const rules::Origin& origin, MaintainResult& result);
   Result<void> LapseDue(int limit, const rules::Origin& origin, MaintainResult& result);
   Result<void> SettleLocks(int limit, const rules::Origin& origin, MaintainResult& result);
@@ -69,6 +73,7 @@ class Transaction {
   rules::Rows rows_;         // of the batch at hand
   rules::TouchedKeys keys_;  // likewise
   rules::Counters counters_;
+  std::size_t answer_room_ = 0;        // of the call at hand
   std::int64_t changes_at_begin_ = 0;  // rows this connection has ever changed
   Change change_;
 

@@ -213,6 +213,7 @@ Result<void> Writer::RunWork(Work& work) {
 Result<void> Writer::RunCommit(Work& work, CommitWork& commit) {
   rules::Origin origin = OriginOf(work.context, work.called, clock_.Steady(), now_);
   commit.answers.reserve(commit.batches.size());
+  transaction_.BeginCall();
   for (std::size_t i = 0; i < commit.batches.size(); ++i) {
     HF_ASSIGN_OR_RETURN(
         Result<Receipt> answer,
