@@ -80,8 +80,14 @@ class FaultyEngine : public engine::Engine {
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) override {
     return engine_->ListJobs(context, filter);
   }
-  Result<std::vector<Queue>> ListQueues(const Context& context) override {
-    return engine_->ListQueues(context);
+  Result<QueuePage> ListQueues(const Context& context, const QueueFilter& filter) override {
+    return engine_->ListQueues(context, filter);
+  }
+  Result<std::optional<Queue>> GetQueue(const Context& context, std::string_view name) override {
+    return engine_->GetQueue(context, name);
+  }
+  Result<QueueTotals> GetTotals(const Context& context) override {
+    return engine_->GetTotals(context);
   }
   Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key) override {
     return engine_->GetRecord(context, key);

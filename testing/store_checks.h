@@ -32,7 +32,7 @@ inline void ExpectCountsToBeExact(Store& store) {
     last = job.id;
     ++counted[job.queue][static_cast<std::size_t>(job.state)];
   }
-  for (const Queue& queue : Must(store.ListQueues({}))) {
+  for (const Queue& queue : Must(store.ListQueues({})).items) {
     EXPECT_EQ(queue.counts, counted[queue.name]) << "queue " << queue.name;
     counted.erase(queue.name);
   }

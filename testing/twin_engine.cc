@@ -47,7 +47,7 @@ std::string TextOfAll(engine::Engine& engine, Waiters waiters, Time since) {
     text += TextOf(page.items);
     jobs.cursor = page.next_cursor;
   } while (!jobs.cursor.empty());
-  text += TextOf(Must(engine.ListQueues({})));
+  text += TextOf(Must(engine.ListQueues({}, {})).items);
   const std::vector<Kind> kinds = Must(engine.ListKinds({}));
   text += TextOf(kinds);
   for (const Kind& kind : kinds) {

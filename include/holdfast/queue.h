@@ -32,4 +32,21 @@ struct Queue {
   bool operator==(const Queue&) const = default;
 };
 
+/// Which queues to list, in the order of their names.
+struct QueueFilter {
+  int limit = 1000;    ///< 1-1,000
+  std::string cursor;  ///< the next_cursor of the page before; empty: from the beginning
+};
+
+struct QueuePage {
+  std::vector<Queue> items;
+  std::string next_cursor;  ///< empty: this was the last page
+};
+
+/// What is in all queues together.
+struct QueueTotals {
+  std::array<std::int64_t, kJobStateCount> counts{};  ///< by JobState
+  std::int64_t queues = 0;
+};
+
 }  // namespace holdfast

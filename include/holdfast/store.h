@@ -225,7 +225,8 @@ class Store {
   /// Reads: a consistent snapshot that no crash can take back, never behind a writer.
   Result<std::optional<Job>> GetJob(const Context& context, JobId id);
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter);
-  Result<std::vector<Queue>> ListQueues(const Context& context);
+  /// A page of the queues, by name.
+  Result<QueuePage> ListQueues(const Context& context, const QueueFilter& filter = {});
   Result<std::optional<Queue>> GetQueue(const Context& context, std::string_view name);
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter);
   Result<StoreStats> GetStats(const Context& context);

@@ -95,7 +95,9 @@ class HttpEngine final : public engine::Engine {
   void Acquire(const Context& context, AcquireLock request, AcquireDone done) override;
   Result<std::optional<Job>> GetJob(const Context& context, JobId id) override;
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) override;
-  Result<std::vector<Queue>> ListQueues(const Context& context) override;
+  Result<QueuePage> ListQueues(const Context& context, const QueueFilter& filter) override;
+  Result<std::optional<Queue>> GetQueue(const Context& context, std::string_view name) override;
+  Result<QueueTotals> GetTotals(const Context& context) override;
   Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key) override;
   Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter) override;
   Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name) override;
@@ -340,9 +342,22 @@ Result<JobPage> HttpEngine::ListJobs(const Context& context, const JobFilter& fi
   return Understood(wire::DecodeJobPage(text));
 }
 
-Result<std::vector<Queue>> HttpEngine::ListQueues(const Context& context) {
-  HF_ASSIGN_OR_RETURN(std::string text, Get(context, "/v1/queues"));
-  return Understood(wire::DecodeQueues(text));
+Result<QueuePage> HttpEngine::ListQueues(const Context& context, const QueueFilter& filter) {
+  TargetBuilder target("/v1/queues");
+  target.Add("limit", fmt::to_string(filter.limit)).Add("cursor", filter.cursor);
+  HF_ASSIGN_OR_RETURN(std::string text, Get(context, std::move(target).Take()));
+  return Understood(wire::DecodeQueuePage(text));
+}
+
+Result<std::optional<Queue>> HttpEngine::GetQueue(const Context& context, std::string_view name) {
+  if (name.empty()) return std::nullopt;  // no such path
+  return Find(context, "/v1/queues/" + PercentEncode(name), wire::DecodeQueue);
+}
+
+Result<QueueTotals> HttpEngine::GetTotals(const Context& context) {
+  HF_ASSIGN_OR_RETURN(std::string text, Get(context, "/v1/stats"));
+  HF_ASSIGN_OR_RETURN(StoreStats stats, Understood(wire::DecodeStats(text)));
+  return QueueTotals{stats.counts, stats.queues};
 }
 
 Result<std::optional<Record>> HttpEngine::GetRecord(const Context& context, const RecordKey& key) {

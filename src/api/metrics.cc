@@ -23,7 +23,7 @@ namespace {
 
 namespace prom = prometheus;
 
-constexpr std::size_t kMaxQueues = 200;
+constexpr std::size_t kMaxQueues = kQueuesShown;
 constexpr std::string_view kOther = "other";
 
 double Seconds(Duration duration) {
@@ -106,26 +106,22 @@ class Gauges {
   prom::Registry registry_;
 };
 
-/// The first queues by themselves, the rest as one.
-std::vector<Queue> Bounded(const std::vector<Queue>& queues) {
-  std::vector<Queue> bounded(queues.begin(), queues.begin() + static_cast<std::ptrdiff_t>(std::min(
-                                                                  queues.size(), kMaxQueues)));
-  if (queues.size() <= kMaxQueues) return bounded;
-  Queue other{.name = std::string(kOther)};
-  for (std::size_t i = kMaxQueues; i < queues.size(); ++i) {
-    const Queue& queue = queues[i];
-    for (std::size_t s = 0; s < kJobStateCount; ++s) other.counts[s] += queue.counts[s];
-    if (queue.oldest_pending_at &&
-        (!other.oldest_pending_at || *queue.oldest_pending_at < *other.oldest_pending_at)) {
-      other.oldest_pending_at = queue.oldest_pending_at;
+/// The queues by themselves, the rest as one.
+std::vector<Queue> WithOther(std::vector<Queue> queues, const StoreStats& stats) {
+  if (stats.queues <= static_cast<std::int64_t>(queues.size())) return queues;
+  Queue other{.name = std::string(kOther), .counts = stats.counts};
+  for (const Queue& queue : queues) {
+    // The two were read one after the other.
+    for (std::size_t s = 0; s < kJobStateCount; ++s) {
+      other.counts[s] = std::max<std::int64_t>(other.counts[s] - queue.counts[s], 0);
     }
   }
-  bounded.push_back(std::move(other));
-  return bounded;
+  queues.push_back(std::move(other));
+  return queues;
 }
 
-void AddQueues(Gauges& gauges, const std::vector<Queue>& queues, Time now) {
-  for (const Queue& queue : Bounded(queues)) {
+void AddQueues(Gauges& gauges, const std::vector<Queue>& queues, const StoreStats& stats) {
+  for (const Queue& queue : WithOther(queues, stats)) {
     prom::Labels labels{{"queue", queue.name}};
     auto count = [&](JobState state) { return static_cast<double>(queue.CountOf(state)); };
     gauges.Set("holdfast_jobs_ready", "Jobs that can be claimed.", labels,
@@ -138,7 +134,7 @@ void AddQueues(Gauges& gauges, const std::vector<Queue>& queues, Time now) {
                count(JobState::kFailed));
     double age = 0;
     if (queue.oldest_pending_at) {
-      age = std::max(Seconds(now - *queue.oldest_pending_at), 0.0);
+      age = std::max(Seconds(stats.now - *queue.oldest_pending_at), 0.0);
     }
     gauges.Set("holdfast_jobs_oldest_ready_age_seconds",
                "How long the oldest job that can be claimed has been due.", labels, age);
@@ -340,7 +336,7 @@ void Metrics::CountRequest(std::string_view route, std::string_view method, int 
 
 std::string Metrics::Expose(const std::vector<Queue>& queues, const StoreStats& stats) const {
   Gauges gauges;
-  AddQueues(gauges, queues, stats.now);
+  AddQueues(gauges, queues, stats);
   gauges.Set("holdfast_leases_active", "Leases that workers hold.", {},
              static_cast<double>(stats.counts[static_cast<std::size_t>(JobState::kProcessing)]));
   gauges.Set("holdfast_claims_waiting", "Claims that wait for a job.", {},

@@ -11,6 +11,9 @@
 
 namespace holdfast::api {
 
+/// How many queues have figures of their own: what a scrape costs does not grow with the queues.
+inline constexpr int kQueuesShown = 200;
+
 /// Every label has a bounded number of values: beyond 200 queues they are counted as "other".
 ///
 /// Threads: any.
@@ -25,7 +28,8 @@ class Metrics final : public MetricSink {
   /// One answered request. `route` is a pattern, never a path.
   void CountRequest(std::string_view route, std::string_view method, int status, Duration elapsed);
 
-  /// Everything, in the text format of Prometheus, with the queues as they are now.
+  /// Everything, in the text format of Prometheus. `queues` are the first kQueuesShown, as they are
+  /// now: the others are shown as one.
   std::string Expose(const std::vector<Queue>& queues, const StoreStats& stats) const;
 
  private:

@@ -28,7 +28,7 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/jobs/{id}/cancel", CancelOne},
     {"POST", "/v1/jobs/{id}/retry", RetryOne},
     {"POST", "/v1/commit", CommitBatches, false, BodySize::kMany},
-    {"GET", "/v1/queues", ListQueues},
+    {"GET", "/v1/queues", ListQueues, true},
     {"GET", "/v1/queues/{name}", GetQueue},
     {"PATCH", "/v1/queues/{name}", ChangeQueue},
     {"GET", "/v1/kinds", ListKinds},

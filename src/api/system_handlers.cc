@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "api/handlers.h"
+#include "api/metrics.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "wire/decode.h"
@@ -80,15 +81,23 @@ void WriteNextCursor(base::JsonWriter& json, std::string_view cursor) {
 }
 
 void ListQueues(Call call) {
-  auto queues = call.store().ListQueues(call.context());
-  if (!queues) return call.Refuse(queues.error());
+  if (auto allowed = call.query().AllowOnly({"limit", "cursor"}); !allowed) {
+    return call.Refuse(allowed.error());
+  }
+  QueueFilter filter;
+  auto limit = LimitOf(call.query(), filter.limit);
+  if (!limit) return call.Refuse(limit.error());
+  filter.limit = *limit;
+  filter.cursor = call.query().Get("cursor");
+  auto page = call.store().ListQueues(call.context(), filter);
+  if (!page) return call.Refuse(page.error());
   base::JsonWriter json;
   json.BeginObject();
   json.Key("items");
   json.BeginArray();
-  for (const Queue& queue : *queues) wire::WriteQueue(json, queue);
+  for (const Queue& queue : page->items) wire::WriteQueue(json, queue);
   json.EndArray();
-  WriteNextCursor(json, "");
+  WriteNextCursor(json, page->next_cursor);
   json.EndObject();
   call.Reply(200, std::move(json).Take());
 }
@@ -143,13 +152,13 @@ void GetReadiness(Call call) {
 }
 
 void GetMetrics(Call call) {
-  auto queues = call.store().ListQueues(call.context());
-  if (!queues) return call.Refuse(queues.error());
   auto stats = call.store().GetStats(call.context());
   if (!stats) return call.Refuse(stats.error());
+  auto queues = call.store().ListQueues(call.context(), {.limit = kQueuesShown});
+  if (!queues) return call.Refuse(queues.error());
   call.Reply(net::HttpResponse{.status = 200,
                                .content_type = "text/plain; version=0.0.4; charset=utf-8",
-                               .body = call.service().metrics.Expose(*queues, *stats)});
+                               .body = call.service().metrics.Expose(queues->items, *stats)});
 }
 
 }  // namespace holdfast::api

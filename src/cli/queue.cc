@@ -57,7 +57,13 @@ void PrintQueue(const Queue& queue, OutputFormat format) {
 
 Result<int> ListQueues(Cli& cli) {
   HF_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, cli.Open());
-  HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, store->ListQueues(cli.MakeContext()));
+  std::vector<Queue> queues;
+  QueueFilter filter;
+  do {
+    HF_ASSIGN_OR_RETURN(QueuePage page, store->ListQueues(cli.MakeContext(), filter));
+    queues.insert(queues.end(), page.items.begin(), page.items.end());
+    filter.cursor = page.next_cursor;
+  } while (!filter.cursor.empty());
   if (cli.globals().output == OutputFormat::kTable) {
     PrintQueues(queues, Clock::System().Wall());
     return 0;

@@ -108,7 +108,9 @@ class Engine {
 
   virtual Result<std::optional<Job>> GetJob(const Context& context, JobId id) = 0;
   virtual Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) = 0;
-  virtual Result<std::vector<Queue>> ListQueues(const Context& context) = 0;
+  virtual Result<QueuePage> ListQueues(const Context& context, const QueueFilter& filter) = 0;
+  virtual Result<std::optional<Queue>> GetQueue(const Context& context, std::string_view name) = 0;
+  virtual Result<QueueTotals> GetTotals(const Context& context) = 0;
   virtual Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key) = 0;
   virtual Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter) = 0;
   virtual Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name) = 0;

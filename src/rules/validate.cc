@@ -220,6 +220,13 @@ Result<void> Validate(const JobFilter& filter) {
   return CheckLimit(filter.limit);
 }
 
+Result<void> Validate(const QueueFilter& filter) {
+  if (!filter.cursor.empty() && !CheckName("cursor", filter.cursor)) {
+    return Invalid("the cursor is not one that this store gave out");
+  }
+  return CheckLimit(filter.limit);
+}
+
 Result<void> Validate(const AuditFilter& filter) {
   HF_RETURN_IF_ERROR(CheckText("target", filter.target, 0, kTargetBytes));
   HF_RETURN_IF_ERROR(CheckText("actor", filter.actor, 0, kOwnerBytes));

@@ -23,6 +23,7 @@ Result<void> Validate(const RecordFilter& filter);
 Result<void> Validate(const RecordKey& key);
 Result<void> Validate(const TransferFilter& filter);
 Result<void> Validate(const AuditFilter& filter);
+Result<void> Validate(const QueueFilter& filter);
 Result<void> Validate(const Context& context);
 
 /// As Validate, for the operations on records, kinds and transfers; nothing for all others.

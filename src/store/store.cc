@@ -388,17 +388,16 @@ Result<TransferPage> Store::ListTransfers(const Context& context, const Transfer
   return impl_->engine().ListTransfers(context, filter);
 }
 
-Result<std::vector<Queue>> Store::ListQueues(const Context& context) {
+Result<QueuePage> Store::ListQueues(const Context& context, const QueueFilter& filter) {
   HF_RETURN_IF_ERROR(context.Check());
-  return impl_->engine().ListQueues(context);
+  HF_RETURN_IF_ERROR(rules::Validate(filter));
+  return impl_->engine().ListQueues(context, filter);
 }
 
 Result<std::optional<Queue>> Store::GetQueue(const Context& context, std::string_view name) {
+  HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::CheckName("queue", name));
-  HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, ListQueues(context));
-  auto found = std::ranges::find(queues, name, &Queue::name);
-  if (found == queues.end()) return std::nullopt;
-  return std::move(*found);
+  return impl_->engine().GetQueue(context, name);
 }
 
 Result<AuditPage> Store::ListAudit(const Context& context, const AuditFilter& filter) {
@@ -408,18 +407,17 @@ Result<AuditPage> Store::ListAudit(const Context& context, const AuditFilter& fi
 }
 
 Result<StoreStats> Store::GetStats(const Context& context) {
-  HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, ListQueues(context));
+  HF_RETURN_IF_ERROR(context.Check());
+  HF_ASSIGN_OR_RETURN(QueueTotals totals, impl_->engine().GetTotals(context));
   HF_ASSIGN_OR_RETURN(Time now, impl_->engine().Now());
   StoreStats stats;
   stats.engine = impl_->engine().traits().name;
   stats.version = kVersion;
-  stats.queues = static_cast<std::int64_t>(queues.size());
+  stats.counts = totals.counts;
+  stats.queues = totals.queues;
   stats.waiting_claims = impl_->waiters().size();
   stats.waiting_locks = impl_->lock_waiters().size();
   stats.now = now;
-  for (const Queue& queue : queues) {
-    for (std::size_t i = 0; i < kJobStateCount; ++i) stats.counts[i] += queue.counts[i];
-  }
   return stats;
 }
 

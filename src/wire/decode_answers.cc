@@ -101,11 +101,9 @@ bool ReadQueue(Value& value, Queue& out, Trouble& trouble) {
   return ReadFields<Queue>(value, kQueueFields, out, trouble, kLenient);
 }
 
-struct QueueList {
-  std::vector<Queue> items;
-};
-constexpr Field<QueueList> kQueueListFields[] = {
-    {"items", As<ReadList<ReadQueue, Queue>, &QueueList::items>, kRequired},
+constexpr Field<QueuePage> kQueuePageFields[] = {
+    {"items", As<ReadList<ReadQueue, Queue>, &QueuePage::items>, kRequired},
+    {"next_cursor", As<ReadCursor, &QueuePage::next_cursor>},
 };
 
 constexpr Field<AuditEntry> kAuditFields[] = {
@@ -290,10 +288,11 @@ Result<std::vector<Job>> DecodeClaimedJobs(std::string_view text) {
   if (!claimed) return std::unexpected(std::move(claimed).error());
   return std::move(claimed->jobs);
 }
-Result<std::vector<Queue>> DecodeQueues(std::string_view text) {
-  auto list = DecodeAnswer<QueueList>(text, kQueueListFields);
-  if (!list) return std::unexpected(std::move(list).error());
-  return std::move(list->items);
+Result<Queue> DecodeQueue(std::string_view text) {
+  return DecodeAnswer<Queue>(text, kQueueFields);
+}
+Result<QueuePage> DecodeQueuePage(std::string_view text) {
+  return DecodeAnswer<QueuePage>(text, kQueuePageFields);
 }
 Result<AuditPage> DecodeAuditPage(std::string_view text) {
   return DecodeAnswer<AuditPage>(text, kAuditPageFields);

@@ -19,7 +19,7 @@ class Batches : public StoreSuite {
   };
   Picture Look() {
     Picture picture{
-        Must(store().ListJobs({}, {.limit = 1'000})).items, Must(store().ListQueues({})), {}};
+        Must(store().ListJobs({}, {.limit = 1'000})).items, Must(store().ListQueues({})).items, {}};
     for (AuditEntry& entry : Must(store().ListAudit({}, {})).items) {
       if (entry.error.empty()) picture.done.push_back(std::move(entry));
     }

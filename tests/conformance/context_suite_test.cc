@@ -72,6 +72,9 @@ class Contexts : public StoreSuite {
         {"Delete", [=, this](const Context& c) { return CodeOf(store().Delete(c, waiting)); }},
         {"GetJob", [=, this](const Context& c) { return CodeOf(store().GetJob(c, id)); }},
         {"ListJobs", [=, this](const Context& c) { return CodeOf(store().ListJobs(c, {})); }},
+        {"GetQueue",
+         [=, this](const Context& c) { return CodeOf(store().GetQueue(c, "default")); }},
+        {"GetStats", [=, this](const Context& c) { return CodeOf(store().GetStats(c)); }},
         {"ListQueues", [=, this](const Context& c) { return CodeOf(store().ListQueues(c)); }},
         {"GetQueue",
          [=, this](const Context& c) { return CodeOf(store().GetQueue(c, "default")); }},
@@ -89,13 +92,13 @@ class Contexts : public StoreSuite {
     Job job = ClaimThis(Push().id);
     JobId waiting = Push().id;
     std::vector<Job> before = Must(store().ListJobs({}, {})).items;
-    std::vector<Queue> queues = Must(store().ListQueues({}));
+    std::vector<Queue> queues = Must(store().ListQueues({})).items;
     for (const auto& [name, call] : Calls(job, waiting)) {
       SCOPED_TRACE(name);
       EXPECT_EQ(call(context), code);
     }
     EXPECT_EQ(Must(store().ListJobs({}, {})).items, before);
-    EXPECT_EQ(Must(store().ListQueues({})), queues);
+    EXPECT_EQ(Must(store().ListQueues({})).items, queues);
     // The lease is still good: nothing was half done.
     EXPECT_THAT(store().Complete({}, job.id, job.token), IsOk());
   }

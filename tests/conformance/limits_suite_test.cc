@@ -31,7 +31,7 @@ class Limits : public StoreSuite {
   }
   void ExpectNothingStored() {
     EXPECT_TRUE(Must(store().ListJobs({}, {})).items.empty());
-    EXPECT_TRUE(Must(store().ListQueues({})).empty());
+    EXPECT_TRUE(Must(store().ListQueues({})).items.empty());
   }
   /// A JSON string of that many bytes, quotes included.
   static std::string JsonOf(std::size_t bytes) { return '"' + std::string(bytes - 2, 'x') + '"'; }

@@ -25,10 +25,10 @@ class Queues : public StoreSuite {
 };
 
 TEST_P(Queues, JOB_11_AQueueComesToBeWithItsFirstJobOrSetting) {
-  EXPECT_THAT(Must(store().ListQueues({})), IsEmpty());
+  EXPECT_THAT(Must(store().ListQueues({})).items, IsEmpty());
   Push({.kind = "k", .queue = "b"});
   Set({.name = "a", .paused = true});
-  std::vector<Queue> queues = Must(store().ListQueues({}));
+  std::vector<Queue> queues = Must(store().ListQueues({})).items;
   ASSERT_EQ(queues.size(), 2U);
   EXPECT_EQ(queues[0].name, "a");
   EXPECT_EQ(queues[1].name, "b");
@@ -38,6 +38,41 @@ TEST_P(Queues, JOB_11_AQueueComesToBeWithItsFirstJobOrSetting) {
   EXPECT_EQ(queues[1].max_running, std::nullopt);
   EXPECT_EQ(queues[1].retain_completed, hours(24));
   EXPECT_EQ(queues[1].retain_failed, hours(24 * 7));
+}
+
+TEST_P(Queues, JOB_11_QueuesAreListedByPagesAndReadOneByOne) {
+  for (const char* name : {"c", "a", "b"}) Push({.kind = "k", .queue = name});
+  QueuePage first = Must(store().ListQueues({}, {.limit = 2}));
+  ASSERT_EQ(first.items.size(), 2U);
+  EXPECT_EQ(first.items[1].name, "b");
+  EXPECT_EQ(first.next_cursor, "b");
+  QueuePage second = Must(store().ListQueues({}, {.limit = 2, .cursor = first.next_cursor}));
+  ASSERT_EQ(second.items.size(), 1U);
+  EXPECT_EQ(second.items[0], Must(store().GetQueue({}, "c")));
+  EXPECT_EQ(second.items[0].oldest_pending_at, Now());
+  EXPECT_THAT(second.next_cursor, IsEmpty());
+  EXPECT_EQ(Must(store().GetQueue({}, "d")), std::nullopt);
+  EXPECT_THAT(store().ListQueues({}, {.limit = 0}), StatusIs(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(store().ListQueues({}, {.limit = 1'001}), StatusIs(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(store().ListQueues({}, {.cursor = "a b"}), StatusIs(ErrorCode::kInvalidArgument));
+}
+
+TEST_P(Queues, JOB_11_TheTotalsAreTheSumOfTheQueues) {
+  Push({.kind = "k", .queue = "a"});
+  Push({.kind = "k", .queue = "b"});
+  Push({.kind = "k", .queue = "b", .delay = hours(1)});
+  Job job = ClaimOne();
+  Must(store().Complete({}, job.id, job.token));
+  Must(store().Cancel({}, Push({.kind = "k", .queue = "c"}).id));
+  Pass(hours(25));  // prunes what is completed
+  StoreStats stats = Must(store().GetStats({}));
+  std::array<std::int64_t, kJobStateCount> sum{};
+  std::vector<Queue> queues = Must(store().ListQueues({})).items;
+  for (const Queue& queue : queues) {
+    for (std::size_t i = 0; i < kJobStateCount; ++i) sum[i] += queue.counts[i];
+  }
+  EXPECT_EQ(stats.counts, sum);
+  EXPECT_EQ(stats.queues, 3);
 }
 
 TEST_P(Queues, JOB_11_OnlyWhatIsNamedIsSet) {

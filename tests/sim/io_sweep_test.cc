@@ -115,7 +115,7 @@ class Swept {
     }
     const auto sum = nlohmann::json::parse(rows.at("sum").data)["n"].get<int>();
     EXPECT_EQ(sum, there * kAdds);
-    for (const Queue& queue : Must(store_->ListQueues({}))) {
+    for (const Queue& queue : Must(store_->ListQueues({})).items) {
       if (!queue.name.starts_with("q")) continue;
       const auto done = queue.counts[static_cast<std::size_t>(JobState::kCompleted)];
       EXPECT_EQ(done, completed["b" + queue.name.substr(1)]) << "queue " << queue.name;

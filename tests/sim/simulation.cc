@@ -269,7 +269,7 @@ void Simulation::Read() {
   compare([&](engine::Engine& engine) { return engine.ListJobs({}, jobs); });
   RecordFilter records = script_.MakeRecordFilter();
   compare([&](engine::Engine& engine) { return engine.ListRecords({}, records); });
-  compare([&](engine::Engine& engine) { return engine.ListQueues({}); });
+  compare([&](engine::Engine& engine) { return engine.ListQueues({}, {}); });
 }
 
 void Simulation::CheckLocks() {
@@ -404,7 +404,7 @@ void Simulation::Finish() {
 /// Without faults, every job can be taken within its lease and a second.
 void Simulation::ExpectLiveness() {
   store_->StopWaiting();  // a claim that waits would take what becomes free, and do nothing
-  for (const Queue& queue : Must(store_->ListQueues({}))) {
+  for (const Queue& queue : Must(store_->ListQueues({})).items) {
     SetQueue open{.name = queue.name, .paused = false};
     open.max_running = std::optional<std::int64_t>();
     Must(store_->Set({}, open));

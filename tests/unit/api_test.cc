@@ -93,9 +93,9 @@ TEST_F(Api, QueuesAreChangedAndRead) {
   EXPECT_EQ(changed.status, 200) << changed.body;
   EXPECT_THAT(changed.body, StartsWith(R"({"name":"q.1","paused":true,"max_pending":1)"));
   EXPECT_EQ(Get("/v1/queues/q.1").body, changed.body);
-  auto queues = wire::DecodeQueues(Get("/v1/queues").body);
+  auto queues = wire::DecodeQueuePage(Get("/v1/queues").body);
   ASSERT_TRUE(queues);
-  EXPECT_EQ(queues->at(0).max_running, 2);
+  EXPECT_EQ(queues->items.at(0).max_running, 2);
 
   Post("/v1/jobs", R"({"kind":"k","queue":"q.1"})");
   auto full = Post("/v1/jobs", R"({"kind":"k","queue":"q.1"})");

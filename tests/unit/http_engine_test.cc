@@ -47,7 +47,7 @@ TEST_F(HttpEngine, EveryCallReachesTheServersStore) {
   EXPECT_GT(claimed.token, 0);
   EXPECT_EQ(remote_->Complete({}, job.id, claimed.token, "1")->state, JobState::kCompleted);
   EXPECT_TRUE(remote_->Set({}, {.name = "q", .paused = true})->paused);
-  EXPECT_EQ(remote_->ListQueues({})->size(), 2U);
+  EXPECT_EQ(remote_->ListQueues({})->items.size(), 2U);
   EXPECT_EQ(remote_->GetStats({})->engine, "http");
   EXPECT_EQ(remote_->GetStats({})->now, store_->GetStats({})->now);
   EXPECT_TRUE(remote_->CheckHealth());

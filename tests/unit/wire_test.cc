@@ -217,9 +217,9 @@ TEST(Wire, QueuesAuditEntriesAndStatsSurviveTheRoundTrip) {
     return fmt::format(R"({{"items":[{}]}})", ToText(WriteQueue, queue));
   };
   for (const Queue& queue : {FullQueue(), Queue{.name = "plain"}}) {
-    auto queues = DecodeQueues(queue_list(queue));
+    auto queues = DecodeQueuePage(queue_list(queue));
     ASSERT_TRUE(queues) << queues.error().message;
-    EXPECT_EQ(queues->at(0), queue);
+    EXPECT_EQ(queues->items.at(0), queue);
   }
   AuditEntry entry{.sequence = 3,
                    .at = At(0),

@@ -20,6 +20,7 @@ using base::ReaderLock;
 using base::WriterLock;
 
 constexpr int kRowsBetweenChecks = 1000;  // of the context, in a long scan (CTX-1)
+constexpr int kQueuesAtOnce = 1000;       // whose finished jobs one step of maintenance looks at
 
 /// One mutex: readers share it, a commit has it to itself. A commit is done when it returns, so the
 /// completions run inline.
@@ -115,22 +116,34 @@ class MemoryEngine final : public Engine {
     return page;
   }
 
-  Result<std::vector<Queue>> ListQueues(const Context& context) override {
+  Result<QueuePage> ListQueues(const Context& context, const QueueFilter& filter) override {
     HF_RETURN_IF_ERROR(context.Check());
-    std::vector<Queue> queues;
+    QueuePage page;
+    rules::PageRoom room(filter.limit);
     ReaderLock lock(mutex_);
-    for (const auto& [name, table] : tables_.queues) {
-      Queue& queue = queues.emplace_back(table.queue);
-      for (int priority = 0; priority <= rules::kLowestPriority; ++priority) {
-        auto first = table.ready.lower_bound({priority, Time::min(), 0});
-        if (first == table.ready.end() || std::get<int>(*first) != priority) continue;
-        Time due = std::get<Time>(*first);
-        if (!queue.oldest_pending_at || due < *queue.oldest_pending_at) {
-          queue.oldest_pending_at = due;
-        }
+    for (auto queue = tables_.queues.upper_bound(filter.cursor); queue != tables_.queues.end();
+         ++queue) {
+      if (!room.Take(queue->second.queue)) {
+        page.next_cursor = page.items.back().name;
+        break;
       }
+      page.items.push_back(AsRead(queue->second));
     }
-    return queues;
+    return page;
+  }
+
+  Result<std::optional<Queue>> GetQueue(const Context& context, std::string_view name) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    ReaderLock lock(mutex_);
+    auto found = tables_.queues.find(name);
+    if (found == tables_.queues.end()) return std::nullopt;
+    return AsRead(found->second);
+  }
+
+  Result<QueueTotals> GetTotals(const Context& context) override {
+    HF_RETURN_IF_ERROR(context.Check());
+    ReaderLock lock(mutex_);
+    return QueueTotals{tables_.totals, static_cast<std::int64_t>(tables_.queues.size())};
   }
 
   Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key) override {
@@ -251,6 +264,17 @@ class MemoryEngine final : public Engine {
   Result<void> CheckHealth() override { return {}; }
 
  private:
+  static Queue AsRead(const QueueTable& table) {
+    Queue queue = table.queue;
+    for (int priority = 0; priority <= rules::kLowestPriority; ++priority) {
+      auto first = table.ready.lower_bound({priority, Time::min(), 0});
+      if (first == table.ready.end() || std::get<int>(*first) != priority) continue;
+      const Time due = std::get<Time>(*first);
+      if (!queue.oldest_pending_at || due < *queue.oldest_pending_at) queue.oldest_pending_at = due;
+    }
+    return queue;
+  }
+
   static bool Matches(const Job& job, const JobFilter& filter) {
     return (!filter.state || job.state == *filter.state) &&
            (filter.queue.empty() || job.queue == filter.queue) &&
@@ -406,7 +430,9 @@ class MemoryEngine final : public Engine {
   }
 
   void Prune(int limit, Time now, MaintainReport& report) HF_REQUIRES(mutex_) {
-    for (auto& [name, table] : tables_.queues) {
+    auto next = tables_.queues.upper_bound(pruned_up_to_);
+    for (int i = 0; i < kQueuesAtOnce && next != tables_.queues.end(); ++i, ++next) {
+      QueueTable& table = next->second;
       for (JobState state : {JobState::kCompleted, JobState::kFailed, JobState::kCancelled}) {
         Time before = rules::PruneBefore(table.queue, state, now);
         auto left = static_cast<int>(limit - report.pruned);
@@ -417,6 +443,7 @@ class MemoryEngine final : public Engine {
         }
       }
     }
+    pruned_up_to_ = next == tables_.queues.end() ? std::string() : std::prev(next)->first;
     while (report.pruned < limit && !tables_.answers_by_expiry.empty() &&
            tables_.answers_by_expiry.begin()->first <= now) {
       tables_.answers.erase(tables_.answers_by_expiry.begin()->second);
@@ -442,8 +469,9 @@ class MemoryEngine final : public Engine {
 
   base::SharedMutex mutex_{base::LockRank::kEngine};
   Tables tables_ HF_GUARDED_BY(mutex_);
-  rules::Rows rows_ HF_GUARDED_BY(mutex_);         // of the batch at hand
-  rules::TouchedKeys keys_ HF_GUARDED_BY(mutex_);  // likewise
+  std::string pruned_up_to_ HF_GUARDED_BY(mutex_);  // the queue at which maintenance is
+  rules::Rows rows_ HF_GUARDED_BY(mutex_);          // of the batch at hand
+  rules::TouchedKeys keys_ HF_GUARDED_BY(mutex_);   // likewise
 };
 
 }  // namespace

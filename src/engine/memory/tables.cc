@@ -30,6 +30,7 @@ Result<Queue*> Tables::LoadQueue(std::string_view name) {
 }
 
 void Tables::Index(const Job& job) {
+  ++totals[static_cast<std::size_t>(job.state)];
   QueueTable* table = FindQueue(job.queue);
   switch (job.state) {
     case JobState::kScheduled:
@@ -53,12 +54,12 @@ void Tables::Index(const Job& job) {
 
 void Tables::RemoveOfKind(QueueTable& table, std::string_view kind, const ClaimKey& key) {
   auto of_kind = table.ready_of_kind.find(kind);
-  if (of_kind == table.ready_of_kind.end()) return;  // the batch that made the job deleted it
   of_kind->second.erase(key);
   if (of_kind->second.empty()) table.ready_of_kind.erase(of_kind);
 }
 
 void Tables::Unindex(const Job& job, const rules::JobKeys& keys) {
+  --totals[static_cast<std::size_t>(keys.state)];
   QueueTable* table = FindQueue(job.queue);
   switch (keys.state) {
     case JobState::kScheduled:
@@ -87,7 +88,9 @@ void Tables::Persist(rules::Rows& rows) {
   }
   // First every key that is given up, then every key that is taken: a batch may hand one over.
   for (rules::JobRow& row : rows.jobs()) {
-    if (row.change == rules::Change::kUpdated || row.change == rules::Change::kDeleted) {
+    // A job that its own batch has deleted was never there.
+    const bool is_gone = row.change == rules::Change::kDeleted && jobs.contains(row.job->id);
+    if (row.change == rules::Change::kUpdated || is_gone) {
       Unindex(*row.job, row.before);
     }
   }

@@ -64,7 +64,8 @@ class Tables {
   /// By id.
   std::map<JobId, Job> jobs;
   std::map<std::string, QueueTable, std::less<>> queues;
-  std::map<ClaimKey, QueueTable*> heads;  // of the queues that have one
+  std::map<ClaimKey, QueueTable*> heads;              // of the queues that have one
+  std::array<std::int64_t, kJobStateCount> totals{};  // jobs by state
   TimeIndex scheduled;
   TimeIndex leases;
   std::map<std::pair<std::string, std::string>, JobId> unique_keys;  // kind, key

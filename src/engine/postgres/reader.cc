@@ -67,10 +67,20 @@ Readers::Readers(const Settings& settings)
       list_kinds_(settings, fmt::format("SELECT {} FROM $.kinds WHERE version > 0 ORDER BY name",
                                         kKindColumns)),
       list_queues_(settings, fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON "
-                                         "c.queue = q.name GROUP BY q.name ORDER BY q.name",
+                                         "c.queue = q.name WHERE q.name = ANY (ARRAY(SELECT name "
+                                         "FROM $.queues WHERE name > $1 ORDER BY name LIMIT "
+                                         "$2::bigint)) GROUP BY q.name ORDER BY q.name",
                                          kQueueColumns)),
+      get_queue_(settings, fmt::format("SELECT {} FROM $.queues q LEFT JOIN $.queue_counts c ON "
+                                       "c.queue = q.name WHERE q.name = $1 GROUP BY q.name",
+                                       kQueueColumns)),
+      get_totals_(settings,
+                  "SELECT coalesce(sum(scheduled), 0)::bigint, coalesce(sum(pending), 0)::bigint, "
+                  "coalesce(sum(processing), 0)::bigint, coalesce(sum(completed), 0)::bigint, "
+                  "coalesce(sum(failed), 0)::bigint, coalesce(sum(cancelled), 0)::bigint, "
+                  "(SELECT count(*) FROM $.queues) FROM $.queue_counts"),
       oldest_pending_(settings,
-                      "SELECT q.name, min(j.run_at) FROM $.queues q CROSS JOIN "
+                      "SELECT q.name, min(j.run_at) FROM unnest($1::text[]) AS q (name) CROSS JOIN "
                       "generate_series(0::bigint, 9::bigint) p CROSS JOIN LATERAL (SELECT run_at "
                       "FROM $.jobs WHERE ready_in = q.name AND priority = p ORDER BY run_at "
                       "LIMIT 1) j GROUP BY q.name"),
@@ -172,18 +182,59 @@ Result<JobPage> Readers::ListJobs(const Context& context, const JobFilter& filte
   return page;
 }
 
-Result<std::vector<Queue>> Readers::ListQueues(const Context& context) {
-  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, list_queues_, {}, Reads::kList));
+Result<std::vector<Queue>> Readers::WithOldest(const Context& context, const Answer& answer,
+                                               Reads reads) {
   std::vector<Queue> queues;
-  for (int i = 0; i < answer.size(); ++i) queues.push_back(ReadQueue(Row(answer, i)));
-  HF_ASSIGN_OR_RETURN(Answer oldest, Query(context, oldest_pending_, {}, Reads::kList));
-  for (int i = 0; i < oldest.size(); ++i) {
-    Row row(oldest, i);
-    for (Queue& queue : queues) {
-      if (queue.name == row.Text(0)) queue.oldest_pending_at = row.OptionalTime(1);
-    }
+  Column names(Type::kText);
+  for (int i = 0; i < answer.size(); ++i) {
+    queues.push_back(ReadQueue(Row(answer, i)));
+    names.Add(queues.back().name);
   }
+  if (queues.empty()) return queues;
+  HF_ASSIGN_OR_RETURN(Answer oldest,
+                      Query(context, oldest_pending_, Parameters().Add(names), reads));
+  std::map<std::string, std::optional<Time>, std::less<>> times;
+  for (int i = 0; i < oldest.size(); ++i) {
+    times[Row(oldest, i).String(0)] = Row(oldest, i).OptionalTime(1);
+  }
+  for (Queue& queue : queues) queue.oldest_pending_at = times[queue.name];
   return queues;
+}
+
+Result<QueuePage> Readers::ListQueues(const Context& context, const QueueFilter& filter) {
+  HF_ASSIGN_OR_RETURN(
+      Answer answer,
+      Query(context, list_queues_,
+            Parameters().Add(filter.cursor).Add(std::int64_t{filter.limit} + 1), Reads::kList));
+  HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, WithOldest(context, answer, Reads::kList));
+  QueuePage page;
+  rules::PageRoom room(filter.limit);
+  for (Queue& queue : queues) {
+    if (!room.Take(queue)) {
+      page.next_cursor = page.items.back().name;
+      break;
+    }
+    page.items.push_back(std::move(queue));
+  }
+  return page;
+}
+
+Result<std::optional<Queue>> Readers::GetQueue(const Context& context, std::string_view name) {
+  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, get_queue_, Parameters().Add(name)));
+  HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, WithOldest(context, answer, Reads::kFew));
+  if (queues.empty()) return std::nullopt;
+  return std::move(queues.front());
+}
+
+Result<QueueTotals> Readers::GetTotals(const Context& context) {
+  HF_ASSIGN_OR_RETURN(Answer answer, Query(context, get_totals_, {}, Reads::kList));
+  const Row row(answer, 0);
+  QueueTotals totals;
+  for (std::size_t i = 0; i < kJobStateCount; ++i) {
+    totals.counts[i] = row.Integer(static_cast<int>(i));
+  }
+  totals.queues = row.Integer(kJobStateCount);
+  return totals;
 }
 
 Result<std::optional<Record>> Readers::GetRecord(const Context& context, const RecordKey& key) {

@@ -24,7 +24,9 @@ class Readers {
 
   Result<std::optional<Job>> GetJob(const Context& context, JobId id);
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter);
-  Result<std::vector<Queue>> ListQueues(const Context& context);
+  Result<QueuePage> ListQueues(const Context& context, const QueueFilter& filter);
+  Result<std::optional<Queue>> GetQueue(const Context& context, std::string_view name);
+  Result<QueueTotals> GetTotals(const Context& context);
   Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key);
   Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter);
   Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name);
@@ -48,6 +50,8 @@ class Readers {
   /// again.
   Result<Answer> Query(const Context& context, const Sql& sql, const Parameters& parameters,
                        Reads reads = Reads::kFew);
+  /// The queues of an answer, each with the due time of its oldest job.
+  Result<std::vector<Queue>> WithOldest(const Context& context, const Answer& answer, Reads reads);
   Result<Answer> QueryText(const Context& context, const std::string& text,
                            const Parameters& parameters, Reads reads = Reads::kList);
   template <typename Ask>
@@ -59,8 +63,8 @@ class Readers {
   std::string WithSchema(std::string_view text) const { return Sql(settings_, text).text(); }
 
   const Settings settings_;
-  const Sql get_job_, get_record_, get_kind_, get_transfer_, list_kinds_, list_queues_,
-      oldest_pending_, log_position_, now_;
+  const Sql get_job_, get_record_, get_kind_, get_transfer_, list_kinds_, list_queues_, get_queue_,
+      get_totals_, oldest_pending_, log_position_, now_;
 
   base::Mutex mutex_{base::LockRank::kEngineLeaf};
   base::CondVar returned_;

@@ -60,7 +60,7 @@ Result<void> JobTable::Prepare(Connection& connection) {
       {select_heads_,
        "SELECT name, head_priority, head_run_at, head_id FROM queues WHERE head_id IS NOT NULL "
        "ORDER BY head_priority, head_run_at, head_id"},
-      {select_queue_names_, "SELECT name FROM queues"},
+      {select_queue_names_, "SELECT name FROM queues WHERE name > ? ORDER BY name LIMIT ?"},
       {insert_,
        fmt::format(
            "INSERT INTO jobs ({}, ready_in, due_at, retained_as, held_unique_key) "
@@ -90,6 +90,12 @@ Result<void> JobTable::Prepare(Connection& connection) {
                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                    kQueueColumns)},
   };
+  HF_RETURN_IF_ERROR(add_totals_.Prepare(connection,
+                                         "UPDATE totals SET scheduled = scheduled + ?, pending = "
+                                         "pending + ?, processing = processing + "
+                                         "?, completed = completed + ?, failed = failed + ?, "
+                                         "cancelled = cancelled + ?, queues = queues "
+                                         "+ ?"));
   for (auto& [statement, sql] : statements) {
     HF_RETURN_IF_ERROR(statement.Prepare(connection, sql));
   }
@@ -102,6 +108,8 @@ void JobTable::Begin(rules::Rows& rows) {
 }
 
 Result<void> JobTable::Flush() {
+  std::array<std::int64_t, kJobStateCount> more{};
+  std::int64_t more_queues = 0;
   for (auto& [name, cached] : queues_) {
     if (!cached.is_dirty) continue;
     const Queue& queue = cached.queue;
@@ -124,9 +132,15 @@ Result<void> JobTable::Flush() {
       upsert_queue_.Bind(std::int64_t{priority}).Bind(due).Bind(id);
     }
     HF_RETURN_IF_ERROR(upsert_queue_.Run());
+    for (std::size_t i = 0; i < kJobStateCount; ++i) more[i] += queue.counts[i] - cached.stored[i];
+    if (!cached.is_stored) ++more_queues;
+    cached.stored = queue.counts;
+    cached.is_stored = true;
     cached.is_dirty = false;
   }
-  return {};
+  if (more_queues == 0 && std::ranges::all_of(more, [](auto n) { return n == 0; })) return {};
+  for (std::int64_t count : more) add_totals_.Bind(count);
+  return add_totals_.Bind(more_queues).Run();
 }
 
 Result<Job*> JobTable::LoadJob(JobId id) {
@@ -155,6 +169,8 @@ Result<JobTable::CachedQueue*> JobTable::FindQueue(std::string_view name) {
   cached.exists = exists;
   if (exists) {
     cached.queue = ReadQueue(select_queue_);
+    cached.stored = cached.queue.counts;
+    cached.is_stored = true;
     select_queue_.Reset();
   }
   return &queues_.emplace(name, std::move(cached)).first->second;
@@ -190,7 +206,9 @@ Result<void> JobTable::Persist(rules::Rows& rows) {
   for (const rules::QueueRow& row : rows.queues()) {
     if (row.change == rules::Change::kNone) continue;
     HF_ASSIGN_OR_RETURN(CachedQueue * cached, FindQueue(row.queue->name));
-    *cached = {.queue = *row.queue, .exists = true, .is_dirty = true};
+    cached->queue = *row.queue;
+    cached->exists = true;
+    cached->is_dirty = true;
   }
   return {};
 }
@@ -371,15 +389,15 @@ Result<std::vector<JobId>> JobTable::FindClaimable(const ClaimRequest& request) 
   return ids;
 }
 
-Result<std::vector<std::string>> JobTable::QueueNames() {
+Result<std::vector<std::string>> JobTable::NextQueueNames(int most) {
   std::vector<std::string> names;
+  select_queue_names_.Bind(last_named_).Bind(std::int64_t{most});
   while (true) {
     HF_ASSIGN_OR_RETURN(bool found, select_queue_names_.Step());
     if (!found) break;
     names.emplace_back(select_queue_names_.Text(0));
   }
-  for (const auto& [name, cached] : queues_) names.push_back(name);
-  rules::SortUnique(names);
+  last_named_ = names.size() == static_cast<std::size_t>(most) ? names.back() : std::string();
   return names;
 }
 

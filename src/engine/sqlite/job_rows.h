@@ -1,6 +1,7 @@
 // Jobs and queues as rows: the statements that read and write them.
 #pragma once
 
+#include <array>
 #include <map>
 #include <string>
 #include <tuple>
@@ -40,13 +41,16 @@ class JobTable {
   /// one of them.
   Result<std::vector<JobId>> FindClaimable(const ClaimRequest& request);
 
-  /// Every queue, as this transaction sees it.
-  Result<std::vector<std::string>> QueueNames();
+  /// The next queues, at most `most`: those behind the ones of the call before, by name, and from
+  /// the first again once all had their turn.
+  Result<std::vector<std::string>> NextQueueNames(int most);
 
  private:
   struct CachedQueue {
     Queue queue;
+    std::array<std::int64_t, kJobStateCount> stored{};  // its counts in the table
     bool exists = true;
+    bool is_stored = false;
     bool is_dirty = false;
   };
 
@@ -67,13 +71,14 @@ class JobTable {
 
   rules::Rows* rows_ = nullptr;
   std::map<std::string, CachedQueue, std::less<>> queues_;
+  std::string last_named_;  // by NextQueueNames
 
   Statement select_job_, select_unique_, select_queue_, select_ready_, select_ready_kind_;
   Statement select_heads_;
   Statement select_queue_names_;
   Statement insert_, update_lease_, update_claimed_, update_finished_, update_whole_,
       update_payload_, delete_;
-  Statement upsert_queue_;
+  Statement upsert_queue_, add_totals_;
 };
 
 }  // namespace holdfast::engine

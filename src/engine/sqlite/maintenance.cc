@@ -7,6 +7,11 @@
 #include "rules/limits.h"
 
 namespace holdfast::engine {
+namespace {
+
+constexpr int kQueuesAtOnce = 1000;  // whose finished jobs one step looks at: the steps take turns
+
+}  // namespace
 
 Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
                                              const rules::Origin& origin) {
@@ -93,10 +98,9 @@ Result<void> Transaction::SettleLocks(int limit, const rules::Origin& origin,
 }
 
 Result<void> Transaction::PruneJobs(int limit, Time now, MaintainReport& report) {
-  HF_ASSIGN_OR_RETURN(std::vector<std::string> names, jobs_.QueueNames());
+  HF_ASSIGN_OR_RETURN(std::vector<std::string> names, jobs_.NextQueueNames(kQueuesAtOnce));
   for (const std::string& name : names) {
     HF_ASSIGN_OR_RETURN(Queue * queue, jobs_.LoadQueue(name));
-    if (queue == nullptr) continue;  // only asked for in this transaction, never created
     for (JobState state : {JobState::kCompleted, JobState::kFailed, JobState::kCancelled}) {
       if (queue->CountOf(state) == 0 || report.pruned >= limit) continue;
       std::vector<JobId> ids;

@@ -160,6 +160,7 @@ class Readers::Lease {
     readers_->GiveBack(std::move(reader_));
   }
   Reader* operator->() const { return reader_.get(); }
+  Reader* get() const { return reader_.get(); }
 
  private:
   Readers* readers_;
@@ -175,7 +176,11 @@ Result<std::unique_ptr<Readers::Reader>> Readers::OpenReader() const {
       {reader->get_job, fmt::format("SELECT {} FROM jobs WHERE id = ?", kJobColumns)},
       {reader->get_record,
        fmt::format("SELECT {} FROM records WHERE kind = ? AND id = ?", kRecordColumns)},
-      {reader->list_queues, fmt::format("SELECT {} FROM queues ORDER BY name", kQueueColumns)},
+      {reader->list_queues,
+       fmt::format("SELECT {} FROM queues WHERE name > ? ORDER BY name LIMIT ?", kQueueColumns)},
+      {reader->get_queue, fmt::format("SELECT {} FROM queues WHERE name = ?", kQueueColumns)},
+      {reader->get_totals,
+       "SELECT scheduled, pending, processing, completed, failed, cancelled, queues FROM totals"},
       {reader->oldest_pending, "SELECT min(run_at) FROM jobs WHERE ready_in = ? AND priority = ?"},
       {reader->data_version, "PRAGMA data_version"},
   };
@@ -383,28 +388,66 @@ Result<TransferPage> Readers::ListTransfers(const Context& context, const Transf
   }
 }
 
-Result<std::vector<Queue>> Readers::ListQueues(const Context& context) {
+Result<void> Readers::AddOldest(Reader& reader, Queue& queue) {
+  if (queue.CountOf(JobState::kPending) == 0) return {};
+  for (int priority = 0; priority <= rules::kLowestPriority; ++priority) {
+    reader.oldest_pending.Bind(queue.name).Bind(std::int64_t{priority});
+    HF_RETURN_IF_ERROR(reader.oldest_pending.Step());
+    std::optional<Time> oldest = reader.oldest_pending.OptionalTime(0);
+    reader.oldest_pending.Reset();
+    if (oldest && (!queue.oldest_pending_at || *oldest < *queue.oldest_pending_at)) {
+      queue.oldest_pending_at = oldest;
+    }
+  }
+  return {};
+}
+
+Result<QueuePage> Readers::ListQueues(const Context& context, const QueueFilter& filter) {
   HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
-  std::vector<Queue> queues;
+  QueuePage page;
+  rules::PageRoom room(filter.limit);
+  reader->list_queues.Bind(filter.cursor).Bind(std::int64_t{filter.limit} + 1);
   while (true) {
     Result<bool> found = reader->list_queues.Step();
     if (!found) return Explain(context, std::move(found).error());
     if (!*found) break;
-    queues.push_back(ReadQueue(reader->list_queues));
+    Queue queue = ReadQueue(reader->list_queues);
+    if (!room.Take(queue)) {
+      page.next_cursor = page.items.back().name;
+      reader->list_queues.Reset();
+      break;
+    }
+    page.items.push_back(std::move(queue));
   }
-  for (Queue& queue : queues) {
-    if (queue.CountOf(JobState::kPending) == 0) continue;
-    for (int priority = 0; priority <= rules::kLowestPriority; ++priority) {
-      reader->oldest_pending.Bind(queue.name).Bind(std::int64_t{priority});
-      HF_RETURN_IF_ERROR(reader->oldest_pending.Step());
-      std::optional<Time> oldest = reader->oldest_pending.OptionalTime(0);
-      reader->oldest_pending.Reset();
-      if (oldest && (!queue.oldest_pending_at || *oldest < *queue.oldest_pending_at)) {
-        queue.oldest_pending_at = oldest;
-      }
+  for (Queue& queue : page.items) {
+    if (auto added = AddOldest(*reader.get(), queue); !added) {
+      return Explain(context, std::move(added).error());
     }
   }
-  return queues;
+  return page;
+}
+
+Result<std::optional<Queue>> Readers::GetQueue(const Context& context, std::string_view name) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  HF_ASSIGN_OR_RETURN(bool found, reader->get_queue.Bind(name).Step());
+  if (!found) return std::nullopt;
+  Queue queue = ReadQueue(reader->get_queue);
+  reader->get_queue.Reset();
+  HF_RETURN_IF_ERROR(AddOldest(*reader.get(), queue));
+  return queue;
+}
+
+Result<QueueTotals> Readers::GetTotals(const Context& context) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  HF_ASSIGN_OR_RETURN(bool found, reader->get_totals.Step());
+  if (!found) return Fail(ErrorCode::kCorrupt, "the table of totals is empty");
+  QueueTotals totals;
+  for (std::size_t i = 0; i < kJobStateCount; ++i) {
+    totals.counts[i] = reader->get_totals.Integer(static_cast<int>(i));
+  }
+  totals.queues = reader->get_totals.Integer(kJobStateCount);
+  reader->get_totals.Reset();
+  return totals;
 }
 
 Result<AuditPage> Readers::ListAudit(const Context& context, const AuditFilter& filter) {

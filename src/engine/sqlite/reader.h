@@ -19,7 +19,9 @@ class Readers {
 
   Result<std::optional<Job>> GetJob(const Context& context, JobId id);
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter);
-  Result<std::vector<Queue>> ListQueues(const Context& context);
+  Result<QueuePage> ListQueues(const Context& context, const QueueFilter& filter);
+  Result<std::optional<Queue>> GetQueue(const Context& context, std::string_view name);
+  Result<QueueTotals> GetTotals(const Context& context);
   Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key);
   Result<RecordPage> ListRecords(const Context& context, const RecordFilter& filter);
   Result<std::optional<Kind>> GetKind(const Context& context, std::string_view name);
@@ -38,8 +40,9 @@ class Readers {
  private:
   struct Reader {
     std::unique_ptr<Connection> connection;
-    Statement get_job, get_record, list_queues, oldest_pending, data_version;
+    Statement get_job, get_record, list_queues, get_queue, get_totals, oldest_pending, data_version;
   };
+  static Result<void> AddOldest(Reader& reader, Queue& queue);
   class Lease;
 
   Result<Lease> Take(const Context& context);

@@ -10,7 +10,7 @@
 namespace holdfast::engine {
 
 /// The schema this version writes.
-inline constexpr int kSchemaVersion = 4;
+inline constexpr int kSchemaVersion = 5;
 
 /// Durable settings, and those that make it quick. On every connection, and after Migrate: a file
 /// that is not ours must stay as it is.

@@ -43,8 +43,14 @@ class SqliteEngine final : public Engine {
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter) override {
     return readers_.ListJobs(context, filter);
   }
-  Result<std::vector<Queue>> ListQueues(const Context& context) override {
-    return readers_.ListQueues(context);
+  Result<QueuePage> ListQueues(const Context& context, const QueueFilter& filter) override {
+    return readers_.ListQueues(context, filter);
+  }
+  Result<std::optional<Queue>> GetQueue(const Context& context, std::string_view name) override {
+    return readers_.GetQueue(context, name);
+  }
+  Result<QueueTotals> GetTotals(const Context& context) override {
+    return readers_.GetTotals(context);
   }
   Result<std::optional<Record>> GetRecord(const Context& context, const RecordKey& key) override {
     return readers_.GetRecord(context, key);
