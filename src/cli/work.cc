@@ -186,7 +186,13 @@ Result<void> LookAt(const Context& context, Store& store, const WorkOptions& opt
 
 Result<Left> FindLeft(const Context& context, Store& store, const WorkOptions& options) {
   Left left;
-  HF_ASSIGN_OR_RETURN(std::vector<Queue> queues, store.ListQueues(context));
+  std::vector<Queue> queues;
+  QueueFilter filter;
+  do {
+    HF_ASSIGN_OR_RETURN(QueuePage page, store.ListQueues(context, filter));
+    queues.insert(queues.end(), page.items.begin(), page.items.end());
+    filter.cursor = page.next_cursor;
+  } while (!filter.cursor.empty());
   const std::vector<std::string>& taken = options.pool.queues;
   for (const Queue& queue : queues) {
     if (!taken.empty() && std::ranges::find(taken, queue.name) == taken.end()) continue;

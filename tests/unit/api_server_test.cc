@@ -149,10 +149,10 @@ TEST_F(ApiServer, K7_JobsWhoseAnswerIsBrokenOffAreFreeAgain) {
       fmt::format("POST /v1/jobs/claim HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{}",
                   kBody.size(), kBody)));
   EXPECT_EQ(claim.ReadBytes(1000).size(), 1000u);
-  EXPECT_GT((*store_->ListQueues({}))[0].counts[static_cast<int>(JobState::kProcessing)], 0);
+  EXPECT_GT(store_->ListQueues({})->items[0].counts[static_cast<int>(JobState::kProcessing)], 0);
   claim.Reset();
   EXPECT_TRUE(WaitUntilTrue([&] {
-    return (*store_->ListQueues({}))[0].counts[static_cast<int>(JobState::kPending)] == 60;
+    return store_->ListQueues({})->items[0].counts[static_cast<int>(JobState::kPending)] == 60;
   }));
   auto first = store_->GetJob({}, 1);
   ASSERT_TRUE(first && *first);
