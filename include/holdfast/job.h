@@ -160,8 +160,9 @@ struct JobFilter {
   std::string queue;  ///< empty: any
   std::string kind;   ///< empty: any
   std::optional<JobId> parent;
-  int limit = 100;     ///< 1-1,000
-  std::string cursor;  ///< the next_cursor of the page before; empty: from the beginning
+  bool retrying = false;  ///< only those that failed and are scheduled for another attempt
+  int limit = 100;        ///< 1-1,000
+  std::string cursor;     ///< the next_cursor of the page before; empty: from the beginning
 };
 
 struct JobPage {

@@ -34,7 +34,10 @@ class LeaseKeeper;
 
 /// Tuning, all defaulted. What is pointed to must outlive the store.
 struct StoreOptions {
-  const Clock* clock = nullptr;   ///< nothing: Clock::System()
+  const Clock* clock = nullptr;  ///< nothing: Clock::System()
+  /// By whose SinceBoot() a HeldLock counts its own lease. Nothing: Clock::System(), whatever
+  /// `clock` is.
+  const Clock* lease_clock = nullptr;
   LogSink* log = nullptr;         ///< nothing: no log
   MetricSink* metrics = nullptr;  ///< nothing: no metrics
   /// Expire leases, promote due jobs and prune on a thread of the store's own. Off in tests, which
@@ -242,7 +245,9 @@ class Store {
   /// now and from now on: for a graceful stop.
   void StopWaiting();
 
-  /// Nothing, or why the store refuses writes.
+  /// Nothing, or why the store cannot be relied on: it refuses writes, its latest write failed, or
+  /// a read met corruption. A store that looks after itself tries a write each second while they
+  /// fail. Never blocks, unless the store is a server's.
   Result<void> CheckHealth();
 
  private:

@@ -49,6 +49,13 @@ class Attempt {
   virtual StopReason stop_reason() const = 0;
   /// Reports progress, 0 to 1. Blocks for one commit. Errors: fenced (the stop token fires, too).
   virtual Result<void> ReportProgress(double progress, std::string message) = 0;
+  /// Commits the batch under Guard(), ahead of its own guards: only while this attempt holds its
+  /// lease. A batch that also reports the attempt (job.complete, job.fail, job.release or
+  /// job.snooze of this job) ends it: the pool then reports nothing more, whatever the handler
+  /// returns, and counts what the batch reported. Blocks for one commit. Errors: fenced (also
+  /// before anything is sent, once the lease is known to be lost; the stop token fires, too), those
+  /// of Store::Commit; an index of a guard in the detail counts this guard first.
+  virtual Result<Receipt> Commit(const Context& context, Batch batch) = 0;
   /// A guard for batches of the handler's own: they commit only while this attempt holds its lease.
   JobGuard Guard() const { return JobGuard{job().id, job().token}; }
 };
@@ -66,6 +73,8 @@ struct WorkerOptions {
   Duration grace = std::chrono::seconds(25);       ///< see Stop
   Duration claim_wait = std::chrono::seconds(20);  ///< how long one claim waits for work
   LogSink* log = nullptr;
+  /// By whose SinceBoot() the pool counts its leases. Nothing: Clock::System().
+  const Clock* lease_clock = nullptr;
 };
 
 /// Counters since Start.
@@ -80,7 +89,8 @@ struct WorkerStats {
 
 /// The pool. All leases of a pool are renewed in one commit. A handler whose job is cancelled,
 /// whose lease is lost, or who is out of time, sees its stop token fire; a job whose lease was lost
-/// is not reported, because it belongs to somebody else.
+/// is not reported, because it belongs to somebody else. A job that was completed under the
+/// attempt's token before the handler returned, by whatever batch, counts as completed.
 ///
 /// While handlers take less than 20 ms on average, a pool claims ahead: what they will begin within
 /// 20 ms, at most `claim_ahead` jobs and about 8 MiB of payloads, so that no handler waits for a

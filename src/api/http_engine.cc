@@ -336,6 +336,7 @@ Result<JobPage> HttpEngine::ListJobs(const Context& context, const JobFilter& fi
       .Add("queue", filter.queue)
       .Add("kind", filter.kind)
       .Add("parent", filter.parent ? fmt::to_string(*filter.parent) : std::string())
+      .Add("retrying", filter.retrying ? "true" : "")
       .Add("limit", fmt::to_string(filter.limit))
       .Add("cursor", filter.cursor);
   HF_ASSIGN_OR_RETURN(std::string text, Get(context, std::move(target).Take()));

@@ -70,7 +70,8 @@ void GiveBack(Call call, const std::vector<Job>& jobs) {
 }
 
 Result<JobFilter> JobFilterOf(const Query& query) {
-  if (auto allowed = query.AllowOnly({"state", "queue", "kind", "parent", "limit", "cursor"});
+  if (auto allowed =
+          query.AllowOnly({"state", "queue", "kind", "parent", "retrying", "limit", "cursor"});
       !allowed) {
     return std::unexpected(std::move(allowed).error());
   }
@@ -88,6 +89,9 @@ Result<JobFilter> JobFilterOf(const Query& query) {
       return Fail(ErrorCode::kInvalidArgument, "parent must be a decimal number");
     }
   }
+  auto retrying = BoolOf(query, "retrying");
+  if (!retrying) return std::unexpected(std::move(retrying).error());
+  filter.retrying = retrying->value_or(false);
   auto limit = LimitOf(query, filter.limit);
   if (!limit) return std::unexpected(std::move(limit).error());
   filter.limit = *limit;

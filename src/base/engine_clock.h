@@ -27,6 +27,14 @@ class EngineClock {
     return anchor_.wall + (clock_.SinceBoot() - anchor_.since_boot);
   }
 
+  /// By how much this time is ahead of the wall clock (behind: negative), if they differ by more
+  /// than a clock that is kept in order does; otherwise zero. The anchor was made while the wall
+  /// clock was wrong, or the wall clock is wrong now.
+  Duration Ahead() const {
+    const Duration ahead = Now() - clock_.Wall();
+    return ahead > kTolerance || ahead < -kTolerance ? ahead : Duration::zero();
+  }
+
   SteadyTime Steady() const { return clock_.Steady(); }
 
   /// Ties to the present.
@@ -35,6 +43,8 @@ class EngineClock {
   }
 
  private:
+  static constexpr Duration kTolerance = std::chrono::minutes(1);
+
   const Clock& clock_;
   const ClockAnchor anchor_;
 };

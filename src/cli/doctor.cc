@@ -2,6 +2,7 @@
 #include "engine/postgres/doctor.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -24,6 +25,18 @@ constexpr std::string_view kFileScheme = "sqlite:";
 Finding Named(std::string check, Finding finding) {
   finding.check = std::move(check);
   return finding;
+}
+
+/// Takes a lock that nothing else uses, and gives it back.
+Result<void> TryWrite(Cli& cli, Store& store) {
+  const std::string name = fmt::format("holdfast.doctor/{}", getpid());
+  HF_ASSIGN_OR_RETURN(std::vector<LockGrant> grants,
+                      store.Acquire(cli.MakeContext(),
+                                    {.name = name, .owner = name, .ttl = std::chrono::seconds(1)}));
+  HF_ASSIGN_OR_RETURN(LockGrant released,
+                      store.Release(cli.MakeContext(), {name, grants.front().token}));
+  (void)released;
+  return {};
 }
 
 /// What only its process knows: of memory that there is none but this one's, of a server whether it
@@ -52,6 +65,10 @@ Result<Examination> ExamineByOpening(Cli& cli) {
   Result<void> healthy = (*store)->CheckHealth();
   if (!stats || !healthy) {
     examination.findings.push_back(server(!stats ? stats.error() : healthy.error()));
+    return examination;
+  }
+  if (Result<void> written = TryWrite(cli, **store); !written) {
+    examination.findings.push_back(server(written.error()));
     return examination;
   }
   examination.findings.push_back(Named(
@@ -132,7 +149,9 @@ void AddDoctorCommand(Cli& cli) {
   auto options = std::make_shared<engine::ExamineOptions>();
   CLI::App& command = cli.AddCommand(
       cli.root(), "doctor",
-      "Examines a store, and says what to do about what it finds. Changes nothing.\n"
+      "Examines a store, and says what to do about what it finds. Of a file or a server it tries "
+      "a\n"
+      "write, which leaves everything as it is.\n"
       "Exits with 0 unless a check fails: a warning is none. --timeout (10s) is for each check.",
       "holdfast doctor\n"
       "holdfast doctor --store postgres://holdfast@db.example/app\n"

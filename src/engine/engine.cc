@@ -13,4 +13,10 @@ void Change::Take(rules::Rows& rows) {
   locks.Take(rows.locks().notes);
 }
 
+rules::Stall MaintainRequest::StallAt(Time now) const {
+  rules::Stall all = stall;
+  if (alive_at) all.Add(rules::Stall::Between(*alive_at, now));
+  return all;
+}
+
 }  // namespace holdfast::engine

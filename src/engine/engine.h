@@ -13,6 +13,7 @@
 
 #include "base/answer.h"
 #include "holdfast/store.h"
+#include "rules/apply.h"
 #include "rules/lock_rows.h"
 #include "rules/rows.h"
 
@@ -57,6 +58,15 @@ class ChangeListener {
 struct MaintainRequest {
   int limit = 1000;                  ///< rows per kind of work
   std::vector<AuditEntry> refusals;  ///< to be appended to the trail, or folded into its entries
+  /// Writes failed before this: the engine writes something even if nothing is due, so that the
+  /// outcome says whether writes succeed again. A hint, for engines whose own disk it is.
+  bool must_write = false;
+  /// The engine's time when the caller was last known to run. The engine itself counts from here to
+  /// when it gets to it: a stall is also one of the engine. Nothing: not known.
+  std::optional<Time> alive_at;
+  rules::Stall stall;  ///< an earlier one
+
+  rules::Stall StallAt(Time now) const;
 };
 
 struct MaintainResult {

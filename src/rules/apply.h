@@ -3,12 +3,35 @@
 // Rule ids in comments are those of the design; the test that pins a rule carries its id.
 #pragma once
 
+#include <algorithm>
 #include <string_view>
 
 #include "holdfast/error.h"
+#include "rules/limits.h"
 #include "rules/rows.h"
 
 namespace holdfast::rules {
+
+/// A time in which the store served no renewals. A lease that ran out in it says nothing of its
+/// worker, so it does not count towards a poison pill (JOB-6). Nothing covers no time.
+struct Stall {
+  Time from = Time::max();
+  Time until = Time::min();
+
+  /// Between two looks at the clock: nothing, if they are as near as they should be. A holder gives
+  /// its lease up before the lease ends, so what runs out soon afterwards is part of it: as long
+  /// again as the store was away.
+  static Stall Between(Time alive, Time now) {
+    if (now - alive <= kStallMin) return {};
+    return {.from = alive, .until = now + (now - alive)};
+  }
+  bool IsEmpty() const { return until < from; }
+  bool Covers(Time time) const { return from <= time && time <= until; }
+  void Add(const Stall& other) {
+    from = std::min(from, other.from);
+    until = std::max(until, other.until);
+  }
+};
 
 /// When, by whom, and how long the call waited for its turn: for the rows and the audit trail.
 struct Origin {
@@ -16,6 +39,8 @@ struct Origin {
   std::string_view actor;
   std::string_view correlation_id;
   Duration lock_wait{};
+  Duration ahead{};  ///< of the wall clock, if the engine's differs from it: see EngineClock
+  Stall stall{};     ///< of maintenance
 };
 
 /// Checks every guard, then does every operation. On an error, whose detail names the guard or

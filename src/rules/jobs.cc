@@ -69,7 +69,8 @@ Result<OperationOutcome> ApplyConflict(Rows& rows, const JobSpec& spec, JobRow& 
   return AlreadyExists(holder);
 }
 
-Job MakeJob(const JobSpec& spec, JobId id, Time now) {
+Job MakeJob(const JobSpec& spec, JobId id, const Origin& origin) {
+  const Time now = origin.now;
   Job job;
   job.id = id;
   job.queue = spec.queue;
@@ -77,7 +78,9 @@ Job MakeJob(const JobSpec& spec, JobId id, Time now) {
   job.priority = spec.priority;
   job.max_attempts = spec.max_attempts;
   job.payload = spec.payload;
-  job.run_at = spec.run_at ? *spec.run_at : now + spec.delay.value_or(Duration::zero());
+  // An instant that a caller names is one of the wall clock.
+  job.run_at =
+      spec.run_at ? *spec.run_at + origin.ahead : now + spec.delay.value_or(Duration::zero());
   job.state = job.run_at > now ? JobState::kScheduled : JobState::kPending;
   job.created_at = now;
   if (spec.unique) {
@@ -146,7 +149,7 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const EnqueueJob& op, const 
                             before.Waiting(), *before.max_pending),
                 {.retry_after = std::chrono::seconds(1)});
   }
-  JobRow& row = rows.Insert(MakeJob(spec, ++rows.counters.last_job, origin.now));
+  JobRow& row = rows.Insert(MakeJob(spec, ++rows.counters.last_job, origin));
   const Job& job = *row.job;
   Queue& queue = rows.Edit(queue_row);
   ++queue.CountOf(job.state);
@@ -249,8 +252,10 @@ Result<OperationOutcome> ApplyOperation(Rows& rows, const DeleteJob& op, const O
 
 static void ExpireLease(Rows& rows, JobRow& row, const Origin& origin) {
   Job& job = rows.Edit(row);
-  RecordFailure(job, "lease_expired", origin.now);
-  ++job.lease_expiries;
+  RecordFailure(job, kLeaseExpired, origin.now);
+  if (!origin.stall.Covers(*job.lease_expires_at) || HF_MUTANT(stall_makes_poison)) {
+    ++job.lease_expiries;
+  }
   JobState to = JobState::kPending;
   if (job.cancel_requested) {
     to = JobState::kCancelled;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 #include "holdfast/time.h"
 
@@ -71,6 +72,9 @@ inline constexpr Duration kLeaseMin = std::chrono::milliseconds(100);
 inline constexpr Duration kLeaseMax = std::chrono::hours(24);
 inline constexpr Duration kDelayMax = std::chrono::hours(24) * 3660;  // ten years
 inline constexpr int kLeaseExpiriesMax = 3;  // in a row: then the job is a poison pill (JOB-6)
+// A store that did nothing for so long could serve no renewals.
+inline constexpr Duration kStallMin = std::chrono::seconds(2);
+inline constexpr std::string_view kLeaseExpired = "lease_expired";  // the error of such an attempt
 inline constexpr Duration kRetainMax = kDelayMax;
 
 // Retention of what is not a job.

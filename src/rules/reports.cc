@@ -38,6 +38,12 @@ OperationOutcome GiveBack(Rows& rows, JobRow& row, JobState to, std::string_view
   return {.job = &row, .is_for_holder = true};
 }
 
+/// Whether the attempt under the latest token ended because its lease ran out.
+bool EndedByExpiry(const Job& job) {
+  return !job.errors.empty() && job.errors.back().attempt == job.attempt &&
+         job.errors.back().message == kLeaseExpired;
+}
+
 }  // namespace
 
 Result<JobRow*> FindLeased(Rows& rows, JobId id, Token token) {
@@ -53,7 +59,7 @@ Result<JobRow*> FindLeased(Rows& rows, JobId id, Token token) {
                             token, id));
   }
   if (job.state == JobState::kProcessing) return row;
-  if (kLiveStates.Has(job.state)) {
+  if (kLiveStates.Has(job.state) || EndedByExpiry(job)) {
     return Fail(
         ErrorCode::kFenced,
         fmt::format("the lease of job {} under token {} has ended; stop the work", id, token));

@@ -16,7 +16,9 @@
 namespace holdfast {
 namespace {
 
-using std::chrono::steady_clock;
+using store::LeaseTime;
+
+constexpr Duration kGiveBackMost = std::chrono::seconds(2);
 
 /// For giving back: what stopped the work must not stop that (CTX-1).
 Duration LengthOf(const std::vector<LockGrant>& grants) {
@@ -28,7 +30,7 @@ Duration LengthOf(const std::vector<LockGrant>& grants) {
 }
 
 /// The earliest instant, by the clock of this process, at which the leases can have begun.
-SteadyTime GrantedAt(const std::vector<LockGrant>& grants, SteadyTime sent) {
+LeaseTime GrantedAt(const std::vector<LockGrant>& grants, LeaseTime sent) {
   return sent + std::ranges::min_element(grants, {}, &LockGrant::waited)->waited;
 }
 
@@ -53,7 +55,7 @@ std::string_view NameOf(LockState state) {
 class HeldLock::Impl final : public store::KeptLease {
  public:
   Impl(Store& store, store::LeaseKeeper& keeper, const Context& context,
-       std::vector<LockGrant> grants, SteadyTime granted)
+       std::vector<LockGrant> grants, LeaseTime granted)
       : store_(store),
         keeper_(keeper),
         clean_up_(context.ForCleanUp()),
@@ -69,7 +71,7 @@ class HeldLock::Impl final : public store::KeptLease {
     }
     return batch;
   }
-  void OnRenewed(const Receipt& receipt, SteadyTime lost_at) override;
+  void OnRenewed(const Receipt& receipt, LeaseTime lost_at) override;
   void OnSuspect() override;
   void OnLost(std::string_view why) override;
 
@@ -82,11 +84,16 @@ class HeldLock::Impl final : public store::KeptLease {
   std::vector<Guard> Guards() const;
   Result<Receipt> Commit(const Context& context, Batch batch);
   Result<void> Release(const Context& context);
-  void GiveBack() { (void)Release(clean_up_); }
+  /// At the end of its life, which a store that hangs must not put off for long.
+  void GiveBack() {
+    Context context = clean_up_;
+    context.deadline = std::chrono::steady_clock::now() + kGiveBackMost;
+    (void)Release(context);
+  }
 
  private:
   /// Its time may be up before the keeper's thread gets to say so.
-  void Judge(SteadyTime now) HF_REQUIRES(mutex_);
+  void Judge(LeaseTime now) HF_REQUIRES(mutex_);
   /// Errors: fenced.
   Result<void> CheckHeld();
   std::unexpected<Error> Fenced(std::string_view why) const;
@@ -100,18 +107,18 @@ class HeldLock::Impl final : public store::KeptLease {
 
   base::Mutex mutex_{base::LockRank::kWorkers};
   LockState state_ HF_GUARDED_BY(mutex_) = LockState::kHeld;
-  SteadyTime lost_at_ HF_GUARDED_BY(mutex_);
+  LeaseTime lost_at_ HF_GUARDED_BY(mutex_);
   std::string lost_because_ HF_GUARDED_BY(mutex_);
   bool was_refused_ HF_GUARDED_BY(mutex_) = false;  // by the store: nothing of it is left there
 };
 
-void HeldLock::Impl::Judge(SteadyTime now) {
+void HeldLock::Impl::Judge(LeaseTime now) {
   if (state_ == LockState::kLost || state_ == LockState::kReleased || now < lost_at_) return;
   state_ = LockState::kLost;
   lost_because_ = "it could not be renewed in time";
 }
 
-void HeldLock::Impl::OnRenewed(const Receipt&, SteadyTime lost_at) {
+void HeldLock::Impl::OnRenewed(const Receipt&, LeaseTime lost_at) {
   std::string why;
   {
     base::MutexLock lock(mutex_);
@@ -137,7 +144,7 @@ void HeldLock::Impl::OnLost(std::string_view why) {
   {
     base::MutexLock lock(mutex_);
     if (state_ == LockState::kReleased) return;
-    was_refused_ = steady_clock::now() < lost_at_;
+    was_refused_ = keeper_.Now() < lost_at_;
     if (state_ != LockState::kLost) lost_because_ = why;
     state_ = LockState::kLost;
   }
@@ -146,21 +153,21 @@ void HeldLock::Impl::OnLost(std::string_view why) {
 
 LockState HeldLock::Impl::state() {
   base::MutexLock lock(mutex_);
-  Judge(steady_clock::now());
+  Judge(keeper_.Now());
   return state_;
 }
 
 Duration HeldLock::Impl::remaining() {
-  const SteadyTime now = steady_clock::now();
+  const LeaseTime now = keeper_.Now();
   base::MutexLock lock(mutex_);
   Judge(now);
   if (state_ == LockState::kLost || state_ == LockState::kReleased) return Duration::zero();
-  return std::chrono::ceil<Duration>(lost_at_ - now);
+  return lost_at_ - now;
 }
 
 std::string HeldLock::Impl::lost_because() {
   base::MutexLock lock(mutex_);
-  Judge(steady_clock::now());
+  Judge(keeper_.Now());
   return lost_because_;
 }
 
@@ -173,7 +180,7 @@ std::vector<Guard> HeldLock::Impl::Guards() const {
 
 Result<void> HeldLock::Impl::CheckHeld() {
   base::MutexLock lock(mutex_);
-  Judge(steady_clock::now());
+  Judge(keeper_.Now());
   if (state_ == LockState::kLost) return Fenced("was lost: " + lost_because_);
   if (state_ == LockState::kReleased) return Fenced("was released");
   return {};
@@ -208,7 +215,7 @@ Result<void> HeldLock::Impl::Release(const Context& context) {
   {
     base::MutexLock lock(mutex_);
     if (state_ == LockState::kReleased) return {};
-    Judge(steady_clock::now());
+    Judge(keeper_.Now());
     lost_because = lost_because_;
     is_gone = was_refused_ && grants_.size() == 1;
     state_ = LockState::kReleased;
@@ -236,9 +243,9 @@ Result<std::unique_ptr<HeldLock>> HeldLock::Acquire(Store& store, const Context&
   if (request.owner.empty()) request.owner = store::MadeUpName('/');
   // Ahead of the lock: if the system refuses the thread, nothing is left behind.
   HF_ASSIGN_OR_RETURN(store::LeaseKeeper * keeper, store.LockKeeper());
-  const SteadyTime sent = steady_clock::now();
+  const LeaseTime sent = keeper->Now();
   HF_ASSIGN_OR_RETURN(std::vector<LockGrant> grants, store.Acquire(context, std::move(request)));
-  const SteadyTime granted = GrantedAt(grants, sent);
+  const LeaseTime granted = GrantedAt(grants, sent);
   auto impl = std::make_shared<Impl>(store, *keeper, context, std::move(grants), granted);
   keeper->Hold(impl, granted);
   return std::unique_ptr<HeldLock>(new HeldLock(std::move(impl)));

@@ -11,11 +11,14 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr SteadyTime kNever = SteadyTime::max();
+constexpr LeaseTime kNever = LeaseTime::max();
 constexpr Duration kMarginMin = std::chrono::milliseconds(50);
 /// Of one renewal. A lease that is held only after it was sent may have to wait for its end, where
 /// the way to the store blocks.
 constexpr Duration kTryMax = std::chrono::seconds(10);
+/// How long the thread sleeps at most: its sleep is longer by what the machine is suspended, and
+/// the holder of a lease that ran out meanwhile is to hear of it soon.
+constexpr Duration kSleepMax = std::chrono::seconds(1);
 
 Duration PauseAfterSuccess(Duration length) {
   return length / 3;
@@ -30,13 +33,8 @@ Duration LeaseMargin(Duration length) {
   return std::min(std::max(length / 20, kMarginMin), length / 4) + length / 100;
 }
 
-bool MeansLeaseLost(const Error& error) {
-  return error.code == ErrorCode::kFenced || error.code == ErrorCode::kNotFound ||
-         error.code == ErrorCode::kInvalidTransition;
-}
-
-LeaseKeeper::LeaseKeeper(Store& store, std::string actor)
-    : store_(store), actor_(std::move(actor)), wake_at_(kNever) {}
+LeaseKeeper::LeaseKeeper(Store& store, std::string actor, const Clock& clock)
+    : store_(store), actor_(std::move(actor)), clock_(clock), wake_at_(kNever) {}
 
 void LeaseKeeper::Start() {
   thread_ = std::thread([this] { Run(); });
@@ -52,7 +50,7 @@ void LeaseKeeper::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void LeaseKeeper::Hold(std::shared_ptr<KeptLease> lease, SteadyTime granted, bool confirm) {
+void LeaseKeeper::Hold(std::shared_ptr<KeptLease> lease, LeaseTime granted, bool confirm) {
   const KeptLease* key = lease.get();
   Entry entry{.lease = std::move(lease), .length = key->length(), .timeout_at = kNever};
   Begin(entry, granted);
@@ -63,7 +61,7 @@ void LeaseKeeper::Hold(std::shared_ptr<KeptLease> lease, SteadyTime granted, boo
   entries_.emplace(key, std::move(entry));
 }
 
-void LeaseKeeper::EndAt(const KeptLease& lease, SteadyTime timeout_at) {
+void LeaseKeeper::EndAt(const KeptLease& lease, LeaseTime timeout_at) {
   base::MutexLock lock(mutex_);
   auto found = entries_.find(&lease);
   if (found == entries_.end()) return;
@@ -71,18 +69,18 @@ void LeaseKeeper::EndAt(const KeptLease& lease, SteadyTime timeout_at) {
   if (timeout_at < wake_at_) changed_.NotifyAll();
 }
 
-void LeaseKeeper::Begin(Entry& entry, SteadyTime at) {
+void LeaseKeeper::Begin(Entry& entry, LeaseTime at) {
   entry.renew_at = at + PauseAfterSuccess(entry.length);
   entry.suspect_at = at + 2 * entry.length / 3;
   entry.lost_at = at + entry.length - LeaseMargin(entry.length);
   entry.has_failed = false;
 }
 
-std::optional<SteadyTime> LeaseKeeper::LetGo(const KeptLease& lease) {
+std::optional<LeaseTime> LeaseKeeper::LetGo(const KeptLease& lease) {
   base::MutexLock lock(mutex_);
   auto found = entries_.find(&lease);
   if (found == entries_.end()) return std::nullopt;
-  SteadyTime lost_at = found->second.lost_at;
+  LeaseTime lost_at = found->second.lost_at;
   entries_.erase(found);
   return lost_at;
 }
@@ -91,6 +89,20 @@ void LeaseKeeper::Lose(KeptLease& lease, std::string_view why) {
   // Who was let go first is no loss: it was reported, or given back, while a renewal was on its
   // way.
   if (LetGo(lease)) lease.OnLost(why);
+}
+
+bool LeaseKeeper::EndIfRefused(KeptLease& lease, const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kFenced:
+    case ErrorCode::kNotFound:
+      Lose(lease, error.message);
+      return true;
+    case ErrorCode::kInvalidTransition:
+      if (LetGo(lease)) lease.OnOver();
+      return true;
+    default:
+      return false;
+  }
 }
 
 void LeaseKeeper::ShutDownAll() {
@@ -123,17 +135,21 @@ LeaseKeeper::Due LeaseKeeper::WaitUntilDue() {
   base::MutexLock lock(mutex_);
   for (;;) {
     Due due;
-    if (Collect(due, steady_clock::now())) {
-      wake_at_ = steady_clock::now();  // awake: it looks again before it sleeps
+    if (Collect(due, Now())) {
+      wake_at_ = Now();  // awake: it looks again before it sleeps
       return due;
     }
-    // An hour at most: some system libraries cannot wait until the end of time.
-    wake_at_ = std::min(wake_at_, steady_clock::now() + std::chrono::hours(1));
-    changed_.WaitUntil(mutex_, wake_at_);
+    if (entries_.empty()) {
+      changed_.Wait(mutex_);
+      continue;
+    }
+    const LeaseTime now = Now();
+    wake_at_ = std::min(wake_at_, now + kSleepMax);
+    changed_.WaitUntil(mutex_, steady_clock::now() + (wake_at_ - now));
   }
 }
 
-bool LeaseKeeper::Collect(Due& due, SteadyTime now) {
+bool LeaseKeeper::Collect(Due& due, LeaseTime now) {
   due.stop = stopping_;
   // Answers first and alone: a lease that was renewed in time must not be given up because this
   // thread was late to hear of it.
@@ -166,8 +182,8 @@ bool LeaseKeeper::Collect(Due& due, SteadyTime now) {
 
 /// Those that are due, and with them those that would be due before they are again: so the leases
 /// of a pool are renewed together, but a long one not as often as a short one.
-void LeaseKeeper::CollectRenewals(Due& due, SteadyTime now) {
-  SteadyTime due_again = kNever;
+void LeaseKeeper::CollectRenewals(Due& due, LeaseTime now) {
+  LeaseTime due_again = kNever;
   // Neither a call that blocks nor its deadline keeps the thread from renewing the others in time,
   // or from seeing one run out. A third of a lease leaves time for another try.
   due.renew_by = now + kTryMax;
@@ -185,13 +201,13 @@ void LeaseKeeper::CollectRenewals(Due& due, SteadyTime now) {
   renewing_ = true;
 }
 
-void LeaseKeeper::SendRenewal(Leases leases, SteadyTime renew_by) {
+void LeaseKeeper::SendRenewal(Leases leases, LeaseTime renew_by) {
   std::vector<Batch> batches;
   batches.reserve(leases.size());
   for (const auto& lease : leases) batches.push_back(lease->Renewal());
-  in_flight_ = {std::move(leases), steady_clock::now()};
+  in_flight_ = {std::move(leases), Now()};
   Context context;
-  context.deadline = renew_by;
+  context.deadline = steady_clock::now() + (renew_by - in_flight_.sent);
   context.stop = stop_.get_token();
   context.actor = actor_;
   store_.CommitAsync(context, std::move(batches),
@@ -209,9 +225,7 @@ void LeaseKeeper::TakeAnswers(const std::vector<Result<Receipt>>& answers) {
     KeptLease& lease = *renewal.leases[i];
     if (answers[i]) {
       TakeReceipt(lease, *answers[i], renewal.sent);
-    } else if (MeansLeaseLost(answers[i].error())) {
-      Lose(lease, answers[i].error().message);
-    } else {
+    } else if (!EndIfRefused(lease, answers[i].error())) {
       TryAgain(lease);
     }
   }
@@ -219,13 +233,13 @@ void LeaseKeeper::TakeAnswers(const std::vector<Result<Receipt>>& answers) {
   renewing_ = false;
 }
 
-void LeaseKeeper::TakeReceipt(KeptLease& lease, const Receipt& receipt, SteadyTime sent) {
-  SteadyTime lost_at;
+void LeaseKeeper::TakeReceipt(KeptLease& lease, const Receipt& receipt, LeaseTime sent) {
+  LeaseTime lost_at;
   {
     base::MutexLock lock(mutex_);
     auto found = entries_.find(&lease);
     if (found == entries_.end()) return;
-    Begin(found->second, HF_MUTANT(lease_counted_from_answer) ? steady_clock::now() : sent);
+    Begin(found->second, HF_MUTANT(lease_counted_from_answer) ? Now() : sent);
     lost_at = found->second.lost_at;
   }
   lease.OnRenewed(receipt, lost_at);
@@ -237,9 +251,7 @@ void LeaseKeeper::TryAgain(KeptLease& lease) {
     auto found = entries_.find(&lease);
     if (found == entries_.end()) return;
     Entry& entry = found->second;
-    entry.renew_at = HF_MUTANT(renewal_given_up)
-                         ? kNever
-                         : steady_clock::now() + PauseAfterFailure(entry.length);
+    entry.renew_at = HF_MUTANT(renewal_given_up) ? kNever : Now() + PauseAfterFailure(entry.length);
     entry.suspect_at = kNever;
     entry.has_failed = true;
   }

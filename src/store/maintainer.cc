@@ -1,5 +1,7 @@
 #include "store/maintainer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -53,15 +55,34 @@ std::optional<SteadyTime> Maintainer::EndWaits(SteadyTime now) {
   return std::min(*next, *next_lock);
 }
 
-Result<engine::MaintainResult> Maintainer::Maintain(const Context& context) {
+Result<engine::MaintainResult> Maintainer::Maintain(const Context& context,
+                                                    std::optional<Time> alive_at,
+                                                    const rules::Stall& stall) {
   std::vector<AuditEntry> refusals = recorder_.TakeRefusals();
-  Result<engine::MaintainResult> result = engine_.Maintain(context, {.refusals = refusals});
+  Result<engine::MaintainResult> result =
+      engine_.Maintain(context, {.refusals = refusals,
+                                 .must_write = recorder_.health().IsFailing(),
+                                 .alive_at = alive_at,
+                                 .stall = stall});
+  recorder_.RecordMaintenance(result ? Result<void>() : std::unexpected(result.error()));
   if (!result) {
     recorder_.PutBack(std::move(refusals));
     return result;
   }
   for (const Job& job : result->expired) recorder_.RecordExpiry(job);
   return result;
+}
+
+/// Paused, suspended, or held up or refused by its engine: meanwhile no renewal was served either,
+/// and the jobs whose leases ran out may be in the best of hands.
+void Maintainer::NoteRound(Time now) {
+  const Time alive_at = std::exchange(alive_at_, now).value_or(now);
+  const rules::Stall stall = rules::Stall::Between(alive_at, now);
+  if (stall.IsEmpty()) return;
+  stall_ = stall;
+  recorder_.Log(
+      LogLevel::kWarning, "store_stalled",
+      {{"seconds", fmt::format("{:.1f}", static_cast<double>((now - alive_at).count()) * 1e-6)}});
 }
 
 void Maintainer::WakeBy(SteadyTime at) {
@@ -108,10 +129,11 @@ SteadyTime Maintainer::MaintainIfDue(SteadyTime now) {
   // way.
   Result<Time> began = engine_.Now();
   planned_us_ = began ? (*began + kPeriod).time_since_epoch().count() : INT64_MAX;
-  Result<engine::MaintainResult> result = Maintain(Context());
+  Result<engine::MaintainResult> result = Maintain(Context(), alive_at_, stall_);
   if (!result) return next_maintenance_ = now + kPauseAfterError;
   Duration pause = kPeriod;
   Result<Time> engine_now = engine_.Now();
+  if (engine_now) NoteRound(*engine_now);
   if (result->report.more) {
     pause = Duration::zero();
   } else if (engine_now && result->next_due) {

@@ -49,7 +49,11 @@ class Maintainer final : public engine::ChangeListener {
   std::optional<SteadyTime> EndWaits(SteadyTime now);
   bool TakeNews();
   void FlushRefusals();
-  Result<engine::MaintainResult> Maintain(const Context& context);
+  Result<engine::MaintainResult> Maintain(const Context& context,
+                                          std::optional<Time> alive_at = {},
+                                          const rules::Stall& stall = {});
+  /// A round has succeeded, and the engine's time is `now`.
+  void NoteRound(Time now);
 
   engine::Engine& engine_;
   ClaimWaiters& waiters_;
@@ -62,6 +66,11 @@ class Maintainer final : public engine::ChangeListener {
   /// The engine's time of the next planned maintenance, in microseconds: what comes due later does
   /// not wake the thread.
   std::atomic<std::int64_t> planned_us_;
+
+  // Of the thread alone, by the engine's clock: when a round last succeeded, and when the store last
+  // stood still.
+  std::optional<Time> alive_at_;
+  rules::Stall stall_;
 
   SteadyTime next_maintenance_;  // of the thread alone
   SteadyTime next_poll_;         // likewise

@@ -48,7 +48,7 @@ bool IsCompletion(const Report& report) {
 /// but the one that replaces it is another batch and gets a key of its own.
 /// A completion has none: a row for each, kept for a day, costs nearly as much as the completion.
 /// It is the one outcome that only the holder of the token can bring about and that nothing ever
-/// undoes, so the job itself tells whether it was done (FindCompleted).
+/// undoes, so the job itself tells whether it was done (FindReported).
 std::string KeyOf(const Report& report) {
   if (IsCompletion(report)) return {};
   const Job& job = report.attempt->job();
@@ -75,8 +75,13 @@ const RetryPolicy& Policy() {
 
 }  // namespace
 
-OutcomeReporter::OutcomeReporter(Store& store, Duration lease, std::string actor, Settled settled)
-    : store_(store), lease_(lease), actor_(std::move(actor)), settled_(std::move(settled)) {}
+OutcomeReporter::OutcomeReporter(Store& store, const LeaseKeeper& keeper, Duration lease,
+                                 std::string actor, Settled settled)
+    : store_(store),
+      keeper_(keeper),
+      lease_(lease),
+      actor_(std::move(actor)),
+      settled_(std::move(settled)) {}
 
 void OutcomeReporter::Start() {
   thread_ = std::thread([this] { Run(); });
@@ -140,7 +145,7 @@ std::vector<Report> OutcomeReporter::WaitForReports() {
   return reports;
 }
 
-std::vector<Result<Receipt>> OutcomeReporter::Send(const std::vector<Report>& reports) {
+std::vector<Result<Receipt>> OutcomeReporter::Send(std::vector<Report>& reports) {
   std::vector<Batch> batches;
   batches.reserve(reports.size());
   for (const Report& report : reports) {
@@ -154,18 +159,31 @@ std::vector<Result<Receipt>> OutcomeReporter::Send(const std::vector<Report>& re
   HF_CHECK(answers.size() == reports.size());
   for (std::size_t i = 0; i < answers.size(); ++i) {
     if (answers[i] || answers[i].error().code != ErrorCode::kInvalidTransition) continue;
-    if (!reports[i].again || !IsCompletion(reports[i])) continue;
-    answers[i] = FindCompleted(context, reports[i].attempt->job().id, answers[i].error());
+    if (HF_MUTANT(completion_not_looked_for)) continue;
+    answers[i] = FindReported(context, reports[i], answers[i].error());
   }
   return answers;
 }
 
-/// A completion that is asked for again was refused because the job has ended under this token: by
-/// the first try, or because its lease ran out.
-Result<Receipt> OutcomeReporter::FindCompleted(const Context& context, JobId id,
-                                               const Error& refusal) {
-  HF_ASSIGN_OR_RETURN(std::optional<Job> job, store_.GetJob(context, id));
-  if (!job || job->state != JobState::kCompleted) return std::unexpected(refusal);
+/// The job has ended under this token: by a first try whose answer was lost, or by a batch of the
+/// handler's own. A lease that ran out is refused with another error. What was done is what counts.
+Result<Receipt> OutcomeReporter::FindReported(const Context& context, Report& report,
+                                              const Error& refusal) {
+  HF_ASSIGN_OR_RETURN(std::optional<Job> job, store_.GetJob(context, report.attempt->job().id));
+  if (!job) return std::unexpected(refusal);
+  switch (job->state) {
+    case JobState::kCompleted:
+      report.outcome = Completed{};
+      break;
+    case JobState::kFailed:
+      report.outcome = Failed{.error = job->errors.empty() ? "" : job->errors.back().message};
+      break;
+    case JobState::kCancelled:
+      report.outcome = Released{};
+      break;
+    default:
+      return std::unexpected(refusal);  // retried since, by hand
+  }
   return Receipt{.results = {{.job = std::move(job)}}};
 }
 
@@ -178,8 +196,8 @@ void OutcomeReporter::Take(Report report, const Result<Receipt>& answer, SteadyT
     return;
   }
   const Error& error = answer.error();
-  if (IsPassing(error) && retry_at < report.lost_at && MayRetry()) {
-    report.again = !HF_MUTANT(completion_not_looked_for);
+  const Duration left = report.lost_at - keeper_.Now();
+  if (IsPassing(error) && retry_at < steady_clock::now() + left && MayRetry()) {
     again.push_back(std::move(report));
   } else if (IsRefusal(error) && !report.refused) {
     report.outcome = Failed{.error = "the outcome was refused: " + error.message};

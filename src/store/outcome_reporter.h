@@ -18,9 +18,8 @@ namespace holdfast::store {
 struct Report {
   std::shared_ptr<RunningAttempt> attempt;
   Outcome outcome;
-  SteadyTime lost_at;    ///< there is no use in trying again after this
+  LeaseTime lost_at;     ///< there is no use in trying again after this
   bool refused = false;  ///< the handler's own outcome broke a limit; this one says so
-  bool again = false;    ///< an earlier try may have done it
 };
 
 /// Threads: Add from any; `settled` is called on the reporter's.
@@ -29,7 +28,8 @@ class OutcomeReporter {
   /// Told once of each report: the job's state now, or why the outcome could not be reported.
   using Settled = std::function<void(const Report&, const Result<JobState>&)>;
 
-  OutcomeReporter(Store& store, Duration lease, std::string actor, Settled settled);
+  OutcomeReporter(Store& store, const LeaseKeeper& keeper, Duration lease, std::string actor,
+                  Settled settled);
 
   void Start();
   /// Reports what is left, then ends the thread.
@@ -41,8 +41,8 @@ class OutcomeReporter {
   void Run();
   /// The next reports to send; none: there is nothing left, and never will be.
   std::vector<Report> WaitForReports();
-  std::vector<Result<Receipt>> Send(const std::vector<Report>& reports);
-  Result<Receipt> FindCompleted(const Context& context, JobId id, const Error& refusal);
+  std::vector<Result<Receipt>> Send(std::vector<Report>& reports);
+  Result<Receipt> FindReported(const Context& context, Report& report, const Error& refusal);
   /// Settles the report, or puts it into `again`.
   void Take(Report report, const Result<Receipt>& answer, SteadyTime retry_at,
             std::vector<Report>& again);
@@ -50,6 +50,7 @@ class OutcomeReporter {
   bool MayRetry();
 
   Store& store_;
+  const LeaseKeeper& keeper_;  // of the leases, for its clock
   const Duration lease_;
   const std::string actor_;
   const Settled settled_;

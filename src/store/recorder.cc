@@ -114,8 +114,10 @@ void Recorder::EndCommit(const CommitRecord& record, std::span<const Result<Rece
     ++end;
     if (answer) {
       RecordReceipt({begin, end}, *answer);
+      if (!answer->replayed) health_.WriteSucceeded();
     } else {
       RecordRefusal(record, {begin, end}, answer.error());
+      if (keeps_refusals_) health_.WriteFailed(answer.error());
     }
     begin = end;
   }
@@ -146,7 +148,7 @@ void Recorder::RecordResult(const OperationTag& tag, const OperationResult& resu
           {"job", fmt::to_string(job.id)}, {"kind", job.kind}, {"queue", job.queue}};
     });
   } else if (operation == "job.claim") {
-    RecordClaim({job});
+    RecordClaim(std::vector<Job>{job});
   } else {
     RecordReport(operation, job);
   }
@@ -186,10 +188,28 @@ void Recorder::RecordReport(std::string_view operation, const Job& job) {
   });
 }
 
-void Recorder::RecordClaim(const std::vector<Job>& jobs) {
+void Recorder::RecordReadError(const Error& error) {
+  if (keeps_refusals_) health_.ReadFailed(error);
+}
+
+void Recorder::RecordMaintenance(const Result<void>& outcome) {
+  if (!keeps_refusals_) return;
+  if (outcome) {
+    health_.WriteSucceeded();
+  } else {
+    health_.WriteFailed(outcome.error());
+  }
+}
+
+void Recorder::RecordClaim(const Result<std::vector<Job>>& jobs) {
+  if (!jobs) {
+    if (keeps_refusals_) health_.WriteFailed(jobs.error());
+    return;
+  }
+  if (!jobs->empty()) health_.WriteSucceeded();
   if (metrics_ == nullptr) return;
-  if (jobs.empty()) return metrics_->Add(Counter::kClaimsEmpty, "", 1);
-  for (const Job& job : jobs) {
+  if (jobs->empty()) return metrics_->Add(Counter::kClaimsEmpty, "", 1);
+  for (const Job& job : *jobs) {
     metrics_->Add(Counter::kJobsClaimed, job.queue, 1);
     metrics_->Observe(Histogram::kJobWaitSeconds, *job.started_at - job.run_at);
   }

@@ -11,6 +11,7 @@
 
 #include "base/mutex.h"
 #include "holdfast/store.h"
+#include "store/health.h"
 
 namespace holdfast::store {
 
@@ -36,12 +37,17 @@ class Recorder {
  public:
   /// A remote engine's server records refusals by itself.
   Recorder(const StoreOptions& options, bool keeps_refusals)
-      : log_(options.log), metrics_(options.metrics), keeps_refusals_(keeps_refusals) {}
+      : log_(options.log),
+        metrics_(options.metrics),
+        keeps_refusals_(keeps_refusals),
+        health_(options.log, options.clock != nullptr ? *options.clock : Clock::System()) {}
 
   CommitRecord BeginCommit(const Context& context, std::span<const Batch> batches);
   void EndCommit(const CommitRecord& record, std::span<const Result<Receipt>> answers);
-  void RecordClaim(const std::vector<Job>& jobs);
+  void RecordClaim(const Result<std::vector<Job>>& jobs);
   void RecordExpiry(const Job& job);
+  void RecordReadError(const Error& error);
+  void RecordMaintenance(const Result<void>& outcome);
 
   void RecordGrant(const LockGrant& grant);
   /// The lease of a lock ran out.
@@ -59,6 +65,9 @@ class Recorder {
   void Log(LogLevel level, std::string_view event,
            std::vector<std::pair<std::string_view, std::string>> fields);
 
+  /// What is known from the calls above. A server's health is its own.
+  const Health& health() const { return health_; }
+
  private:
   void RecordResult(const OperationTag& tag, const OperationResult& result);
   using Tags = std::span<const OperationTag>;
@@ -73,6 +82,7 @@ class Recorder {
   LogSink* const log_;
   MetricSink* const metrics_;
   const bool keeps_refusals_;
+  Health health_;
 
   base::Mutex mutex_{base::LockRank::kMetrics};
   // By actor, operation, target and error. Bounded: see kRefusalsKept.

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -33,19 +34,30 @@ class RunningAttempt final : public Attempt, public KeptLease {
   std::stop_token stop() const override { return stop_.get_token(); }
   StopReason stop_reason() const override { return reason_.load(); }
   Result<void> ReportProgress(double progress, std::string message) override;
+  Result<Receipt> Commit(const Context& context, Batch batch) override;
 
   Duration length() const override { return pool_.lease; }
   Batch Renewal() const override {
     return {.operations = {RenewJob{job_.id, job_.token, pool_.lease}}};
   }
-  void OnRenewed(const Receipt& receipt, SteadyTime lost_at) override;
+  void OnRenewed(const Receipt& receipt, LeaseTime lost_at) override;
   void OnLost(std::string_view why) override;
+  void OnOver() override { is_over_ = true; }
   void OnTimeOut() override { End(StopReason::kTimeout); }
   void OnShutDown() override { End(StopReason::kShutdown); }
 
   bool IsLost() const { return reason_.load() == StopReason::kLeaseLost; }
+  /// Somebody reported it under its token, in a batch that this object has not seen.
+  bool IsOver() const { return is_over_.load(); }
+  /// What Commit has reported of it, and the state of the job since.
+  struct Reported {
+    Outcome outcome;
+    JobState state;
+  };
+  const std::optional<Reported>& reported() const { return reported_; }  // the handler's thread
 
  private:
+  std::unexpected<Error> Fenced() const;
   /// Fires the stop token. The first reason stays, except that a lost lease outranks them all: from
   /// then on the job belongs to somebody else, whatever the handler was asked to do before.
   /// Runs the handler's stop callbacks, so never under a mutex.
@@ -63,6 +75,8 @@ class RunningAttempt final : public Attempt, public KeptLease {
   const Job job_;
   std::stop_source stop_;
   std::atomic<StopReason> reason_ = StopReason::kNone;
+  std::atomic<bool> is_over_ = false;
+  std::optional<Reported> reported_;
 };
 
 }  // namespace holdfast::store

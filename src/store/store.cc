@@ -74,7 +74,8 @@ const Clock& ClockOf(const StoreOptions& options) {
 class Store::Impl {
  public:
   Impl(std::unique_ptr<engine::Engine> engine, const StoreOptions& options)
-      : presets_(options.lock_presets),
+      : lease_clock_(options.lease_clock != nullptr ? *options.lease_clock : Clock::System()),
+        presets_(options.lock_presets),
         recorder_(options, !engine->traits().is_remote),
         engine_(std::move(engine)),
         waiters_(*engine_, ClockOf(options),
@@ -151,7 +152,7 @@ class Store::Impl {
     HF_RETURN_IF_ERROR(rules::Validate(context));
     HF_RETURN_IF_ERROR(rules::Validate(request));
     Result<std::vector<Job>> jobs = engine_->ClaimAndWait(context, std::move(request));
-    if (jobs) recorder_.RecordClaim(*jobs);
+    recorder_.RecordClaim(jobs);
     return jobs;
   }
 
@@ -197,7 +198,7 @@ class Store::Impl {
   Result<store::LeaseKeeper*> LockKeeper(Store& store) {
     base::MutexLock lock(lock_keeper_mutex_);
     if (lock_keeper_ == nullptr) {
-      auto keeper = std::make_shared<store::LeaseKeeper>(store, "");
+      auto keeper = std::make_shared<store::LeaseKeeper>(store, "", lease_clock_);
       try {
         keeper->Start();
       } catch (const std::system_error& error) {
@@ -207,6 +208,18 @@ class Store::Impl {
       lock_keeper_ = std::move(keeper);
     }
     return lock_keeper_.get();
+  }
+
+  Result<void> CheckHealth() {
+    HF_RETURN_IF_ERROR(engine_->CheckHealth());
+    return recorder_.health().Check();
+  }
+
+  /// The answer of a read.
+  template <typename T>
+  Result<T> Noted(Result<T> answer) {
+    if (!answer) recorder_.RecordReadError(answer.error());
+    return answer;
   }
 
   bool is_remote() const { return engine_->traits().is_remote; }
@@ -239,11 +252,12 @@ class Store::Impl {
 
   ClaimDone Recorded(ClaimDone done) {
     return [this, done = std::move(done)](Result<std::vector<Job>> result) mutable {
-      if (result) recorder_.RecordClaim(*result);
+      recorder_.RecordClaim(result);
       done(std::move(result));
     };
   }
 
+  const Clock& lease_clock_;
   const store::LockPresets presets_;
   store::Recorder recorder_;
   std::unique_ptr<engine::Engine> engine_;
@@ -317,17 +331,17 @@ Result<LockPreset> Store::FindLockPreset(std::string_view name) const {
 Result<Lock> Store::GetLock(const Context& context, std::string_view name) {
   HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::CheckLockName(name));
-  return impl_->engine().GetLock(context, name);
+  return impl_->Noted(impl_->engine().GetLock(context, name));
 }
 
 Result<LockPage> Store::ListLocks(const Context& context, const LockFilter& filter) {
   HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::Validate(filter));
-  return impl_->engine().ListLocks(context, filter);
+  return impl_->Noted(impl_->engine().ListLocks(context, filter));
 }
 
 Result<void> Store::CheckHealth() {
-  return impl_->engine().CheckHealth();
+  return impl_->CheckHealth();
 }
 
 Result<MaintainReport> Store::Maintain(const Context& context) {
@@ -336,7 +350,7 @@ Result<MaintainReport> Store::Maintain(const Context& context) {
 
 Result<std::optional<Job>> Store::GetJob(const Context& context, JobId id) {
   HF_RETURN_IF_ERROR(context.Check());
-  HF_ASSIGN_OR_RETURN(std::optional<Job> job, impl_->engine().GetJob(context, id));
+  HF_ASSIGN_OR_RETURN(std::optional<Job> job, impl_->Noted(impl_->engine().GetJob(context, id)));
   if (job) job->token = 0;  // a token is for its claimer alone
   return job;
 }
@@ -344,7 +358,7 @@ Result<std::optional<Job>> Store::GetJob(const Context& context, JobId id) {
 Result<JobPage> Store::ListJobs(const Context& context, const JobFilter& filter) {
   HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::Validate(filter));
-  HF_ASSIGN_OR_RETURN(JobPage page, impl_->engine().ListJobs(context, filter));
+  HF_ASSIGN_OR_RETURN(JobPage page, impl_->Noted(impl_->engine().ListJobs(context, filter)));
   for (Job& job : page.items) job.token = 0;
   return page;
 }
@@ -352,16 +366,17 @@ Result<JobPage> Store::ListJobs(const Context& context, const JobFilter& filter)
 Result<std::optional<Record>> Store::GetRecord(const Context& context, const RecordKey& key) {
   HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::Validate(key));
-  return impl_->engine().GetRecord(context, key);
+  return impl_->Noted(impl_->engine().GetRecord(context, key));
 }
 
 Result<RecordPage> Store::ListRecords(const Context& context, const RecordFilter& filter) {
   HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::Validate(filter));
-  HF_ASSIGN_OR_RETURN(RecordPage page, impl_->engine().ListRecords(context, filter));
+  HF_ASSIGN_OR_RETURN(RecordPage page, impl_->Noted(impl_->engine().ListRecords(context, filter)));
   if (!page.items.empty()) return page;
   // A kind whose name is misspelt must not look like one without records.
-  HF_ASSIGN_OR_RETURN(std::optional<Kind> kind, impl_->engine().GetKind(context, filter.kind));
+  HF_ASSIGN_OR_RETURN(std::optional<Kind> kind,
+                      impl_->Noted(impl_->engine().GetKind(context, filter.kind)));
   if (kind) return page;
   return Fail(ErrorCode::kNotFound, "kind " + filter.kind + " is not declared");
 }
@@ -369,29 +384,29 @@ Result<RecordPage> Store::ListRecords(const Context& context, const RecordFilter
 Result<std::optional<Kind>> Store::GetKind(const Context& context, std::string_view name) {
   HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::CheckRecordName("kind", name));
-  return impl_->engine().GetKind(context, name);
+  return impl_->Noted(impl_->engine().GetKind(context, name));
 }
 
 Result<std::vector<Kind>> Store::ListKinds(const Context& context) {
   HF_RETURN_IF_ERROR(context.Check());
-  return impl_->engine().ListKinds(context);
+  return impl_->Noted(impl_->engine().ListKinds(context));
 }
 
 Result<std::optional<Transfer>> Store::GetTransfer(const Context& context, TransferId id) {
   HF_RETURN_IF_ERROR(context.Check());
-  return impl_->engine().GetTransfer(context, id);
+  return impl_->Noted(impl_->engine().GetTransfer(context, id));
 }
 
 Result<TransferPage> Store::ListTransfers(const Context& context, const TransferFilter& filter) {
   HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::Validate(filter));
-  return impl_->engine().ListTransfers(context, filter);
+  return impl_->Noted(impl_->engine().ListTransfers(context, filter));
 }
 
 Result<QueuePage> Store::ListQueues(const Context& context, const QueueFilter& filter) {
   HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::Validate(filter));
-  return impl_->engine().ListQueues(context, filter);
+  return impl_->Noted(impl_->engine().ListQueues(context, filter));
 }
 
 Result<std::optional<Queue>> Store::GetQueue(const Context& context, std::string_view name) {
@@ -403,7 +418,7 @@ Result<std::optional<Queue>> Store::GetQueue(const Context& context, std::string
 Result<AuditPage> Store::ListAudit(const Context& context, const AuditFilter& filter) {
   HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::Validate(filter));
-  return impl_->engine().ListAudit(context, filter);
+  return impl_->Noted(impl_->engine().ListAudit(context, filter));
 }
 
 Result<StoreStats> Store::GetStats(const Context& context) {

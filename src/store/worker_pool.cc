@@ -118,7 +118,9 @@ Result<void> WorkerPool::Impl::Start() {
 }
 
 Result<void> WorkerPool::Impl::StartThreads() {
-  keeper_ = std::make_shared<store::LeaseKeeper>(store_, options_.name);
+  keeper_ = std::make_shared<store::LeaseKeeper>(
+      store_, options_.name,
+      options_.lease_clock != nullptr ? *options_.lease_clock : Clock::System());
   attempts_ = std::make_unique<const store::AttemptsOfPool>(
       store::AttemptsOfPool{.store = store_,
                             .lease = options_.lease,
@@ -127,7 +129,7 @@ Result<void> WorkerPool::Impl::StartThreads() {
                             .on_lost = [this](const store::RunningAttempt& attempt,
                                               std::string_view why) { OnLost(attempt, why); }});
   reporter_ = std::make_unique<store::OutcomeReporter>(
-      store_, options_.lease, options_.name,
+      store_, *keeper_, options_.lease, options_.name,
       [this](const store::Report& report, const Result<JobState>& state) {
         OnSettled(report, state);
       });
@@ -264,7 +266,7 @@ void WorkerPool::Impl::Claim(const Step& step) {
   Context context;
   context.stop = stop_claiming_.get_token();
   context.actor = options_.name;
-  const SteadyTime sent = steady_clock::now();
+  const store::LeaseTime sent = keeper_->Now();
   Result<std::vector<Job>> jobs =
       store_.Claim(context, {.worker = options_.name,
                              .queues = options_.queues,
@@ -280,19 +282,20 @@ void WorkerPool::Impl::Claim(const Step& step) {
   const bool is_drained = jobs->size() < step.claim;
   if (!jobs->empty()) {
     Take(*std::move(jobs), sent);
-  } else if (step.wait && steady_clock::now() - sent < kEmptyPause) {
+  } else if (step.wait && keeper_->Now() - sent < kEmptyPause) {
     Pause(kEmptyPause);
   }
   base::MutexLock lock(mutex_);
   is_drained_ = is_drained;
 }
 
-void WorkerPool::Impl::Take(std::vector<Job> jobs, SteadyTime sent) {
+void WorkerPool::Impl::Take(std::vector<Job> jobs, store::LeaseTime sent) {
   // A claim that waited for its jobs does not tell when their leases began. They are counted from
   // now, and confirmed at once: this process may have been paused with the answer on its way.
-  const SteadyTime now = steady_clock::now();
+  const SteadyTime since = steady_clock::now();
+  const store::LeaseTime now = keeper_->Now();
   const bool waited = now - sent > options_.lease / 3;
-  const SteadyTime granted = waited ? now : sent;
+  const store::LeaseTime granted = waited ? now : sent;
   std::size_t kept = 0;
   {
     base::MutexLock lock(mutex_);
@@ -308,7 +311,7 @@ void WorkerPool::Impl::Take(std::vector<Job> jobs, SteadyTime sent) {
   {
     base::MutexLock lock(mutex_);
     for (std::size_t i = 0; i < kept; ++i) {
-      ready_.push_back({attempts[i], now});
+      ready_.push_back({attempts[i], since});
       work_.NotifyOne();
     }
   }
@@ -348,7 +351,10 @@ WorkerPool::Impl::AttemptPtr WorkerPool::Impl::NextAttempt() {
 
 void WorkerPool::Impl::Report(const AttemptPtr& attempt, Outcome outcome) {
   // From here on nobody renews: what is left of the lease is for the report.
-  std::optional<SteadyTime> lost_at = keeper_->LetGo(*attempt);
+  std::optional<store::LeaseTime> lost_at = keeper_->LetGo(*attempt);
+  const std::optional<store::RunningAttempt::Reported>& reported = attempt->reported();
+  // One that is over was reported by a batch that the pool has not seen: asking tells which.
+  if (!attempt->IsLost() && (reported || attempt->IsOver())) lost_at = keeper_->Now();
   {
     base::MutexLock lock(mutex_);
     --busy_;
@@ -357,7 +363,11 @@ void WorkerPool::Impl::Report(const AttemptPtr& attempt, Outcome outcome) {
     WakeFetcher();
     if (busy_ == 0) idle_.NotifyAll();
   }
-  if (lost_at) reporter_->Add({attempt, std::move(outcome), *lost_at});
+  if (lost_at && reported) {
+    OnSettled({attempt, reported->outcome, *lost_at}, reported->state);
+  } else if (lost_at) {
+    reporter_->Add({attempt, std::move(outcome), *lost_at});
+  }
 }
 
 /// Only if there is something to claim: most jobs of a busy pool wake nobody.
@@ -395,7 +405,9 @@ Outcome WorkerPool::Impl::CallHandler(store::RunningAttempt& attempt) {
 
   LogJob(LogLevel::kInfo, "job_started", job, std::pair{"attempt", std::to_string(job.attempt)});
   const SteadyTime begun = steady_clock::now();
-  if (options_.timeout > Duration::zero()) keeper_->EndAt(attempt, begun + options_.timeout);
+  if (options_.timeout > Duration::zero()) {
+    keeper_->EndAt(attempt, keeper_->Now() + options_.timeout);
+  }
   {
     base::MutexLock lock(mutex_);
     ++stats_.running;

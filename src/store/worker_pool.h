@@ -57,7 +57,7 @@ class WorkerPool::Impl {
   Step NextStep();
   std::vector<AttemptPtr> TakeOverdue() HF_REQUIRES(mutex_);
   void Claim(const Step& step);
-  void Take(std::vector<Job> jobs, SteadyTime sent);
+  void Take(std::vector<Job> jobs, store::LeaseTime sent);
   /// Waits that long, unless the pool stops.
   void Pause(Duration duration);
   Duration PauseAfter(const Error& error, int failures);

@@ -44,6 +44,19 @@ TEST_P(Listing, JOB_1_JobsAreFilteredByStateQueueKindAndParent) {
   EXPECT_THAT(Ids({.state = kPending, .queue = "b"}), IsEmpty());
 }
 
+TEST_P(Listing, JOB_7_AttemptsThatWillBeRetriedAreListed) {
+  Push({.kind = "k", .delay = hours(1)});
+  JobId failed = Push({.kind = "k", .queue = "a"}).id;
+  Must(store().FailAttempt({}, {failed, ClaimThis(failed).token, "disk full"}));
+  JobId snoozed = Push({.kind = "k"}).id;
+  Must(store().Snooze({}, snoozed, ClaimThis(snoozed).token, hours(1)));
+  JobId dead = Push({.kind = "k", .max_attempts = 1}).id;
+  Must(store().FailAttempt({}, {dead, ClaimThis(dead).token, "disk full"}));
+  EXPECT_THAT(Ids({.retrying = true}), ElementsAre(failed));
+  EXPECT_THAT(Ids({.queue = "a", .retrying = true}), ElementsAre(failed));
+  EXPECT_THAT(Ids({.state = kFailed, .retrying = true}), IsEmpty());
+}
+
 TEST_P(Listing, JOB_1_EveryFilterIsPaged) {
   JobId parent = Push({.kind = "p", .queue = "other"}).id;
   std::vector<JobId> ids;

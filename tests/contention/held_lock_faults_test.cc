@@ -9,6 +9,7 @@
 #include "holdfast/held_lock.h"
 #include "net/http_server.h"
 #include "store/lease_keeper.h"
+#include "testing/fake_clock.h"
 #include "testing/faulty_engine.h"
 #include "testing/matchers.h"
 #include "testing/wait_for_stop.h"
@@ -233,6 +234,25 @@ TEST_P(HeldLockFaults, LOCK_10_CountFromTheGrantAndNotFromWhenTheWaitBegan) {
   EXPECT_GE(lock->grants().at(0).waited, seconds(1));
   EXPECT_GT(lock->remaining(), seconds(1));
   EXPECT_EQ(lock->state(), LockState::kHeld);
+}
+
+/// The clock of the machine goes on while it is suspended; its steady clock does not.
+TEST(HeldLockClocks, LOCK_10_ASuspendedMachineLosesItsLease) {
+  FakeClock clock;
+  auto engine = std::make_unique<FaultyEngine>(Must(engine::OpenMemory({})));
+  FaultyEngine& faulty = *engine;
+  Store store(std::move(engine), {.lease_clock = &clock});
+  auto lock = Must(HeldLock::Acquire(store, {}, {.name = "a", .ttl = hours(1)}));
+  faulty.Set(Fault::kUnavailable);  // the keeper's thread runs again when the machine does
+  clock.Advance(minutes(56));
+  EXPECT_NE(lock->state(), LockState::kLost);
+  EXPECT_EQ(lock->remaining(), seconds(24));
+  clock.Advance(seconds(24));
+  EXPECT_EQ(lock->state(), LockState::kLost);
+  EXPECT_EQ(lock->remaining(), Duration::zero());
+  EXPECT_THAT(lock->Commit({}, {.operations = {EnqueueJob{{.kind = "k"}}}}),
+              StatusIs(ErrorCode::kFenced));
+  faulty.Set(Fault::kNone);
 }
 
 }  // namespace

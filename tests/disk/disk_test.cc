@@ -9,6 +9,7 @@
 
 #include "testing/environment.h"
 #include "testing/fault_vfs.h"
+#include "testing/recording_log.h"
 #include "testing/store_checks.h"
 
 namespace holdfast::testing {
@@ -166,6 +167,27 @@ TEST_F(FaultyDisk, AFullDiskRefusesAndWorksAgainWhenThereIsRoom) {
   ExpectNothingLost();
   Reopen();
   ExpectNothingLost();
+}
+
+TEST_F(FaultyDisk, AFullDiskIsTold) {
+  RecordingLog log;
+  store_ = Must(OpenStore("sqlite:" + dir_.File("store.db"), {.log = &log, .maintain = false}));
+  ASSERT_THAT(Push(), IsOk());
+  EXPECT_THAT(store_->CheckHealth(), IsOk());
+  vfs_.Break(FaultVfs::Kind::kFull);
+  for (int i = 0; i < 10; ++i) EXPECT_THAT(Push(), StatusIs(ErrorCode::kUnavailable));
+  const auto full = StatusIs(ErrorCode::kUnavailable, HasSubstr("full"));
+  EXPECT_THAT(store_->CheckHealth(), full);
+  // Maintenance has nothing to do, and finds out all the same whether writes succeed again.
+  EXPECT_THAT(store_->Maintain({}), full);
+  EXPECT_THAT(store_->CheckHealth(), full);
+  EXPECT_EQ(log.All("store_failing").size(), 1U);
+  EXPECT_EQ(log.All("store_failing").at(0).fields.at("code"), "unavailable");
+  vfs_.Heal();
+  EXPECT_THAT(store_->Maintain({}), IsOk());
+  EXPECT_THAT(store_->CheckHealth(), IsOk());
+  EXPECT_EQ(log.All("store_recovered").size(), 1U);
+  store_.reset();
 }
 
 TEST_F(Disk, AFileSystemThatIsReallyFullLosesNothing) {

@@ -7,7 +7,10 @@
 
 #include "engine/memory/memory_engine.h"
 #include "holdfast/store.h"
+#include "testing/fake_clock.h"
 #include "testing/faulty_engine.h"
+#include "testing/recording_log.h"
+#include "testing/wait_for_stop.h"
 
 namespace holdfast {
 namespace {
@@ -66,6 +69,24 @@ TEST(Maintainer, AClaimDuringARoundDoesNotStartTheNext) {
   EXPECT_GE(engine.claimed(), 1);
   // One when the store was opened, and one a second.
   EXPECT_LE(rounds, 2 + elapsed.count());
+}
+
+TEST(Maintainer, JOB_6_NoticesThatItStoodStill) {
+  testing::FakeClock clock;
+  testing::RecordingLog log;
+  Store store(*engine::OpenMemory({.clock = &clock}), {.clock = &clock, .log = &log});
+  const JobId id = store.Enqueue({}, {.kind = "k"})->id;
+  // A lease that ends soon makes the rounds frequent.
+  ASSERT_EQ(store.Claim({}, {.worker = "w", .lease = std::chrono::milliseconds(100)})->size(), 1U);
+  for (int stall = 1; stall <= 3; ++stall) {
+    clock.Advance(std::chrono::seconds(40));
+    ASSERT_TRUE(log.WaitFor("store_stalled", static_cast<std::size_t>(stall)));
+    ASSERT_TRUE(testing::WaitUntilTrue(
+        [&] { return (*store.GetJob({}, id))->state == JobState::kPending; }));
+    EXPECT_EQ((*store.GetJob({}, id))->lease_expiries, 0);
+    ASSERT_EQ(store.Claim({}, {.worker = "w", .lease = std::chrono::milliseconds(100)})->size(),
+              1U);
+  }
 }
 
 }  // namespace

@@ -235,6 +235,7 @@ class MemoryEngine final : public Engine {
     {
       WriterLock lock(mutex_);
       rules::Origin origin = MakeOrigin(context, clock_.Now());
+      origin.stall = request.StallAt(origin.now);
       ExpireLeases(request.limit, origin, result, change);
       PromoteDue(request.limit, origin, result, change);
       LapseDue(request.limit, origin, result, change);
@@ -279,7 +280,8 @@ class MemoryEngine final : public Engine {
     return (!filter.state || job.state == *filter.state) &&
            (filter.queue.empty() || job.queue == filter.queue) &&
            (filter.kind.empty() || job.kind == filter.kind) &&
-           (!filter.parent || job.parent == filter.parent);
+           (!filter.parent || job.parent == filter.parent) &&
+           (!filter.retrying || (job.state == JobState::kScheduled && job.attempt > 0));
   }
   static bool Matches(const AuditView& entry, const AuditFilter& filter) {
     return (filter.target.empty() || entry.target == filter.target) &&
@@ -296,7 +298,8 @@ class MemoryEngine final : public Engine {
     return {.now = now,
             .actor = context.actor,
             .correlation_id = context.correlation_id,
-            .lock_wait = now - called};
+            .lock_wait = now - called,
+            .ahead = clock_.Ahead()};
   }
 
   Result<Receipt> CommitOne(const Context& context, const Batch& batch, const rules::Origin& origin,

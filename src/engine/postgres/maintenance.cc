@@ -41,7 +41,7 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
     if (is_error && !error) error = std::move(done).error();
     return !connection_->IsLost();
   };
-  const bool is_connected = step(HandleDue(request.limit, result)) && (looked = now_, true) &&
+  const bool is_connected = step(HandleDue(request, result)) && (looked = now_, true) &&
                             step(LapseDue(request.limit, result)) &&
                             step(SettleLocks(request.limit, result)) &&
                             step(PruneJobs(request.limit, result.report)) &&
@@ -101,7 +101,8 @@ Result<void> Transaction::SettleAll(std::vector<Item> items, Settle settle) {
 }
 
 /// Leases that ran out, and scheduled jobs that came due.
-Result<void> Transaction::HandleDue(int limit, MaintainResult& result) {
+Result<void> Transaction::HandleDue(const MaintainRequest& request, MaintainResult& result) {
+  const int limit = request.limit;
   Clear();
   HF_ASSIGN_OR_RETURN(Answer stamp, connection_->Query(stamp_));  // for the time
   TakeStamp(stamp);
@@ -123,7 +124,10 @@ Result<void> Transaction::HandleDue(int limit, MaintainResult& result) {
   HF_RETURN_IF_ERROR(jobs_.TakeLoaded(loaded));
   BeginBatch();
   HF_RETURN_IF_ERROR(rules::LoadJobRows(ids, jobs_, keys_, rows_));
-  const rules::Origin origin{.now = now_, .actor = {}, .correlation_id = {}};
+  // Other nodes expire what runs out while this one stands still: what they have left ran out while
+  // all of them did.
+  const rules::Origin origin{
+      .now = now_, .actor = {}, .correlation_id = {}, .stall = request.StallAt(now_)};
   std::vector<Job> expired;
   for (rules::JobRow& row : rows_.jobs()) {
     if (rules::EndDue(rows_, row, origin)) expired.push_back(*row.job);

@@ -163,6 +163,7 @@ Result<JobPage> Readers::ListJobs(const Context& context, const JobFilter& filte
   if (!filter.queue.empty()) where.And("queue = {}", filter.queue);
   if (!filter.kind.empty()) where.And("kind = {}", filter.kind);
   if (filter.parent) where.And("parent = {}::bigint", *filter.parent);
+  if (filter.retrying) where.AndText("state = 'scheduled' AND attempt > 0");
   const std::string limit = where.Limit(filter.limit);
   HF_ASSIGN_OR_RETURN(Answer answer, QueryText(context,
                                                PageSql(kJobColumns, "$.jobs", where.text, limit,

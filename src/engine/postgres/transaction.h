@@ -126,7 +126,7 @@ class Transaction {
   bool GiveUpStep();
   template <typename Item, typename Settle>
   Result<void> SettleAll(std::vector<Item> items, Settle settle);
-  Result<void> HandleDue(int limit, MaintainResult& result);
+  Result<void> HandleDue(const MaintainRequest& request, MaintainResult& result);
   Result<void> LapseDue(int limit, MaintainResult& result);
   Result<void> Lapse(const std::vector<RecordKey>& records,
                      const std::vector<TransferId>& transfers, MaintainReport& report);

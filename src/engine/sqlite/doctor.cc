@@ -9,8 +9,11 @@
 #include <filesystem>
 #include <map>
 
+#include "base/engine_clock.h"
 #include "base/result.h"
+#include "base/text.h"
 #include "engine/sqlite/connection.h"
+#include "engine/sqlite/named_files.h"
 #include "engine/sqlite/schema.h"
 
 namespace holdfast::engine {
@@ -21,6 +24,7 @@ constexpr std::int64_t kMebibyte = 1 << 20;
 struct ExaminedFile {
   std::string path;
   Connection& connection;
+  const ExamineOptions& options;
 };
 
 struct FileCheck {
@@ -42,6 +46,10 @@ Finding CheckFile(const std::string& path) {
   }
   if (!S_ISREG(status.st_mode)) {
     return Broken(ErrorCode::kUnavailable, path + " is not a file", "name the file of the store");
+  }
+  if (std::optional<std::string> links = SecondName(path)) {
+    return Broken(ErrorCode::kUnavailable, *std::move(links),
+                  "remove every name but the one that programs open");
   }
   std::string folder = std::filesystem::path(path).parent_path();
   if (folder.empty()) folder = ".";
@@ -184,11 +192,60 @@ Result<Finding> CheckFreePages(const ExaminedFile& file) {
                  "uses it");
 }
 
+/// The store's clock is tied to the wall clock when the machine starts (EngineClock).
+Result<Finding> CheckClock(const ExaminedFile& file) {
+  const Clock& clock = *file.options.clock;
+  HF_ASSIGN_OR_RETURN(std::optional<base::ClockAnchor> anchor, ReadClockAnchor(file.connection));
+  if (!anchor || anchor->boot_id != clock.BootId()) {
+    return Healthy("set when a store opens the file, for the first time since the machine started");
+  }
+  const base::EngineClock store_clock(clock, *std::move(anchor));
+  if (store_clock.Ahead() == Duration::zero()) return Healthy("that of the machine");
+  return Suspect(fmt::format("the store's is {}, the machine's {}",
+                             base::FormatTime(store_clock.Now()), base::FormatTime(clock.Wall())),
+                 "see that the machine's clock is right; the store's follows when the machine is "
+                 "restarted, and no lease ends early for it");
+}
+
+/// Only what is a store, and for reading alone unless said otherwise. Closing the last connection
+/// carries the log over into the file, which is the business of a store; only an empty one, made by
+/// opening, goes again.
+Result<std::unique_ptr<Connection>> OpenToLook(const std::string& path,
+                                               const ExamineOptions& options) {
+  HF_ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kReadOnly));
+  connection->SetLogIsKept(SizeOf(path + "-wal") > 0);
+  const auto limit = std::chrono::ceil<std::chrono::milliseconds>(options.statement_limit);
+  sqlite3_busy_timeout(connection->handle(), static_cast<int>(limit.count()));
+  HF_RETURN_IF_ERROR(connection->Execute("PRAGMA query_only=1"));
+  HF_RETURN_IF_ERROR(CheckOwner(*connection, path));
+  return connection;
+}
+
+/// What only a write tells: it leaves every row as it is.
+Result<Finding> CheckWrites(const ExaminedFile& file) {
+  constexpr std::string_view kAdvice = "see what the error says; until then writes are refused";
+  HF_ASSIGN_OR_RETURN(std::int64_t version, file.connection.QueryInteger("PRAGMA user_version"));
+  if (version != kSchemaVersion) return Healthy("not tried: the schema has another version");
+  HF_ASSIGN_OR_RETURN(auto connection, OpenToLook(file.path, file.options));
+  Result<void> written = connection->Execute(
+      "PRAGMA query_only=0; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; BEGIN IMMEDIATE; "
+      "UPDATE counters SET last_time = last_time; COMMIT");
+  if (written) return Healthy("a commit is durable");
+  if (written.error().code == ErrorCode::kBusy) return std::unexpected(std::move(written).error());
+  return Broken(written.error().code, written.error().message, std::string(kAdvice));
+}
+
 constexpr FileCheck kFileChecks[] = {
-    {"schema_version", &CheckVersion}, {"schema_objects", &CheckObjects},
-    {"integrity", &CheckIntegrity},    {"journal", &CheckJournal},
-    {"log_size", &CheckLog},           {"free_pages", &CheckFreePages},
-    {"file_system", &CheckFileSystem}, {"disk", &CheckDisk},
+    {"schema_version", &CheckVersion},
+    {"schema_objects", &CheckObjects},
+    {"integrity", &CheckIntegrity},
+    {"journal", &CheckJournal},
+    {"log_size", &CheckLog},
+    {"free_pages", &CheckFreePages},
+    {"file_system", &CheckFileSystem},
+    {"disk", &CheckDisk},
+    {"clock", &CheckClock},
+    {"writes", &CheckWrites},
 };
 
 /// Which instructions a statement may run until.
@@ -209,11 +266,10 @@ Finding FileNotSeen(const Error& error) {
                  "look again, with a longer --timeout or while nobody uses the file");
 }
 
-void RunFileChecks(const ExaminedFile& file, const ExamineOptions& options,
-                   std::vector<Finding>& findings) {
+void RunFileChecks(const ExaminedFile& file, std::vector<Finding>& findings) {
   constexpr int kInstructions = 10'000;
   for (const FileCheck& check : kFileChecks) {
-    Limit limit{std::chrono::steady_clock::now() + options.statement_limit};
+    Limit limit{std::chrono::steady_clock::now() + file.options.statement_limit};
     sqlite3_progress_handler(file.connection.handle(), kInstructions, &StopAtLimit, &limit);
     Result<Finding> looked = check.look(file);
     sqlite3_progress_handler(file.connection.handle(), 0, nullptr, nullptr);
@@ -221,19 +277,6 @@ void RunFileChecks(const ExaminedFile& file, const ExamineOptions& options,
     finding.check = check.name;
     findings.push_back(std::move(finding));
   }
-}
-
-/// For reading alone, and only what is a store. Closing the last connection carries the log over
-/// into the file, which is the business of a store; only an empty one, made by opening, goes again.
-Result<std::unique_ptr<Connection>> OpenToLook(const std::string& path,
-                                               const ExamineOptions& options) {
-  HF_ASSIGN_OR_RETURN(auto connection, Connection::Open(path, Connection::Mode::kReadOnly));
-  connection->SetLogIsKept(SizeOf(path + "-wal") > 0);
-  const auto limit = std::chrono::ceil<std::chrono::milliseconds>(options.statement_limit);
-  sqlite3_busy_timeout(connection->handle(), static_cast<int>(limit.count()));
-  HF_RETURN_IF_ERROR(connection->Execute("PRAGMA query_only=1"));
-  HF_RETURN_IF_ERROR(CheckOwner(*connection, path));
-  return connection;
 }
 
 }  // namespace
@@ -246,7 +289,7 @@ Examination ExamineSqlite(const std::string& path, const ExamineOptions& options
     if (connection) {
       finding.check = "file";
       examination.findings.push_back(std::move(finding));
-      RunFileChecks({path, **connection}, options, examination.findings);
+      RunFileChecks({path, **connection, options}, examination.findings);
       return examination;
     }
     finding = Broken(connection.error().code, connection.error().message,

@@ -3,6 +3,7 @@
 
 #include "base/mutant.h"
 #include "base/result.h"
+#include "engine/sqlite/schema.h"
 #include "engine/sqlite/transaction.h"
 #include "rules/limits.h"
 
@@ -26,6 +27,8 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
     entry.at = origin.now;
     HF_RETURN_IF_ERROR(InsertAudit(entry));
   }
+  HF_RETURN_IF_ERROR(NoteClock());
+  must_write_ |= request.must_write;
   HF_RETURN_IF_ERROR(FindNextDue(result));
   return result;
 }
@@ -146,6 +149,22 @@ Result<void> Transaction::PruneOthers(int limit, Time now, MaintainReport& repor
                       records_.Prune(now - rules::kTransferRetention, limit));
   report.pruned += answers + entries + transfers;
   report.more |= answers == limit || entries == limit || transfers == limit;
+  return {};
+}
+
+/// For the next start of the machine, which is when this clock can follow the wall clock. Written
+/// when it has changed by more than clocks drift.
+Result<void> Transaction::NoteClock() {
+  if (!noted_ahead_) {
+    noted_ahead_ = Duration(0);
+    HF_ASSIGN_OR_RETURN(bool found, select_meta_.Bind(kClockAhead).Step());
+    if (found) noted_ahead_ = Duration(select_meta_.Integer(0));
+    select_meta_.Reset();
+  }
+  const Duration ahead = clock_->Ahead();
+  if (std::chrono::abs(ahead - *noted_ahead_) < std::chrono::minutes(1)) return {};
+  HF_RETURN_IF_ERROR(insert_meta_.Bind(kClockAhead).Bind(ahead.count()).Run());
+  noted_ahead_ = ahead;
   return {};
 }
 

@@ -35,6 +35,7 @@ std::string JobListSql(const JobFilter& filter) {
   if (!filter.queue.empty()) where += " AND queue = ?";
   if (!filter.kind.empty()) where += " AND kind = ?";
   if (filter.parent) where += " AND parent = ?";
+  if (filter.retrying) where += " AND state = 'scheduled' AND attempt > 0";
   // Few jobs fail, and few have one parent: there an index helps. Everything else is read in the
   // order of ids, which stops at the limit instead of sorting a whole state.
   std::string_view hint = " NOT INDEXED";
@@ -187,6 +188,9 @@ Result<std::unique_ptr<Readers::Reader>> Readers::OpenReader() const {
   for (auto& [statement, sql] : statements) {
     HF_RETURN_IF_ERROR(statement.Prepare(connection, sql));
   }
+  // Otherwise what was opened here may be another store.
+  std::optional<FileChange> change = files_.Look();
+  if (change && change->is_moved) return Fail(ErrorCode::kUnavailable, std::move(change->what));
   return reader;
 }
 

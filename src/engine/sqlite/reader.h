@@ -8,6 +8,7 @@
 #include "base/mutex.h"
 #include "engine/engine.h"
 #include "engine/sqlite/connection.h"
+#include "engine/sqlite/named_files.h"
 
 namespace holdfast::engine {
 
@@ -15,7 +16,7 @@ namespace holdfast::engine {
 /// waits for a connection, not for a writer.
 class Readers {
  public:
-  explicit Readers(std::string path) : path_(std::move(path)) {}
+  Readers(std::string path, const NamedFiles& files) : path_(std::move(path)), files_(files) {}
 
   Result<std::optional<Job>> GetJob(const Context& context, JobId id);
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter);
@@ -50,6 +51,7 @@ class Readers {
   void GiveBack(std::unique_ptr<Reader> reader);
 
   const std::string path_;
+  const NamedFiles& files_;
 
   base::Mutex mutex_{base::LockRank::kEngineLeaf};
   base::CondVar returned_;

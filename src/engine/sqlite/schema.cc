@@ -315,29 +315,60 @@ auto InTransaction(Connection& connection, Body body) -> decltype(body()) {
   return result;
 }
 
-Result<base::ClockAnchor> LoadAnchorInTransaction(Connection& connection, const Clock& clock) {
-  HF_ASSIGN_OR_RETURN(std::optional<std::string> boot_id,
-                      connection.QueryText("SELECT value FROM meta WHERE name = 'clock_boot_id'"));
-  if (boot_id == clock.BootId()) {
-    HF_ASSIGN_OR_RETURN(
-        std::int64_t wall,
-        connection.QueryInteger("SELECT value FROM meta WHERE name = 'clock_wall_us'"));
-    HF_ASSIGN_OR_RETURN(
-        std::int64_t boot,
-        connection.QueryInteger("SELECT value FROM meta WHERE name = 'clock_boot_us'"));
-    return base::ClockAnchor{Time(Duration(wall)), Duration(boot), *std::move(boot_id)};
-  }
-  base::ClockAnchor anchor = base::EngineClock::Anchor(clock);
-  HF_ASSIGN_OR_RETURN(std::int64_t last, connection.QueryInteger("SELECT last_time FROM counters"));
-  anchor.wall = std::max(anchor.wall, Time(Duration(last)));
+Result<std::int64_t> MetaInteger(Connection& connection, std::string_view name) {
+  return connection.QueryInteger(fmt::format("SELECT value FROM meta WHERE name = '{}'", name));
+}
+
+Result<void> SetMeta(Connection& connection, std::string_view name, const std::string& value) {
   Statement insert;
   HF_RETURN_IF_ERROR(insert.Prepare(connection, "INSERT OR REPLACE INTO meta VALUES (?, ?)"));
+  return insert.Bind(name).Bind(std::string_view(value)).Run();
+}
+
+/// Moves all times that were noted since `era` back by `by`, so that what is left of each lease,
+/// delay and time limit stays as it is. Entries of the trail are never changed.
+Result<void> MoveTimes(Connection& connection, std::int64_t era, std::int64_t by) {
+  constexpr std::string_view kMoves = R"sql(
+UPDATE jobs SET run_at = run_at - {0}, due_at = due_at - {0} WHERE created_at < {1}
+  AND state = 'scheduled' AND attempt > 0;
+UPDATE jobs SET lease_expires_at = lease_expires_at - {0}, due_at = due_at - {0}
+  WHERE created_at < {1} AND state = 'processing';
+UPDATE jobs SET created_at = created_at - {0}, run_at = run_at - {0}, due_at = due_at - {0},
+  started_at = started_at - {0}, finished_at = finished_at - {0},
+  lease_expires_at = lease_expires_at - {0} WHERE created_at >= {1};
+UPDATE idempotency SET expires_at = expires_at - {0} WHERE expires_at >= {1};
+UPDATE records SET created_at = created_at - {0} WHERE created_at >= {1};
+UPDATE records SET updated_at = updated_at - {0}, expires_at = expires_at - {0}
+  WHERE updated_at >= {1};
+UPDATE transfers SET created_at = created_at - {0}, expires_at = expires_at - {0},
+  finished_at = finished_at - {0}, due_at = due_at - {0} WHERE created_at >= {1};
+UPDATE lock_holders SET acquired_at = acquired_at - {0}, expires_at = expires_at - {0},
+  due_at = due_at - {0};
+UPDATE lock_waiters SET since = since - {0}, deadline = deadline - {0};
+UPDATE lock_sessions SET expires_at = expires_at - {0};
+UPDATE counters SET last_time = last_time - {0};
+)sql";
+  return connection.Execute(fmt::format(fmt::runtime(kMoves), by, era));
+}
+
+/// After a restart of the machine. The processes that counted by the old anchor are gone, so that
+/// a clock which was known to differ from the wall clock can follow it now.
+Result<base::ClockAnchor> MakeAnchor(Connection& connection, const Clock& clock) {
+  base::ClockAnchor anchor = base::EngineClock::Anchor(clock);
+  HF_ASSIGN_OR_RETURN(std::int64_t ahead, MetaInteger(connection, kClockAhead));
+  if (ahead != 0) {
+    HF_ASSIGN_OR_RETURN(std::int64_t era, MetaInteger(connection, "clock_wall_us"));
+    HF_RETURN_IF_ERROR(MoveTimes(connection, era, ahead));
+    HF_RETURN_IF_ERROR(SetMeta(connection, kClockAhead, "0"));
+  }
+  HF_ASSIGN_OR_RETURN(std::int64_t last, connection.QueryInteger("SELECT last_time FROM counters"));
+  anchor.wall = std::max(anchor.wall, Time(Duration(last)));
   std::pair<std::string_view, std::string> values[] = {
       {"clock_boot_id", anchor.boot_id},
       {"clock_wall_us", fmt::to_string(anchor.wall.time_since_epoch().count())},
       {"clock_boot_us", fmt::to_string(anchor.since_boot.count())}};
   for (const auto& [name, value] : values) {
-    HF_RETURN_IF_ERROR(insert.Bind(name).Bind(value).Run());
+    HF_RETURN_IF_ERROR(SetMeta(connection, name, value));
   }
   return anchor;
 }
@@ -389,8 +420,21 @@ Result<std::int64_t> Migrate(Connection& connection, std::string_view path) {
   return InTransaction(connection, [&] { return MigrateInTransaction(connection, path); });
 }
 
+Result<std::optional<base::ClockAnchor>> ReadClockAnchor(Connection& connection) {
+  HF_ASSIGN_OR_RETURN(std::optional<std::string> boot_id,
+                      connection.QueryText("SELECT value FROM meta WHERE name = 'clock_boot_id'"));
+  if (!boot_id) return std::nullopt;
+  HF_ASSIGN_OR_RETURN(std::int64_t wall, MetaInteger(connection, "clock_wall_us"));
+  HF_ASSIGN_OR_RETURN(std::int64_t boot, MetaInteger(connection, "clock_boot_us"));
+  return base::ClockAnchor{Time(Duration(wall)), Duration(boot), *std::move(boot_id)};
+}
+
 Result<base::ClockAnchor> LoadClockAnchor(Connection& connection, const Clock& clock) {
-  return InTransaction(connection, [&] { return LoadAnchorInTransaction(connection, clock); });
+  return InTransaction(connection, [&]() -> Result<base::ClockAnchor> {
+    HF_ASSIGN_OR_RETURN(std::optional<base::ClockAnchor> anchor, ReadClockAnchor(connection));
+    if (anchor && anchor->boot_id == clock.BootId()) return *std::move(anchor);
+    return MakeAnchor(connection, clock);
+  });
 }
 
 }  // namespace holdfast::engine

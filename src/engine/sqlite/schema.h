@@ -1,6 +1,7 @@
 // The tables of an SQLite store, and the numbered migrations that lead to them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,8 +25,15 @@ Result<void> CheckOwner(Connection& connection, std::string_view path);
 /// Errors: corrupt (not a Holdfast database, or of a newer schema), unavailable.
 Result<std::int64_t> Migrate(Connection& connection, std::string_view path);
 
-/// The anchor that all processes on this machine share; made anew after the machine restarted,
-/// never behind the time that the store has already seen.
+/// The entry of `meta` with EngineClock::Ahead(), in microseconds, as maintenance has last seen it.
+inline constexpr std::string_view kClockAhead = "clock_ahead_us";
+
+/// The anchor of the file, perhaps of an earlier start of the machine. Nothing: there is none yet.
+Result<std::optional<base::ClockAnchor>> ReadClockAnchor(Connection& connection);
+
+/// The anchor that all processes on this machine share. Made anew after the machine restarted,
+/// never behind the time that the store has already seen; but a clock that was known to differ from
+/// the wall clock follows it then, and every time that is kept moves with it.
 Result<base::ClockAnchor> LoadClockAnchor(Connection& connection, const Clock& clock);
 
 /// The statements of the migrations from `from` to `to`.

@@ -5,7 +5,10 @@
 #include <filesystem>
 
 #include "base/answer.h"
+#include "base/log.h"
 #include "base/result.h"
+#include "base/text.h"
+#include "engine/sqlite/named_files.h"
 #include "engine/sqlite/reader.h"
 #include "engine/sqlite/schema.h"
 #include "engine/sqlite/writer.h"
@@ -15,15 +18,16 @@ namespace {
 
 class SqliteEngine final : public Engine {
  public:
-  SqliteEngine(const std::string& path, std::unique_ptr<Connection> connection,
+  SqliteEngine(const std::string& path, std::unique_ptr<Connection> connection, NamedFiles files,
                base::EngineClock clock, Driver* driver)
       : traits_{.name = "sqlite",
                 .survives_process_kill = true,
                 .shared_between_processes = true,
                 .has_threads = driver == nullptr},
-        writer_(std::move(connection), std::move(clock), driver),
-        readers_(path),
-        watcher_(path) {}
+        files_(std::move(files)),
+        writer_(std::move(connection), files_, std::move(clock), driver),
+        readers_(path, files_),
+        watcher_(path, files_) {}
   /// What is answered meanwhile may read.
   ~SqliteEngine() override { writer_.Stop(); }
 
@@ -104,6 +108,7 @@ class SqliteEngine final : public Engine {
 
  private:
   const Traits traits_;
+  const NamedFiles files_;
   Writer writer_;  // the last to close the file: it knows whether its log may go
   Readers readers_;
   Readers watcher_;
@@ -147,6 +152,9 @@ Result<Opened> OpenFile(const std::string& path) {
     return Fail(ErrorCode::kUnavailable,
                 fmt::format("cannot open {}: there is no folder {}", path, folder.string()));
   }
+  if (std::optional<std::string> links = SecondName(path)) {
+    return Fail(ErrorCode::kUnavailable, fmt::format("cannot open {}: {}", path, *links));
+  }
   Opened opened;
   HF_ASSIGN_OR_RETURN(opened.connection, Connection::Open(path, Connection::Mode::kReadWrite));
   // Until it is settled nobody may move it into the file and remove it: not even SQLite, when the
@@ -165,8 +173,17 @@ Result<std::unique_ptr<Engine>> OpenEngine(const std::string& path, const StoreO
   const Clock& clock = options.clock != nullptr ? *options.clock : Clock::System();
   HF_ASSIGN_OR_RETURN(Opened opened, OpenFile(path));
   HF_ASSIGN_OR_RETURN(base::ClockAnchor anchor, LoadClockAnchor(*opened.connection, clock));
-  auto engine = std::make_unique<SqliteEngine>(path, std::move(opened.connection),
-                                               base::EngineClock(clock, std::move(anchor)), driver);
+  base::EngineClock engine_clock(clock, std::move(anchor));
+  if (const Duration ahead = engine_clock.Ahead(); ahead != Duration::zero()) {
+    base::Log(options.log, LogLevel::kWarning, "store_clock_differs", [&] {
+      return base::Fields{{"store", path},
+                          {"store_time", base::FormatTime(engine_clock.Now())},
+                          {"wall_time", base::FormatTime(clock.Wall())}};
+    });
+  }
+  HF_ASSIGN_OR_RETURN(NamedFiles files, NamedFiles::Of(path, *opened.connection));
+  auto engine = std::make_unique<SqliteEngine>(path, std::move(opened.connection), std::move(files),
+                                               std::move(engine_clock), driver);
   HF_RETURN_IF_ERROR(engine->Start());
   return engine;
 }

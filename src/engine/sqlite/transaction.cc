@@ -56,6 +56,8 @@ Result<void> Transaction::Prepare(Connection& connection, const base::EngineCloc
        "SELECT id FROM jobs WHERE retained_as = ? AND queue = ? AND state = ? AND finished_at <= ? "
        "ORDER BY finished_at LIMIT ?"},
       {delete_job_, "DELETE FROM jobs WHERE id = ?"},
+      {select_meta_, "SELECT CAST(value AS INTEGER) FROM meta WHERE name = ?"},
+      {insert_meta_, "INSERT OR REPLACE INTO meta VALUES (?, CAST(? AS TEXT))"},
   };
   for (auto& [statement, sql] : statements) {
     HF_RETURN_IF_ERROR(statement.Prepare(connection, sql));
@@ -65,6 +67,7 @@ Result<void> Transaction::Prepare(Connection& connection, const base::EngineCloc
 
 Result<void> Transaction::Begin() {
   change_ = {};
+  must_write_ = false;
   jobs_.Begin(rows_);
   records_.Begin();
   HF_RETURN_IF_ERROR(locks_.Begin());
@@ -86,7 +89,8 @@ Result<void> Transaction::Finish(Time now) {
   HF_RETURN_IF_ERROR(jobs_.Flush());
   HF_RETURN_IF_ERROR(records_.Flush());
   // With every change the time is noted, too: after a restart of the machine it must not go back.
-  if (sqlite3_total_changes64(connection_->handle()) == changes_at_begin_) return {};
+  const bool has_changed = sqlite3_total_changes64(connection_->handle()) != changes_at_begin_;
+  if (!has_changed && !must_write_) return {};
   return update_counters_.Bind(counters_.last_job)
       .Bind(HF_MUTANT(token_not_persisted) ? 0 : counters_.last_token)
       .Bind(counters_.last_audit)

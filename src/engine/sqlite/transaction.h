@@ -63,6 +63,7 @@ class Transaction {
   Result<void> PruneJobs(int limit, Time now, MaintainReport& report);
   Result<void> PruneOthers(int limit, Time now, MaintainReport& report);
   Result<void> FindNextDue(MaintainResult& result);
+  Result<void> NoteClock();
 
   Connection* connection_ = nullptr;
   const base::EngineClock* clock_ = nullptr;
@@ -73,15 +74,17 @@ class Transaction {
   rules::Rows rows_;         // of the batch at hand
   rules::TouchedKeys keys_;  // likewise
   rules::Counters counters_;
-  std::size_t answer_room_ = 0;        // of the call at hand
-  std::int64_t changes_at_begin_ = 0;  // rows this connection has ever changed
+  std::size_t answer_room_ = 0;          // of the call at hand
+  std::optional<Duration> noted_ahead_;  // of the wall clock, as it is in the file
+  bool must_write_ = false;              // even if nothing has changed
+  std::int64_t changes_at_begin_ = 0;    // rows this connection has ever changed
   Change change_;
 
   Statement select_counters_, update_counters_;
   Statement savepoint_, release_, rollback_to_;
   Statement select_answer_, insert_answer_, delete_answers_;
   Statement insert_audit_, select_old_audit_, delete_audit_;
-  Statement select_due_, min_due_, select_retained_, delete_job_;
+  Statement select_due_, min_due_, select_retained_, delete_job_, select_meta_, insert_meta_;
 };
 
 }  // namespace holdfast::engine

@@ -36,6 +36,8 @@ void Writer::Stop() {
   }
   if (driver_ != nullptr) RunQueued();
   if (thread_.joinable()) thread_.join();
+  // What is named now may belong to another store, whose log closing would remove.
+  if (files_.Look()) connection_->SetLogIsKept(true);
 }
 
 Result<void> Writer::Start() {
@@ -154,6 +156,8 @@ Result<void> Writer::RunTransaction(Group& group) {
     if (!work.is_answered) result = RunWork(work);
   }
   if (result) result = transaction_.Finish(now_);
+  // As late as possible: what is committed into a file without its name is lost.
+  if (result) result = CheckFiles();
   bool is_committing = false;
   if (result) {
     is_committing = true;
@@ -164,17 +168,28 @@ Result<void> Writer::RunTransaction(Group& group) {
     transaction_.Committed();
     return result;
   }
-  Error error = std::move(result).error();
+  return std::unexpected(UndoTransaction(std::move(result).error(), is_committing));
+}
+
+/// The answer to its group.
+Error Writer::UndoTransaction(Error error, bool is_committing) {
   const bool is_fatal = connection_->IsLastErrorFatal();
   if (connection_->InTransaction()) (void)connection_->Execute("ROLLBACK");
-  if (is_fatal) {
-    EndWriting(error);
-    if (is_committing && !HF_MUTANT(failed_commit_told_undone)) {
-      return Fail(ErrorCode::kOutcomeUnknown,
-                  "the commit may or may not be durable: " + error.message);
-    }
-    if (error.code != ErrorCode::kCorrupt) error.code = ErrorCode::kUnavailable;
+  if (!is_fatal) return error;
+  EndWriting("since an I/O error", error);
+  if (is_committing && !HF_MUTANT(failed_commit_told_undone)) {
+    return {
+        ErrorCode::kOutcomeUnknown, "the commit may or may not be durable: " + error.message, {}};
   }
+  if (error.code != ErrorCode::kCorrupt) error.code = ErrorCode::kUnavailable;
+  return error;
+}
+
+Result<void> Writer::CheckFiles() {
+  std::optional<FileChange> change = files_.Look();
+  if (!change || HF_MUTANT(moved_file_written)) return {};
+  Error error{ErrorCode::kUnavailable, "the store refuses writes: " + change->what, {}};
+  if (change->is_moved) EndWriting("since its file was moved", {error.code, change->what, {}});
   return std::unexpected(std::move(error));
 }
 
@@ -187,7 +202,7 @@ Result<void> Writer::Begin(Group& group) {
         connection_->Execute(HF_MUTANT(locks_file_too_late) ? "BEGIN" : "BEGIN IMMEDIATE");
     if (begun) return begun;
     if (begun.error().code != ErrorCode::kBusy) {
-      if (connection_->IsLastErrorFatal()) EndWriting(begun.error());
+      if (connection_->IsLastErrorFatal()) EndWriting("since an I/O error", begun.error());
       return begun;
     }
     for (Work& work : group) RefuseIfOver(work);
@@ -204,14 +219,16 @@ Result<void> Writer::RunWork(Work& work) {
   if (auto* commit = std::get_if<CommitWork>(&work.what)) return RunCommit(work, *commit);
   if (auto* claim = std::get_if<ClaimWork>(&work.what)) return RunClaim(work, *claim);
   auto& maintain = std::get<MaintainWork>(work.what);
-  maintain.answer = transaction_.Maintain(
-      maintain.request, OriginOf(work.context, work.called, clock_.Steady(), now_));
+  rules::Origin origin = OriginOf(work.context, work.called, clock_.Steady(), now_);
+  origin.stall = maintain.request.StallAt(now_);
+  maintain.answer = transaction_.Maintain(maintain.request, origin);
   if (!maintain.answer) return std::unexpected(maintain.answer.error());
   return {};
 }
 
 Result<void> Writer::RunCommit(Work& work, CommitWork& commit) {
   rules::Origin origin = OriginOf(work.context, work.called, clock_.Steady(), now_);
+  origin.ahead = clock_.Ahead();
   commit.answers.reserve(commit.batches.size());
   transaction_.BeginCall();
   for (std::size_t i = 0; i < commit.batches.size(); ++i) {
@@ -238,13 +255,13 @@ void Writer::RefuseIfOver(Work& work) {
   work.is_answered = true;
 }
 
-void Writer::EndWriting(const Error& error) {
+void Writer::EndWriting(std::string_view since, const Error& error) {
   connection_->SetLogIsKept(true);  // for whoever opens the file next to settle
   MutexLock lock(mutex_);
   if (fatal_ || HF_MUTANT(writes_on_after_an_error)) return;
   fatal_ = Error{
       error.code == ErrorCode::kCorrupt ? ErrorCode::kCorrupt : ErrorCode::kUnavailable,
-      "the store refuses writes since an I/O error, until it is opened anew: " + error.message,
+      fmt::format("the store refuses writes {}, until it is opened anew: {}", since, error.message),
       {}};
 }
 

@@ -14,6 +14,7 @@
 #include "engine/driver.h"
 #include "engine/engine.h"
 #include "engine/sqlite/connection.h"
+#include "engine/sqlite/named_files.h"
 #include "engine/sqlite/transaction.h"
 #include "engine/work.h"
 
@@ -23,12 +24,17 @@ namespace holdfast::engine {
 /// gathers, so groups grow with the load by themselves.
 ///
 /// After the first I/O error every write is refused with `unavailable`: what the disk holds is no
-/// longer known. Threads: any.
+/// longer known. So it is once the file that is open is not the file that is named. While the file
+/// has a second name, writes are refused as well. Threads: any.
 class Writer {
  public:
   /// With a driver it has no thread, and writes when the driver says so.
-  Writer(std::unique_ptr<Connection> connection, base::EngineClock clock, Driver* driver)
-      : connection_(std::move(connection)), clock_(std::move(clock)), driver_(driver) {}
+  Writer(std::unique_ptr<Connection> connection, const NamedFiles& files, base::EngineClock clock,
+         Driver* driver)
+      : connection_(std::move(connection)),
+        files_(files),
+        clock_(std::move(clock)),
+        driver_(driver) {}
   ~Writer();
 
   /// Prepares the statements and starts the thread.
@@ -55,15 +61,18 @@ class Writer {
   void AwaitCompany() HF_REQUIRES(mutex_);
   void RunGroup(Group& group);
   Result<void> RunTransaction(Group& group);
+  Error UndoTransaction(Error error, bool is_committing);
+  Result<void> CheckFiles();
   Result<void> Begin(Group& group);
   Result<void> RunWork(Work& work);
   Result<void> RunCommit(Work& work, CommitWork& commit);
   Result<void> RunClaim(Work& work, ClaimWork& claim);
   void RefuseIfOver(Work& work);
-  void EndWriting(const Error& error);
+  void EndWriting(std::string_view since, const Error& error);
 
   // Constant after Start, or of the writer's thread alone.
   const std::unique_ptr<Connection> connection_;
+  const NamedFiles& files_;
   const base::EngineClock clock_;
   Driver* const driver_;
   ChangeListener* listener_ = nullptr;
