@@ -20,14 +20,14 @@ namespace holdfast {
 
 /// "job.enqueue": adds a job. Errors: queue_full, already_exists, not_found (the parent).
 struct EnqueueJob {
-  JobSpec spec;
+  JobSpec spec{};
 };
 
 /// "job.claim": takes this one job (JOB-2). That it is not pending, or that its queue is paused or
 /// runs as many as it may, is an answer, not an error.
 struct ClaimJob {
   JobId id = 0;
-  std::string worker;
+  std::string worker{};
   Duration lease = std::chrono::seconds(30);
 };
 
@@ -36,16 +36,20 @@ struct ClaimJob {
 struct CompleteJob {
   JobId id = 0;
   Token token = 0;
-  std::optional<std::string> result;  ///< JSON text, at most 1 MiB
+  std::optional<std::string> result{};  ///< JSON text, at most 1 MiB
 };
 
 /// "job.fail": the attempt failed. Retried while attempts are left, unless permanent (JOB-7).
 struct FailJob {
   JobId id = 0;
   Token token = 0;
+<<<<<<< HEAD
   std::string error;  ///< kept up to 4 KiB; what is no UTF-8 text becomes U+FFFD
+=======
+  std::string error{};  ///< kept up to 4 KiB
+>>>>>>> 75497c7 (Give every member of a public struct an initializer)
   bool permanent = false;
-  std::optional<Duration> retry_in;  ///< instead of the computed delay
+  std::optional<Duration> retry_in{};  ///< instead of the computed delay
 };
 
 /// "job.release": gives the job back at once; the attempt does not count (JOB-8).
@@ -72,8 +76,8 @@ struct RenewJob {
 struct ProgressJob {
   JobId id = 0;
   Token token = 0;
-  double progress = 0;  ///< 0 to 1
-  std::string message;  ///< at most 1 KiB
+  double progress = 0;    ///< 0 to 1
+  std::string message{};  ///< at most 1 KiB
 };
 
 /// "job.cancel": at once when waiting, a request when running (JOB-9).
@@ -94,13 +98,13 @@ struct DeleteJob {
 /// "queue.set": changes the settings that are present (JOB-11, JOB-13). For a bound, a present
 /// "nothing" lifts it.
 struct SetQueue {
-  std::string name;
-  std::optional<bool> paused;
-  std::optional<std::optional<std::int64_t>> max_pending;
-  std::optional<std::optional<std::int64_t>> max_running;
-  std::optional<bool> audit;
-  std::optional<Duration> retain_completed;
-  std::optional<Duration> retain_failed;
+  std::string name{};
+  std::optional<bool> paused{};
+  std::optional<std::optional<std::int64_t>> max_pending{};
+  std::optional<std::optional<std::int64_t>> max_running{};
+  std::optional<bool> audit{};
+  std::optional<Duration> retain_completed{};
+  std::optional<Duration> retain_failed{};
 };
 
 /// The record an operation changes, and what must be true of it.
@@ -111,16 +115,16 @@ struct SetQueue {
 /// that holds it), invalid_argument (the edit does not fit the data). Rules are checked after the
 /// edit.
 struct RecordTarget {
-  std::string kind;
-  std::string id;
+  std::string kind{};
+  std::string id{};
   std::optional<std::int64_t> version{};  ///< the version it must have (REC-1)
   std::optional<RecordKey> parent{};      ///< the parent it must have (REC-6)
 };
 
 /// "record.create": adds a record, at version 1.
 struct CreateRecord {
-  std::string kind;
-  std::string id;                     ///< empty: a new number of the store's choosing
+  std::string kind{};
+  std::string id{};                   ///< empty: a new number of the store's choosing
   std::string data = "{}";            ///< a JSON object, at most 1 MiB, at most 64 deep
   std::string status{};               ///< empty: the first of the kind's initial states
   std::optional<RecordKey> parent{};  ///< must exist
@@ -131,36 +135,36 @@ struct CreateRecord {
 
 /// "record.replace": the data becomes this.
 struct ReplaceRecord : RecordTarget {
-  std::string data;  ///< a JSON object
+  std::string data{};  ///< a JSON object
 };
 
 /// "record.merge": a JSON merge patch (RFC 7396).
 struct MergeRecord : RecordTarget {
-  std::string patch;  ///< a JSON object
+  std::string patch{};  ///< a JSON object
 };
 
 /// "record.patch": a JSON Patch (RFC 6902). A `test` that fails is a rule_violation.
 struct PatchRecord : RecordTarget {
-  std::string patch;  ///< a JSON array
+  std::string patch{};  ///< a JSON array
 };
 
 /// "record.increment": adds to the number at a JSON pointer. Integers stay exact to 64 bits;
 /// overflow is refused. A number that is missing is not taken for 0.
 struct IncrementRecord : RecordTarget {
-  std::string path;
+  std::string path{};
   std::variant<std::int64_t, double> by = std::int64_t{1};
 };
 
 /// "record.append": adds to the end of the array at a JSON pointer.
 struct AppendRecord : RecordTarget {
-  std::string path;
-  std::string value;                         ///< JSON text
+  std::string path{};
+  std::string value{};                       ///< JSON text
   std::optional<std::int64_t> max_length{};  ///< then only so many are kept, the newest
 };
 
 /// "record.transition": changes the status (REC-4), and the data with it.
 struct TransitionRecord : RecordTarget {
-  std::string to;
+  std::string to{};
   std::string data = "{}";  ///< a merge patch; what the transition requires must be in it
   /// For migrations: any declared state can be reached, and nothing is required. Audited.
   bool force = false;
@@ -168,7 +172,7 @@ struct TransitionRecord : RecordTarget {
 
 /// "record.action": runs an action that the kind declares (REC-8), as one change.
 struct RunAction : RecordTarget {
-  std::string action;
+  std::string action{};
   std::string params = "{}";  ///< a JSON object
 };
 
@@ -179,8 +183,8 @@ struct DeleteRecord : RecordTarget {};
 /// that would break the new rules are reported (rule_violation with `violations`), and nothing is
 /// changed.
 struct ApplyKind {
-  std::string name;
-  std::string rules;                      ///< JSON text, see docs/rules.md
+  std::string name{};
+  std::string rules{};                    ///< JSON text, see docs/rules.md
   std::optional<std::int64_t> version{};  ///< the version the rules must have; 0: none
   /// Applies them all the same. Records stay as they are, and must obey from their next change on.
   /// Two records with one unique key are refused even so.
@@ -190,9 +194,9 @@ struct ApplyKind {
 /// "transfer": moves an amount from a number of one record to the same number of another (REC-7),
 /// both integers, under the bounds of both kinds.
 struct MakeTransfer {
-  RecordKey from;
-  RecordKey to;  ///< another record
-  std::string path;
+  RecordKey from{};
+  RecordKey to{};  ///< another record
+  std::string path{};
   std::int64_t amount = 0;  ///< 1 or more
   /// Only reserve it: it counts as gone from `from`, and comes to `to` with transfer.post.
   bool pending = false;
@@ -239,7 +243,7 @@ struct AcquireLock {
 /// "lock.renew": the lease ends `ttl` from now (LOCK-4). Errors: fenced, if this token's lease has
 /// ended or never was: it is never revived.
 struct RenewLock {
-  std::string name;
+  std::string name{};
   Token token = 0;
   std::optional<Duration> ttl{};  ///< nothing: as long as when it was acquired
 };
@@ -247,15 +251,15 @@ struct RenewLock {
 /// "lock.release": gives the lock back, and in the same commit to whoever is next. Errors: fenced,
 /// as lock.renew.
 struct ReleaseLock {
-  std::string name;
+  std::string name{};
   Token token = 0;
 };
 
 /// "lock.break": ends leases by force, for administrators. Audited with the reason, under a new
 /// token. Errors: not_found (nobody holds it).
 struct BreakLock {
-  std::string name;
-  std::string reason;            ///< 1-1,024 bytes
+  std::string name{};
+  std::string reason{};          ///< 1-1,024 bytes
   std::optional<Token> token{};  ///< only this holder's; nothing: every holder's
 };
 
@@ -264,7 +268,7 @@ struct BreakLock {
 
 /// Takes the lock if it is free, else a place in line; with a `ticket`, looks whether it got there.
 struct AwaitLock {
-  AcquireLock request;
+  AcquireLock request{};
   std::int64_t waiter = 0;  ///< by which the store knows it
   std::int64_t ticket = 0;
   std::optional<Time> deadline{};  ///< with a ticket: when the place is given up
@@ -272,7 +276,7 @@ struct AwaitLock {
 
 /// Gives a place in line up. The grants, if it came too late.
 struct LeaveLock {
-  std::vector<std::string> names;
+  std::vector<std::string> names{};
   std::int64_t ticket = 0;
 };
 
@@ -297,19 +301,19 @@ struct JobGuard {
 
 /// Holds if the record is at this version. Otherwise version_mismatch, or not_found.
 struct VersionGuard {
-  RecordKey record;
+  RecordKey record{};
   std::int64_t version = 0;
 };
 
 /// Holds if there is no such record. Otherwise already_exists.
 struct AbsentGuard {
-  RecordKey record;
+  RecordKey record{};
 };
 
 /// Holds while the lock is held under this token (LOCK-8). Otherwise the batch is fenced. For the
 /// lock of a record it also lets the batch change the record.
 struct LockGuard {
-  std::string name;
+  std::string name{};
   Token token = 0;
 
   bool operator==(const LockGuard&) const = default;
@@ -318,7 +322,7 @@ struct LockGuard {
 /// For locks that live elsewhere: holds if the record has seen no higher token, and is remembered
 /// with the record (LOCK-8). Otherwise the batch is fenced. Its version stays.
 struct FenceGuard {
-  RecordKey record;
+  RecordKey record{};
   Token token = 0;
 };
 
@@ -326,8 +330,8 @@ using Guard = std::variant<JobGuard, VersionGuard, AbsentGuard, LockGuard, Fence
 
 /// The unit of atomicity. At most 1,000 operations and 100 guards.
 struct Batch {
-  std::vector<Guard> guards;
-  std::vector<Operation> operations;
+  std::vector<Guard> guards{};
+  std::vector<Operation> operations{};
   /// 1-255 bytes, or empty for none. The same key with the same batch gets the stored answer for
   /// 24 h; with another batch, idempotency_mismatch (IDEM-1). A batch that only claims, acquires
   /// and renews gets it while the leases in it are held, afterwards fenced.
@@ -343,28 +347,28 @@ struct Batch {
 /// What became of one operation.
 struct OperationResult {
   /// The job after the commit; nothing if job.claim did not get it, or for job.delete.
-  std::optional<Job> job;
+  std::optional<Job> job{};
   /// job.enqueue found a job with the same unique key, and this is that job.
   bool existing = false;
   /// The queue after queue.set.
-  Boxed<Queue> queue;
+  Boxed<Queue> queue{};
   /// The record after the commit; nothing if it is gone.
-  std::optional<Record> record;
+  std::optional<Record> record{};
   /// The kind after kind.apply; `existing` if its rules were these already.
-  Boxed<Kind> kind;
+  Boxed<Kind> kind{};
   /// The transfer after transfer, transfer.post and transfer.void.
-  Boxed<Transfer> transfer;
+  Boxed<Transfer> transfer{};
   /// The leases after lock.acquire and lock.renew, and as they were for lock.release and
   /// lock.break.
-  Boxed<LockOutcome> lock;
+  Boxed<LockOutcome> lock{};
 
   bool operator==(const OperationResult&) const = default;
 };
 
 /// The proof of a durable commit.
 struct Receipt {
-  std::vector<OperationResult> results;  ///< one per operation, in order
-  bool replayed = false;                 ///< the stored answer to an earlier commit with this key
+  std::vector<OperationResult> results{};  ///< one per operation, in order
+  bool replayed = false;                   ///< the stored answer to an earlier commit with this key
 };
 
 }  // namespace holdfast

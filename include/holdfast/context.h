@@ -14,14 +14,14 @@ namespace holdfast {
 /// taken, after every wait, and every 1,000 rows of a long scan; the call then changed nothing.
 struct Context {
   /// The call gives up with deadline_exceeded when this passes before its effect began.
-  std::optional<SteadyTime> deadline;
+  std::optional<SteadyTime> deadline{};
   /// The call gives up with cancelled when this fires before its effect began.
-  std::stop_token stop;
+  std::stop_token stop{};
   /// Who asks. Kept in audit entries. At most 128 bytes.
-  std::string actor;
+  std::string actor{};
   /// Ties together what belongs together, across services. Kept in audit entries. At most 128
   /// bytes.
-  std::string correlation_id;
+  std::string correlation_id{};
 
   /// A context that expires `timeout` from now.
   static Context WithTimeout(Duration timeout) {

@@ -50,12 +50,12 @@ enum class ErrorCode {
 
 /// What the table says of one code.
 struct ErrorCodeInfo {
-  ErrorCode code;
-  std::string_view name;
-  int http_status;
-  int exit_code;
-  bool retryable;
-  std::string_view advice;
+  ErrorCode code{};
+  std::string_view name{};
+  int http_status{};
+  int exit_code{};
+  bool retryable{};
+  std::string_view advice{};
 };
 
 inline constexpr ErrorCodeInfo kErrorCodes[] = {
@@ -80,18 +80,18 @@ constexpr std::optional<ErrorCode> ParseErrorCode(std::string_view name) {
 
 /// Facts a program may act on. Each field is set only where its code calls for it.
 struct ErrorDetail {
-  std::optional<std::int64_t> operation;  ///< index in the batch of the operation at fault
-  std::optional<std::int64_t> guard;      ///< index in the batch of the guard at fault
-  std::optional<std::int64_t> id;         ///< already_exists: the id of what exists, or the token
-  std::optional<std::int64_t> expected;   ///< version_mismatch: the version the caller named
-  std::optional<std::int64_t> current;    ///< version_mismatch: the version there is
-  std::optional<Duration> retry_after;    ///< busy, queue_full, rate_limited, shutting_down
-  std::string rule;    ///< rule_violation, capacity_full, already_exists: "bounds /balance"
-  std::string record;  ///< the record at fault, or the one that holds a unique key: "ticket/T-1"
-  std::string lock;    ///< busy, fenced, already_exists, deadlock: the lock at fault
+  std::optional<std::int64_t> operation{};  ///< index in the batch of the operation at fault
+  std::optional<std::int64_t> guard{};      ///< index in the batch of the guard at fault
+  std::optional<std::int64_t> id{};         ///< already_exists: the id of what exists, or the token
+  std::optional<std::int64_t> expected{};   ///< version_mismatch: the version the caller named
+  std::optional<std::int64_t> current{};    ///< version_mismatch: the version there is
+  std::optional<Duration> retry_after{};    ///< busy, queue_full, rate_limited, shutting_down
+  std::string rule{};    ///< rule_violation, capacity_full, already_exists: "bounds /balance"
+  std::string record{};  ///< the record at fault, or the one that holds a unique key: "ticket/T-1"
+  std::string lock{};    ///< busy, fenced, already_exists, deadlock: the lock at fault
   /// kind.apply: what is wrong with which record. At most 100; the message says how many there are.
-  std::vector<std::string> violations;
-  std::vector<std::string> cycle;  ///< deadlock: the owners, in order
+  std::vector<std::string> violations{};
+  std::vector<std::string> cycle{};  ///< deadlock: the owners, in order
 
   bool operator==(const ErrorDetail&) const = default;
 };

@@ -31,10 +31,10 @@ std::string_view NameOf(LockState state);
 /// One lock, or several that were taken together. Renewed at a third of the lease, on a thread that
 /// all locks of the store share.
 ///
-/// The object judges its leases by a monotonic clock of its own, counted from when the request that
-/// granted them was sent, so that a process that was paused or cut off knows that it lost before
-/// anybody tells it. Renewal goes on after errors and unknown outcomes until that time is up. What
-/// protects data all the same is the guard: use Commit.
+/// The object judges its leases by a clock of its own, which also counts the time in which the
+/// machine is suspended, from when the request that granted them was sent: a process that was
+/// paused or cut off knows that it lost before it is told. Renewal goes on after errors and unknown
+/// outcomes until that time is up. What protects data all the same is the guard: use Commit.
 ///
 /// Threads: any.
 class HeldLock {

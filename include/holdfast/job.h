@@ -86,7 +86,7 @@ enum class OnConflict : std::uint8_t {
 
 /// At most one job of a kind holds a unique key while its state is one of `states`.
 struct UniqueKey {
-  std::string key;                 ///< 1-256 bytes
+  std::string key{};               ///< 1-256 bytes
   JobStates states = kLiveStates;  ///< must include the live states; may add finished ones
   OnConflict on_conflict = OnConflict::kReject;
 
@@ -95,18 +95,18 @@ struct UniqueKey {
 
 /// A job before it exists. Only `kind` is required.
 struct JobSpec {
-  std::string kind;               ///< 1-128 of [A-Za-z0-9_.:-]
-  std::string queue = "default";  ///< 1-128 of [A-Za-z0-9_.:-]
-  std::string payload = "null";   ///< JSON text, at most 256 KiB
-  int priority = 4;               ///< 0 (most urgent) to 9
-  std::optional<Time> run_at;     ///< not before this instant; excludes `delay`
-  std::optional<Duration> delay;  ///< not before this much from now, by the engine's clock
-  int max_attempts = 25;          ///< in total: 25 means 25 attempts, not 26
-  std::optional<RetryDelay> retry;
-  std::optional<UniqueKey> unique;
-  std::optional<JobId> parent;    ///< must exist
-  std::vector<std::string> tags;  ///< at most 32, each 1-128 bytes
-  std::string metadata = "{}";    ///< a JSON object, at most 16 KiB
+  std::string kind{};               ///< 1-128 of [A-Za-z0-9_.:-]
+  std::string queue = "default";    ///< 1-128 of [A-Za-z0-9_.:-]
+  std::string payload = "null";     ///< JSON text, at most 256 KiB
+  int priority = 4;                 ///< 0 (most urgent) to 9
+  std::optional<Time> run_at{};     ///< not before this instant; excludes `delay`
+  std::optional<Duration> delay{};  ///< not before this much from now, by the engine's clock
+  int max_attempts = 25;            ///< in total: 25 means 25 attempts, not 26
+  std::optional<RetryDelay> retry{};
+  std::optional<UniqueKey> unique{};
+  std::optional<JobId> parent{};    ///< must exist
+  std::vector<std::string> tags{};  ///< at most 32, each 1-128 bytes
+  std::string metadata = "{}";      ///< a JSON object, at most 16 KiB
 
   bool operator==(const JobSpec&) const = default;
 };
@@ -114,9 +114,9 @@ struct JobSpec {
 /// Why an attempt did not succeed.
 struct JobError {
   int attempt = 0;
-  std::string worker;
-  Time at;
-  std::string message;
+  std::string worker{};
+  Time at{};
+  std::string message{};
 
   bool operator==(const JobError&) const = default;
 };
@@ -124,57 +124,57 @@ struct JobError {
 /// A job as stored.
 struct Job {
   JobId id = 0;
-  std::string queue;
-  std::string kind;
+  std::string queue{};
+  std::string kind{};
   JobState state = JobState::kPending;
   int priority = 4;
   int attempt = 0;  ///< claims so far, less those given back by release and snooze
   int max_attempts = 25;
-  std::string payload;                ///< JSON text
-  std::optional<std::string> result;  ///< JSON text
-  std::optional<double> progress;     ///< 0 to 1
-  std::string message;                ///< reported with the progress
-  Time run_at;
-  Time created_at;
-  std::optional<Time> started_at;   ///< of the latest attempt
-  std::optional<Time> finished_at;  ///< completed, failed or cancelled
-  std::string worker;               ///< of the latest attempt
-  Token token = 0;                  ///< of the latest attempt; 0 in what is read back by others
-  std::optional<Time> lease_expires_at;
-  int lease_expiries = 0;        ///< in a row, without a report between them
-  std::vector<JobError> errors;  ///< the last 10, oldest first
-  std::string unique_key;
-  JobStates unique_states;
-  std::optional<JobId> parent;
-  std::vector<std::string> tags;
-  std::string metadata;  ///< a JSON object
+  std::string payload{};                ///< JSON text
+  std::optional<std::string> result{};  ///< JSON text
+  std::optional<double> progress{};     ///< 0 to 1
+  std::string message{};                ///< reported with the progress
+  Time run_at{};
+  Time created_at{};
+  std::optional<Time> started_at{};   ///< of the latest attempt
+  std::optional<Time> finished_at{};  ///< completed, failed or cancelled
+  std::string worker{};               ///< of the latest attempt
+  Token token = 0;                    ///< of the latest attempt; 0 in what is read back by others
+  std::optional<Time> lease_expires_at{};
+  int lease_expiries = 0;          ///< in a row, without a report between them
+  std::vector<JobError> errors{};  ///< the last 10, oldest first
+  std::string unique_key{};
+  JobStates unique_states{};
+  std::optional<JobId> parent{};
+  std::vector<std::string> tags{};
+  std::string metadata{};  ///< a JSON object
   bool cancel_requested = false;
-  std::optional<RetryDelay> retry;
+  std::optional<RetryDelay> retry{};
 
   bool operator==(const Job&) const = default;
 };
 
 /// Which jobs to list. Jobs come in the order of their ids, oldest first.
 struct JobFilter {
-  std::optional<JobState> state;
-  std::string queue;  ///< empty: any
-  std::string kind;   ///< empty: any
-  std::optional<JobId> parent;
+  std::optional<JobState> state{};
+  std::string queue{};  ///< empty: any
+  std::string kind{};   ///< empty: any
+  std::optional<JobId> parent{};
   bool retrying = false;  ///< only those that failed and are scheduled for another attempt
   int limit = 100;        ///< 1-1,000
-  std::string cursor;     ///< the next_cursor of the page before; empty: from the beginning
+  std::string cursor{};   ///< the next_cursor of the page before; empty: from the beginning
 };
 
 struct JobPage {
-  std::vector<Job> items;
-  std::string next_cursor;  ///< empty: this was the last page
+  std::vector<Job> items{};
+  std::string next_cursor{};  ///< empty: this was the last page
 };
 
 /// What a worker asks for (JOB-3).
 struct ClaimRequest {
-  std::string worker;                         ///< 1-128 bytes: who will work
-  std::vector<std::string> queues;            ///< at most 100; empty: every queue
-  std::vector<std::string> kinds;             ///< at most 100; empty: every kind
+  std::string worker{};                       ///< 1-128 bytes: who will work
+  std::vector<std::string> queues{};          ///< at most 100; empty: every queue
+  std::vector<std::string> kinds{};           ///< at most 100; empty: every kind
   int max = 1;                                ///< 1-1,000
   Duration lease = std::chrono::seconds(30);  ///< 100 ms to 24 h
   Duration wait = Duration::zero();           ///< how long to wait for a first job; at most 5 min

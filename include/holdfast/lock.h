@@ -44,14 +44,14 @@ std::string LockNameOf(const RecordKey& key);
 
 /// One lease of a lock.
 struct LockGrant {
-  std::string name;
-  std::string owner;
+  std::string name{};
+  std::string owner{};
   LockMode mode = LockMode::kExclusive;
   /// Larger than that of every grant of this lock before it, and of any grant or claim that was
   /// answered before this one was asked for.
   Token token = 0;
-  Time acquired_at;
-  Time expires_at;  ///< by the engine's clock
+  Time acquired_at{};
+  Time expires_at{};  ///< by the engine's clock
   /// Between the request and the grant, never more than has really passed since the request was
   /// sent: the lease ends at the earliest at sent + waited + ttl, by the clock of the caller.
   Duration waited{};
@@ -63,29 +63,29 @@ struct LockGrant {
 struct LockOutcome {
   /// lock.acquire and lock.renew: the leases as they are now. lock.release and lock.break: as they
   /// were.
-  std::vector<LockGrant> grants;
+  std::vector<LockGrant> grants{};
   // Between the store and its engine, while a request waits: see AwaitLock.
   std::int64_t ticket = 0;
-  std::optional<Time> deadline;
+  std::optional<Time> deadline{};
   Duration remaining{};
 
   bool operator==(const LockOutcome&) const = default;
 };
 
 struct LockHolder {
-  std::string owner;
+  std::string owner{};
   LockMode mode = LockMode::kExclusive;
   Token token = 0;
-  Time acquired_at;
-  Time expires_at;
+  Time acquired_at{};
+  Time expires_at{};
 
   bool operator==(const LockHolder&) const = default;
 };
 
 struct LockWaiter {
-  std::string owner;
+  std::string owner{};
   LockMode mode = LockMode::kExclusive;
-  Time since;
+  Time since{};
 
   bool operator==(const LockWaiter&) const = default;
 };
@@ -93,37 +93,37 @@ struct LockWaiter {
 /// A lock as it is now. A lock that nobody holds and nobody waits for is free, and no more is known
 /// of it than its name.
 struct Lock {
-  std::string name;
-  std::optional<std::int64_t> limit;  ///< of a shared lock
-  std::vector<LockHolder> holders;    ///< in the order of their tokens
-  std::vector<LockWaiter> waiters;    ///< in the order in which they will get it
-  std::optional<Time> delayed_until;  ///< its lock delay (LOCK-9) ends then
+  std::string name{};
+  std::optional<std::int64_t> limit{};  ///< of a shared lock
+  std::vector<LockHolder> holders{};    ///< in the order of their tokens
+  std::vector<LockWaiter> waiters{};    ///< in the order in which they will get it
+  std::optional<Time> delayed_until{};  ///< its lock delay (LOCK-9) ends then
 
   bool operator==(const Lock&) const = default;
 };
 
 /// Which locks to list, in the order of their names: those that are held or waited for.
 struct LockFilter {
-  std::string prefix;  ///< of the name; empty: any
-  std::string owner;   ///< who holds it or waits for it; empty: anybody
-  int limit = 100;     ///< 1-1,000
-  std::string cursor;  ///< the next_cursor of the page before; empty: from the beginning
+  std::string prefix{};  ///< of the name; empty: any
+  std::string owner{};   ///< who holds it or waits for it; empty: anybody
+  int limit = 100;       ///< 1-1,000
+  std::string cursor{};  ///< the next_cursor of the page before; empty: from the beginning
 };
 
 struct LockPage {
-  std::vector<Lock> items;
-  std::string next_cursor;  ///< empty: this was the last page
+  std::vector<Lock> items{};
+  std::string next_cursor{};  ///< empty: this was the last page
 };
 
 /// A record and the lock on it, taken together: see Store::AcquireNext.
 struct LockedRecord {
-  LockGrant lock;
-  Record record;
+  LockGrant lock{};
+  Record record{};
 };
 
 /// A named pair of lease and wait (LOCK-11).
 struct LockPreset {
-  std::string name;
+  std::string name{};
   Duration ttl{};
   Duration wait{};
 

@@ -14,8 +14,8 @@ enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
 /// One thing that happened, for instance job_completed with {"job","7"}, {"worker","w1"}.
 struct LogEvent {
   LogLevel level = LogLevel::kInfo;
-  std::string_view name;
-  std::vector<std::pair<std::string_view, std::string>> fields;
+  std::string_view name{};
+  std::vector<std::pair<std::string_view, std::string>> fields{};
 };
 
 /// Where events go. Threads: both methods may be called from any thread, never under a lock.

@@ -12,16 +12,16 @@ namespace holdfast {
 
 /// A queue comes to be with its first job or its first setting. All of this survives a restart.
 struct Queue {
-  std::string name;
+  std::string name{};
   bool paused = false;  ///< nothing is claimed from it
   std::optional<std::int64_t>
       max_pending;  ///< jobs waiting (scheduled + pending); nothing: no bound
-  std::optional<std::int64_t> max_running;  ///< jobs processing, across all nodes
-  bool audit = false;                       ///< claims and finishes leave audit entries, too
+  std::optional<std::int64_t> max_running{};  ///< jobs processing, across all nodes
+  bool audit = false;                         ///< claims and finishes leave audit entries, too
   Duration retain_completed = std::chrono::hours(24);   ///< completed and cancelled jobs
   Duration retain_failed = std::chrono::hours(24 * 7);  ///< dead letters
   std::array<std::int64_t, kJobStateCount> counts{};    ///< exact, by JobState
-  std::optional<Time> oldest_pending_at;  ///< the due time of the oldest pending job; reads only
+  std::optional<Time> oldest_pending_at{};  ///< the due time of the oldest pending job; reads only
 
   std::int64_t CountOf(JobState state) const { return counts[static_cast<std::size_t>(state)]; }
   std::int64_t& CountOf(JobState state) { return counts[static_cast<std::size_t>(state)]; }

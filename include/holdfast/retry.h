@@ -12,7 +12,7 @@ namespace holdfast {
 
 /// delay = min(initial * factor^retry, max), +- 10 % if jittered.
 struct RetryPolicy {
-  std::string_view name;
+  std::string_view name{};
   int retries = 0;  ///< after the first try
   Duration initial{};
   double factor = 1;
@@ -41,7 +41,7 @@ bool IsTransient(const Error& error, bool has_idempotency_key);
 
 /// What Retry is told, besides its policy.
 struct RetryOptions {
-  std::optional<int> retries;        ///< the caller's own count wins over the policy's
+  std::optional<int> retries{};      ///< the caller's own count wins over the policy's
   bool has_idempotency_key = false;  ///< then outcome_unknown is retried, too
   Random* random = nullptr;          ///< nothing: Random::System()
   /// Told of each retry before it is waited for.

@@ -49,7 +49,7 @@ struct StoreOptions {
   Duration http_timeout = std::chrono::seconds(30);
   /// Beside the shipped ones, or instead of those of the same name. For an http: store they are the
   /// server's.
-  std::vector<LockPreset> lock_presets;
+  std::vector<LockPreset> lock_presets{};
 };
 
 /// What one step of maintenance did. Each figure is bounded, so that a step is short.
@@ -64,13 +64,13 @@ struct MaintainReport {
 
 /// What is known of a store as a whole.
 struct StoreStats {
-  std::string engine;  ///< "memory", "sqlite", ...
-  std::string version;
+  std::string engine{};  ///< "memory", "sqlite", ...
+  std::string version{};
   std::array<std::int64_t, kJobStateCount> counts{};  ///< jobs by state, over all queues
   std::int64_t queues = 0;
   std::int64_t waiting_claims = 0;  ///< claims parked in this process
   std::int64_t waiting_locks = 0;   ///< requests for locks that wait in this process
-  Time now;                         ///< the engine's clock, by which leases are judged
+  Time now{};                       ///< the engine's clock, by which leases are judged
 };
 
 using CommitDone = std::move_only_function<void(std::vector<Result<Receipt>>)>;

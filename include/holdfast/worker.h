@@ -20,12 +20,12 @@ namespace holdfast {
 
 /// The four ways a handler ends.
 struct Completed {
-  std::optional<std::string> result;  ///< JSON text
+  std::optional<std::string> result{};  ///< JSON text
 };
 struct Failed {
-  std::string error;
+  std::string error{};
   bool permanent = false;
-  std::optional<Duration> retry_in;
+  std::optional<Duration> retry_in{};
 };
 struct Released {};
 struct Snoozed {
@@ -64,10 +64,10 @@ class Attempt {
 using Handler = std::function<Outcome(Attempt&)>;
 
 struct WorkerOptions {
-  std::string name;                 ///< 1-128 bytes; empty: host, process id and a random part
-  std::vector<std::string> queues;  ///< empty: every queue
-  int concurrency = 0;              ///< jobs at a time, 1-1,000; 0: one per core
-  int claim_ahead = 500;            ///< most jobs claimed before a handler is free, 0-1,000
+  std::string name{};                 ///< 1-128 bytes; empty: host, process id and a random part
+  std::vector<std::string> queues{};  ///< empty: every queue
+  int concurrency = 0;                ///< jobs at a time, 1-1,000; 0: one per core
+  int claim_ahead = 500;              ///< most jobs claimed before a handler is free, 0-1,000
   Duration lease = std::chrono::seconds(30);       ///< renewed at a third of its length
   Duration timeout = Duration::zero();             ///< of an attempt, from its begin; zero: none
   Duration grace = std::chrono::seconds(25);       ///< see Stop
