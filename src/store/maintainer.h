@@ -49,8 +49,7 @@ class Maintainer final : public engine::ChangeListener {
   std::optional<SteadyTime> EndWaits(SteadyTime now);
   bool TakeNews();
   void FlushRefusals();
-  Result<engine::MaintainResult> Maintain(const Context& context,
-                                          std::optional<Time> alive_at = {},
+  Result<engine::MaintainResult> Maintain(const Context& context, std::optional<Time> alive_at = {},
                                           const rules::Stall& stall = {});
   /// A round has succeeded, and the engine's time is `now`.
   void NoteRound(Time now);
@@ -67,8 +66,8 @@ class Maintainer final : public engine::ChangeListener {
   /// not wake the thread.
   std::atomic<std::int64_t> planned_us_;
 
-  // Of the thread alone, by the engine's clock: when a round last succeeded, and when the store last
-  // stood still.
+  // Of the thread alone, by the engine's clock: when a round last succeeded, and when the store
+  // last stood still.
   std::optional<Time> alive_at_;
   rules::Stall stall_;
 
