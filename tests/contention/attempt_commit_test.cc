@@ -115,7 +115,6 @@ TEST_P(AttemptCommits, JOB_5_AreFencedOnceTheLeaseIsLost) {
 
 /// The last attempt is over because its lease ran out: that is no report, although the job is.
 TEST_P(AttemptCommits, JOB_6_AJobThatFailedBecauseItsLeaseRanOutIsLost) {
-  WorkerStats stats;
   for (int expiry = 1; expiry <= 2; ++expiry) {
     if (expiry == 1) Push();
     ASSERT_EQ(Must(store().Claim({}, {.worker = "w"})).size(), 1U);

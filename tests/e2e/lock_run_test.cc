@@ -94,7 +94,7 @@ TEST_P(LockRun, ABusyLockStartsNothing) {
 }
 
 TEST_P(LockRun, TheLockIsRenewedAsLongAsTheCommandRuns) {
-  Process run(RunCommand({"a", "--ttl", "600ms"}, "echo up; until test -e " + folder_.File("end") +
+  Process run(RunCommand({"a", "--ttl", "600ms"}, "echo up $$; until test -e " + folder_.File("end") +
                                                       "; do sleep 0.02; done"));
   run.LineAfter("u");
   const std::string first = Shown("a", "/holders/0/token");
@@ -248,7 +248,7 @@ TEST_P(LockRunServed, AServerThatHangsKeepsItNoLongerThanItsCommand) {
   const std::string gate = folder_.File("gate");
   Process run(RunCommand({"a", "--ttl", "10m"},
                          "echo up; until test -e " + gate + "; do sleep 0.02; done"));
-  run.LineAfter("up");
+  run.LineAfter("up ");
   server_->Signal(SIGSTOP);
   folder_.Write("gate", "");
   const auto began = std::chrono::steady_clock::now();

@@ -89,7 +89,7 @@ TEST_F(Serve, EverySignalEndsWhatWaitsAndTheServerInOrder) {
     EXPECT_TRUE(Eventually([&] {
       return Json(Done({"lock", "show", "l"}).out).SizeOf("/waiters") == 0;
     })) << "it has left the wait queue";
-    Process server(Command({"serve", "--listen", "127.0.0.1:0", "--store", "memory:"}));
+    Process server({HOLDFAST_BINARY, "serve", "--listen", "127.0.0.1:0", "--store", "memory:"});
     server.LineAfter("listening on ");
     server.Signal(number);
     Ended ended = server.Wait();
