@@ -94,8 +94,9 @@ TEST_P(LockRun, ABusyLockStartsNothing) {
 }
 
 TEST_P(LockRun, TheLockIsRenewedAsLongAsTheCommandRuns) {
-  Process run(RunCommand({"a", "--ttl", "600ms"}, "echo up $$; until test -e " + folder_.File("end") +
-                                                      "; do sleep 0.02; done"));
+  Process run(
+      RunCommand({"a", "--ttl", "600ms"},
+                 "echo up $$; until test -e " + folder_.File("end") + "; do sleep 0.02; done"));
   run.LineAfter("u");
   const std::string first = Shown("a", "/holders/0/token");
   std::string end = Shown("a", "/holders/0/expires_at");
