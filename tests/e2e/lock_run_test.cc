@@ -245,21 +245,6 @@ TEST_P(LockRun, AWaitOnATerminalIsExplained) {
 using LockRunServed = LockRun;
 INSTANTIATE_TEST_SUITE_P(Stores, LockRunServed, ::testing::Values("server"), NameOfStore);
 
-TEST_P(LockRunServed, AServerThatHangsKeepsItNoLongerThanItsCommand) {
-  const std::string gate = folder_.File("gate");
-  Process run(RunCommand({"a", "--ttl", "10m"},
-                         "echo up; until test -e " + gate + "; do sleep 0.02; done"));
-  run.LineAfter("up ");
-  server_->Signal(SIGSTOP);
-  folder_.Write("gate", "");
-  const auto began = std::chrono::steady_clock::now();
-  Ended ended = run.Wait();
-  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(15));
-  server_->Signal(SIGCONT);
-  EXPECT_EQ(ended.exit_code, 0) << "its command has succeeded";
-  EXPECT_THAT(ended.err, HasSubstr("was not given back"));
-}
-
 TEST_P(LockRunServed, WithoutItsServerALockIsLostWhenItsTimeIsUp) {
   Process run(RunCommand({"a", "--ttl", "600ms"}, kUntilTerm));
   run.LineAfter("up ");
