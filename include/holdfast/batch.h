@@ -43,11 +43,7 @@ struct CompleteJob {
 struct FailJob {
   JobId id = 0;
   Token token = 0;
-<<<<<<< HEAD
-  std::string error;  ///< kept up to 4 KiB; what is no UTF-8 text becomes U+FFFD
-=======
-  std::string error{};  ///< kept up to 4 KiB
->>>>>>> 75497c7 (Give every member of a public struct an initializer)
+  std::string error{};  ///< kept up to 4 KiB; what is no UTF-8 text becomes U+FFFD
   bool permanent = false;
   std::optional<Duration> retry_in{};  ///< instead of the computed delay
 };
