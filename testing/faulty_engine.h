@@ -123,6 +123,14 @@ class FaultyEngine : public engine::Engine {
   }
   void Listen(engine::ChangeListener* listener) override { engine_->Listen(listener); }
   bool ChangedElsewhere() override { return engine_->ChangedElsewhere(); }
+  Result<std::vector<std::string>> FindReady(const Context& context,
+                                             const std::vector<std::string>& queues) override {
+    return engine_->FindReady(context, queues);
+  }
+  Result<std::vector<bool>> FindTurns(const Context& context,
+                                      const std::vector<engine::LockPlace>& places) override {
+    return engine_->FindTurns(context, places);
+  }
   Result<Time> Now() override { return engine_->Now(); }
   Result<void> CheckHealth() override { return engine_->CheckHealth(); }
 

@@ -187,12 +187,12 @@ Result<void> LookAt(const Context& context, Store& store, const WorkOptions& opt
 Result<Left> FindLeft(const Context& context, Store& store, const WorkOptions& options) {
   Left left;
   std::vector<Queue> queues;
-  QueueFilter filter;
+  QueueFilter all;
   do {
-    HF_ASSIGN_OR_RETURN(QueuePage page, store.ListQueues(context, filter));
+    HF_ASSIGN_OR_RETURN(QueuePage page, store.ListQueues(context, all));
     queues.insert(queues.end(), page.items.begin(), page.items.end());
-    filter.cursor = page.next_cursor;
-  } while (!filter.cursor.empty());
+    all.cursor = page.next_cursor;
+  } while (!all.cursor.empty());
   const std::vector<std::string>& taken = options.pool.queues;
   for (const Queue& queue : queues) {
     if (!taken.empty() && std::ranges::find(taken, queue.name) == taken.end()) continue;

@@ -75,6 +75,14 @@ struct MaintainResult {
   std::optional<Time> next_due;  ///< when the next job comes due or the next lease runs out
 };
 
+/// A place in the wait queue of a lock.
+struct LockPlace {
+  std::int64_t ticket = 0;
+  std::string name;
+  LockMode mode = LockMode::kExclusive;
+  std::int64_t limit = 0;  ///< of a shared lock; 0: none
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -140,6 +148,19 @@ class Engine {
 
   /// Whether another process has committed since the last call: cheap enough to poll.
   virtual bool ChangedElsewhere() = 0;
+
+  /// Of these queues ("": any queue at all) those that may have a job for a claim. Reads alone, and
+  /// a hint: a parked claim that is woken for nothing costs a look.
+  virtual Result<std::vector<std::string>> FindReady(const Context&,
+                                                     const std::vector<std::string>& queues) {
+    return queues;
+  }
+  /// For each place, whether a look may find that it is its turn, or that the place is gone. Reads
+  /// alone, and a hint.
+  virtual Result<std::vector<bool>> FindTurns(const Context&,
+                                              const std::vector<LockPlace>& places) {
+    return std::vector<bool>(places.size(), true);
+  }
 
   /// The engine's clock, the only judge of leases (TIME-1).
   virtual Result<Time> Now() = 0;

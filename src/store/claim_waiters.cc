@@ -8,6 +8,12 @@ namespace holdfast::store {
 
 using base::MutexLock;
 
+namespace {
+
+constexpr std::size_t kQueuesPerLook = 1000;
+
+}  // namespace
+
 void ClaimWaiters::Wait(const Context& context, ClaimRequest request, ClaimDone done) {
   auto waiter = std::make_shared<Waiter>();
   waiter->context = context;
@@ -57,6 +63,7 @@ void ClaimWaiters::OnTried(Ticket ticket, const WaiterPtr& waiter,
         is_over = false;
       } else {
         waiter->woken_for.clear();  // another claim has taken these jobs
+        waiter->looks_for.clear();
         Park(ticket, *waiter);
         return;
       }
@@ -79,6 +86,7 @@ void ClaimWaiters::PassOn(const Waiter& waiter, const Result<std::vector<Job>>& 
                    std::ranges::find(*result, queue, &Job::queue) != result->end());
     if (!has_taken) OnReady(queue, "", 1);
   }
+  for (const std::string& queue : waiter.looks_for) WakeFirst(queue, &waiter.request.kinds);
 }
 
 void ClaimWaiters::OnReady(const std::string& queue, const std::string& kind, std::int64_t count) {
@@ -127,18 +135,60 @@ std::vector<ClaimWaiters::Ticket> ClaimWaiters::ChooseParked(std::string_view qu
   return chosen;
 }
 
-void ClaimWaiters::RetryAll() {
-  if (size_.load() == 0) return;
+bool ClaimWaiters::Look(bool is_news) {
+  if (size_.load() == 0) return false;
+  std::vector<std::string> queues;
+  {
+    MutexLock lock(mutex_);
+    if (is_news) {
+      for (Ticket ticket : trying_) waiters_.at(ticket)->was_signalled = true;
+      begins_anew_ = is_looking_;
+      is_looking_ = true;
+    }
+    queues = NextQueues();
+  }
+  if (queues.empty()) return false;  // whatever is parked from now on looks first
+  Result<std::vector<std::string>> ready = engine_.FindReady(Context(), queues);
+  if (ready && !HF_MUTANT(news_wakes_all_queues)) queues = *std::move(ready);
+  for (const std::string& queue : queues) WakeFirst(queue, nullptr);
+  MutexLock lock(mutex_);
+  return is_looking_;
+}
+
+/// In the order of their names, from where the last look ended.
+std::vector<std::string> ClaimWaiters::NextQueues() {
+  std::vector<std::string> queues;
+  if (!is_looking_) return queues;
+  auto next = looked_at_ ? parked_.upper_bound(*looked_at_) : parked_.begin();
+  while (next != parked_.end() && queues.size() < kQueuesPerLook) queues.push_back(next++->first);
+  if (next != parked_.end()) {
+    looked_at_ = queues.back();
+  } else {
+    looked_at_.reset();
+    is_looking_ = std::exchange(begins_anew_, false);
+  }
+  return queues;
+}
+
+/// The first claim that waits for this queue ("": for any) with these kinds; without them, the
+/// first for each list of kinds, because a look of one says nothing about another.
+void ClaimWaiters::WakeFirst(const std::string& queue, const std::vector<std::string>* kinds) {
   std::vector<std::pair<Ticket, WaiterPtr>> woken;
   {
     MutexLock lock(mutex_);
-    for (auto& [ticket, waiter] : waiters_) {
-      if (waiter->state == State::kTrying) {
-        waiter->was_signalled = true;
-      } else {
-        Unpark(ticket, *waiter);
-        woken.emplace_back(ticket, waiter);
-      }
+    auto parked = parked_.find(queue);
+    if (parked == parked_.end()) return;
+    std::set<std::vector<std::string>> seen;
+    for (Ticket ticket : parked->second) {
+      const WaiterPtr& waiter = waiters_.at(ticket);
+      if (kinds != nullptr && waiter->request.kinds != *kinds) continue;
+      if (!seen.insert(waiter->request.kinds).second) continue;
+      woken.emplace_back(ticket, waiter);
+      if (kinds != nullptr) break;
+    }
+    for (auto& [ticket, waiter] : woken) {
+      Unpark(ticket, *waiter);
+      waiter->looks_for.push_back(queue);
     }
   }
   for (auto& [ticket, waiter] : woken) Try(ticket, waiter);

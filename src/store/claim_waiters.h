@@ -36,8 +36,10 @@ class ClaimWaiters {
   /// known. Wakes the first waiters that ask for them.
   void OnReady(const std::string& queue, const std::string& kind, std::int64_t count);
 
-  /// Something changed, who knows what: everybody tries again.
-  void RetryAll();
+  /// Looks at a bounded number of the queues that parked claims wait for, and wakes the first claim
+  /// of each that may have a job; one that finds a job wakes the next. `is_news`: something
+  /// changed, perhaps in another process, so that all are to be looked at. True: some are left.
+  bool Look(bool is_news);
 
   /// Answers those whose time is over; the next deadline, if anybody waits.
   std::optional<SteadyTime> Expire(SteadyTime now);
@@ -58,6 +60,7 @@ class ClaimWaiters {
     bool was_signalled = false;            // a job came while it was trying
     bool was_woken = false;                // it is trying because a job came
     std::vector<std::string> woken_for{};  // the queues of these jobs, where they are known
+    std::vector<std::string> looks_for{};  // queues that may have more than one job for it
     std::optional<Result<void>> ending;    // it shall not park again: why
     std::optional<std::stop_callback<std::function<void()>>> on_stop;
   };
@@ -73,6 +76,8 @@ class ClaimWaiters {
   void Unpark(Ticket ticket, Waiter& waiter) HF_REQUIRES(mutex_);
   void Remove(Ticket ticket, Waiter& waiter) HF_REQUIRES(mutex_);
   void PassOn(const Waiter& waiter, const Result<std::vector<Job>>& result);
+  std::vector<std::string> NextQueues() HF_REQUIRES(mutex_);
+  void WakeFirst(const std::string& queue, const std::vector<std::string>* kinds);
   static void Answer(const WaiterPtr& waiter, Result<std::vector<Job>> result);
 
   engine::Engine& engine_;
@@ -87,6 +92,9 @@ class ClaimWaiters {
   std::set<Ticket> trying_ HF_GUARDED_BY(mutex_);
   std::map<std::string, std::set<Ticket>, std::less<>> parked_ HF_GUARDED_BY(mutex_);  // "": any
   std::set<std::pair<SteadyTime, Ticket>> deadlines_ HF_GUARDED_BY(mutex_);
+  bool is_looking_ HF_GUARDED_BY(mutex_) = false;   // some of `parked_` are left for Look
+  bool begins_anew_ HF_GUARDED_BY(mutex_) = false;  // there was news after Look had begun
+  std::optional<std::string> looked_at_ HF_GUARDED_BY(mutex_);  // the last queue that Look took
 };
 
 }  // namespace holdfast::store

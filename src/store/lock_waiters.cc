@@ -220,24 +220,59 @@ void LockWaiters::Wake(std::int64_t id) {
   Try(waiter);
 }
 
-void LockWaiters::LookAgain() {
-  if (size_.load() == 0) return;
-  std::vector<std::int64_t> first;
+bool LockWaiters::LookAgain() {
+  if (size_.load() == 0) return false;
+  bool is_any_trying = false;
+  std::vector<WaiterPtr> first;
   {
     MutexLock lock(mutex_);
-    // Whoever is first in a line looks for all behind: the rules give to each as it is its turn.
-    std::set<std::string_view> lines;
-    std::vector<const Waiter*> parked;
+    std::vector<WaiterPtr> parked;
     for (const auto& [id, waiter] : waiters_) {
-      if (waiter->state == State::kParked) parked.push_back(waiter.get());
+      if (waiter->state == State::kParked) parked.push_back(waiter);
+      is_any_trying |= waiter->state == State::kTrying;
     }
-    std::ranges::sort(parked, {}, &Waiter::ticket);
-    for (const Waiter* waiter : parked) {
+    std::ranges::sort(parked, {}, [](const WaiterPtr& waiter) { return waiter->ticket; });
+    // The first in a wait queue looks for all behind: the rules grant to each as it is its turn.
+    std::set<std::string_view> queues;
+    for (WaiterPtr& waiter : parked) {
       const AcquireLock& request = waiter->request;
-      if (!request.names.empty() || lines.insert(request.name).second) first.push_back(waiter->id);
+      if (!request.names.empty() || queues.insert(request.name).second) first.push_back(waiter);
     }
   }
-  for (std::int64_t id : first) Wake(id);
+  constexpr std::size_t kWaitersPerRead = 200;
+  for (std::size_t at = 0; at < first.size(); at += kWaitersPerRead) {
+    const auto begin = first.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto count = std::min(kWaitersPerRead, first.size() - at);
+    const std::vector<WaiterPtr> some(begin, begin + static_cast<std::ptrdiff_t>(count));
+    for (std::int64_t id : FindTurns(some)) Wake(id);
+  }
+  return is_any_trying;
+}
+
+/// Parked ones whose turn it may be. A look is a commit, which locks rows: it is made only if a
+/// read says that it may find something.
+std::vector<std::int64_t> LockWaiters::FindTurns(const std::vector<WaiterPtr>& waiters) {
+  std::vector<engine::LockPlace> places;
+  for (const WaiterPtr& waiter : waiters) {
+    for (const std::string& name : rules::NamesOf(waiter->request)) {
+      places.push_back(
+          {waiter->ticket, name, waiter->request.mode, waiter->request.limit.value_or(0)});
+    }
+  }
+  const Result<std::vector<bool>> turns = engine_.FindTurns(Context(), places);
+  std::vector<std::int64_t> ids;
+  auto next = turns ? turns->begin() : std::vector<bool>::const_iterator();
+  for (const WaiterPtr& waiter : waiters) {
+    const auto count = static_cast<std::ptrdiff_t>(rules::NamesOf(waiter->request).size());
+    bool is_turn = true;
+    if (turns && !HF_MUTANT(every_first_looks)) {
+      const std::ptrdiff_t open = std::count(next, next + count, true);
+      next += count;
+      is_turn = waiter->request.policy == LockPolicy::kAny ? open > 0 : open == count;
+    }
+    if (is_turn) ids.push_back(waiter->id);
+  }
+  return ids;
 }
 
 void LockWaiters::End(std::int64_t id, Error why) {

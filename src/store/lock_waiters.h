@@ -40,8 +40,10 @@ class LockWaiters {
   /// What the engine's commits did for waiters.
   void OnChange(const rules::LockNotes& notes);
 
-  /// Another process changed something, who knows what: the first in each line looks.
-  void LookAgain();
+  /// Something changed, perhaps in another process: the first in each wait queue look, if a read
+  /// says that it may be their turn. True: some had a commit under way, which may have been too
+  /// early to see the change: to be called again.
+  bool LookAgain();
 
   /// Ends the waits whose time is over, and keeps this process known to others as alive. When to be
   /// called again, if anybody waits.
@@ -79,6 +81,7 @@ class LockWaiters {
   void OnTried(const WaiterPtr& waiter, Result<LockOutcome> result);
   void OnGranted(const rules::LockGranted& granted);
   void Wake(std::int64_t id);
+  std::vector<std::int64_t> FindTurns(const std::vector<WaiterPtr>& waiters);
   void End(std::int64_t id, Error why);
   void Leave(const WaiterPtr& waiter);
   void OnLeft(const WaiterPtr& waiter, Result<LockOutcome> result);

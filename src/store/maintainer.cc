@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/mutant.h"
+
 namespace holdfast::store {
 namespace {
 
@@ -13,6 +15,13 @@ using base::MutexLock;
 // Refusals are written and retention is looked at this often, whatever else comes due.
 constexpr auto kPeriod = std::chrono::seconds(1);
 constexpr auto kPauseAfterError = std::chrono::seconds(1);
+// What is due may be in the hands of another process. The first round in vain is followed by
+// another at once, because something may have come due during it; those that follow wait longer.
+constexpr auto kPauseInVain = std::chrono::milliseconds(10);
+
+bool DidNothing(const MaintainReport& report) {
+  return report.expired + report.promoted + report.pruned + report.lapsed + report.unlocked == 0;
+}
 
 }  // namespace
 
@@ -139,6 +148,11 @@ SteadyTime Maintainer::MaintainIfDue(SteadyTime now) {
   } else if (engine_now && result->next_due) {
     pause = std::clamp<Duration>(*result->next_due - *engine_now, Duration::zero(), kPeriod);
   }
+  const bool is_in_vain = pause == Duration::zero() && DidNothing(result->report);
+  rounds_in_vain_ = is_in_vain ? std::min(rounds_in_vain_ + 1, 8) : 0;
+  if (rounds_in_vain_ > 1 && !HF_MUTANT(maintenance_spins)) {
+    pause = std::min<Duration>(kPauseInVain * (1 << (rounds_in_vain_ - 2)), kPeriod);
+  }
   if (engine_now) planned_us_ = (*engine_now + pause).time_since_epoch().count();
   return next_maintenance_ = std::chrono::steady_clock::now() + pause;
 }
@@ -146,6 +160,8 @@ SteadyTime Maintainer::MaintainIfDue(SteadyTime now) {
 void Maintainer::Run() {
   next_maintenance_ = std::chrono::steady_clock::now();
   next_poll_ = next_maintenance_ + options_.poll_interval;
+  bool is_looking = false;   // some queues that parked claims wait for are still to be looked at
+  bool looks_again = false;  // some waiters for locks may have missed a change
   while (true) {
     SteadyTime now = std::chrono::steady_clock::now();
     SteadyTime next = MaintainIfDue(now);
@@ -155,11 +171,10 @@ void Maintainer::Run() {
     if (engine_.traits().shared_between_processes && somebody_waits) {
       const bool polls = now >= next_poll_;
       if (polls) next_poll_ = now + options_.poll_interval;
-      if (is_news || (polls && engine_.ChangedElsewhere())) {
-        waiters_.RetryAll();
-        lock_waiters_.LookAgain();
-      }
-      next = std::min(next, next_poll_);
+      const bool has_changed = is_news || (polls && engine_.ChangedElsewhere());
+      if (has_changed || (polls && looks_again)) looks_again = lock_waiters_.LookAgain();
+      if (has_changed || is_looking) is_looking = waiters_.Look(has_changed);
+      next = is_looking ? now : std::min(next, next_poll_);
     }
     MutexLock lock(mutex_);
     wake_by_ = std::min(wake_by_, next);

@@ -73,6 +73,7 @@ class Maintainer final : public engine::ChangeListener {
 
   SteadyTime next_maintenance_;  // of the thread alone
   SteadyTime next_poll_;         // likewise
+  int rounds_in_vain_ = 0;       // likewise: one after another, though something was due
 
   base::Mutex mutex_{base::LockRank::kWait};
   base::CondVar changed_;

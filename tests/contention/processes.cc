@@ -74,6 +74,12 @@ int RunLockWaiter(const std::vector<std::string>& arguments) {
                       .owner = arguments.at(2),
                       .ttl = std::chrono::hours(1),
                       .wait = std::chrono::minutes(5)};
+  const int count = arguments.size() > 3 ? std::stoi(arguments[3]) : 1;
+  for (int i = 1; i < count; ++i) {
+    AcquireLock other = request;
+    other.owner += "-" + std::to_string(i);
+    store->AcquireAsync({}, std::move(other), [](const auto&) {});
+  }
   std::cout << "waiting" << std::endl;
   Result<std::vector<LockGrant>> grants = store->Acquire({}, std::move(request));
   std::cout << (grants ? std::to_string(grants->front().token)

@@ -21,7 +21,8 @@ int RunWaiter(const std::vector<std::string>& arguments);
 /// "ok".
 int RunLocker(const std::vector<std::string>& arguments);
 
-/// URL NAME OWNER: waits in line for the lock; prints its token, and keeps it until it is killed.
+/// URL NAME OWNER [COUNT]: waits in line for the lock, so many times; prints the token of one, and
+/// keeps it until it is killed.
 int RunLockWaiter(const std::vector<std::string>& arguments);
 
 /// URL NAME COUNT TALLY: takes the lock and adds 1 to the number in the file TALLY, so many times.

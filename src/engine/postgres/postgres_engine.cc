@@ -116,6 +116,17 @@ class PostgresEngine final : public Engine {
     return last_position_.exchange(*position) != *position;
   }
 
+  Result<std::vector<std::string>> FindReady(const Context& context,
+                                             const std::vector<std::string>& queues) override {
+    return readers_.FindReady(context, queues);
+  }
+  Result<std::vector<bool>> FindTurns(const Context& context,
+                                      const std::vector<LockPlace>& places) override {
+    std::optional<Time> now;
+    if (node_.test_clock) now = node_.test_clock->Now();
+    return readers_.FindTurns(context, places, node_.session, now);
+  }
+
   Result<Time> Now() override {
     if (node_.test_clock) return node_.test_clock->Now();
     return readers_.Now();

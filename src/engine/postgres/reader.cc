@@ -48,6 +48,41 @@ std::string PageSql(std::string_view columns, std::string_view table, std::strin
       columns, table, where, limit, bytes, rules::kAnswerBytes);
 }
 
+/// $1 queues; the empty name stands for any. Ordered, so that no plan reads all jobs to find one.
+constexpr std::string_view kFindReady = R"sql(
+SELECT u.name FROM unnest($1::text[]) AS u (name) LEFT JOIN $.queues q ON q.name = u.name
+WHERE CASE WHEN u.name = ''
+  THEN (SELECT j.ready_in FROM $.jobs j WHERE j.ready_in IS NOT NULL ORDER BY j.ready_in LIMIT 1)
+    IS NOT NULL
+  ELSE NOT coalesce(q.paused, false)
+    AND (q.max_running IS NULL OR q.max_running >
+         (SELECT coalesce(sum(c.processing), 0) FROM $.queue_counts c WHERE c.queue = u.name))
+    AND (SELECT j.id FROM $.jobs j WHERE j.ready_in = u.name
+         ORDER BY j.ready_in, j.priority, j.run_at, j.id LIMIT 1) IS NOT NULL
+  END)sql";
+
+/// $1 tickets, $2 names, $3 modes, $4 limits, $5 this node's session, $6 the time, or none. By
+/// place: whether it is gone, or the first and the lock can be had. Leases and waiters that are
+/// over do not count.
+constexpr std::string_view kFindTurns = R"sql(
+SELECT NOT EXISTS (
+    SELECT 1 FROM $.lock_waiters w WHERE w.name = u.name AND w.ticket = u.ticket)
+  OR (NOT EXISTS (
+    SELECT 1 FROM $.lock_waiters w WHERE w.name = u.name AND w.ticket < u.ticket
+      AND w.deadline > t.now AND (w.session = $5::bigint OR EXISTS (
+        SELECT 1 FROM $.lock_sessions s WHERE s.id = w.session AND s.expires_at > t.now)))
+  AND NOT EXISTS (
+    SELECT 1 FROM $.lock_holders h WHERE h.name = u.name
+      AND (u.mode = 'exclusive' OR h.mode = 'exclusive') AND h.expires_at +
+        h.is_delay::int * h.lock_delay_us * interval '1 microsecond' > t.now)
+  AND (u.most = 0 OR u.most > (
+    SELECT count(*) FROM $.lock_holders h WHERE h.name = u.name AND h.expires_at +
+      h.is_delay::int * h.lock_delay_us * interval '1 microsecond' > t.now)))
+FROM (SELECT coalesce(($6::timestamptz[])[1], clock_timestamp()) AS now) t
+CROSS JOIN unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[])
+  WITH ORDINALITY AS u (ticket, name, mode, most, place)
+ORDER BY u.place)sql";
+
 /// Of one row more than the page holds: whether there is a next page.
 bool HasMore(const Answer& answer, int limit) {
   return answer.size() > limit;
@@ -85,7 +120,9 @@ Readers::Readers(const Settings& settings)
                       "FROM $.jobs WHERE ready_in = q.name AND priority = p ORDER BY run_at "
                       "LIMIT 1) j GROUP BY q.name"),
       log_position_(settings, "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"),
-      now_(settings, "SELECT clock_timestamp()") {}
+      now_(settings, "SELECT clock_timestamp()"),
+      find_ready_(settings, kFindReady),
+      find_turns_(settings, kFindTurns) {}
 
 Result<std::unique_ptr<Connection>> Readers::Take(const Context& context, Reads reads) {
   const bool is_list = reads == Reads::kList;
@@ -442,6 +479,36 @@ Result<AuditPage> Readers::ListAudit(const Context& context, const AuditFilter& 
     page.items.push_back(std::move(entry));
   }
   return page;
+}
+
+Result<std::vector<std::string>> Readers::FindReady(const Context& context,
+                                                    const std::vector<std::string>& queues) {
+  HF_ASSIGN_OR_RETURN(Answer answer,
+                      Query(context, find_ready_, Parameters().Add(Column::Of(queues))));
+  std::vector<std::string> ready;
+  for (int i = 0; i < answer.size(); ++i) ready.push_back(Row(answer, i).String(0));
+  return ready;
+}
+
+Result<std::vector<bool>> Readers::FindTurns(const Context& context,
+                                             const std::vector<LockPlace>& places,
+                                             std::int64_t session, std::optional<Time> now) {
+  Column tickets(Type::kInteger), names(Type::kText), modes(Type::kText), limits(Type::kInteger);
+  Column time(Type::kTime);
+  if (now) time.Add(*now);
+  for (const LockPlace& place : places) {
+    tickets.Add(place.ticket);
+    names.Add(place.name);
+    modes.Add(NameOf(place.mode));
+    limits.Add(place.limit);
+  }
+  HF_ASSIGN_OR_RETURN(
+      Answer answer,
+      Query(context, find_turns_,
+            Parameters().Add(tickets).Add(names).Add(modes).Add(limits).Add(session).Add(time)));
+  std::vector<bool> turns;
+  for (int i = 0; i < answer.size(); ++i) turns.push_back(Row(answer, i).Bool(0));
+  return turns;
 }
 
 Result<std::int64_t> Readers::LogPosition() {

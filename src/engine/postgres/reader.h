@@ -39,6 +39,10 @@ class Readers {
   Result<LockPage> ListLocks(const Context& context, const LockFilter& filter, std::int64_t session,
                              Time now);
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter);
+  Result<std::vector<std::string>> FindReady(const Context& context,
+                                             const std::vector<std::string>& queues);
+  Result<std::vector<bool>> FindTurns(const Context& context, const std::vector<LockPlace>& places,
+                                      std::int64_t session, std::optional<Time> now);
   /// Where the log of the server ends: it moves whenever anybody commits.
   Result<std::int64_t> LogPosition();
   Result<Time> Now();
@@ -64,7 +68,7 @@ class Readers {
 
   const Settings settings_;
   const Sql get_job_, get_record_, get_kind_, get_transfer_, list_kinds_, list_queues_, get_queue_,
-      get_totals_, oldest_pending_, log_position_, now_;
+      get_totals_, oldest_pending_, log_position_, now_, find_ready_, find_turns_;
 
   base::Mutex mutex_{base::LockRank::kEngineLeaf};
   base::CondVar returned_;

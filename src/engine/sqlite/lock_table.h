@@ -25,6 +25,8 @@ class LockTable final : public rules::LockLoader {
   /// A transaction begins: what another process may have changed is forgotten, and all of it if the
   /// transaction before did not end with Committed.
   Result<void> Begin();
+  /// As of Begin. Changes when, and only when, another process has committed.
+  std::int64_t data_version() const { return data_version_; }
   void Committed() { is_clean_ = true; }
 
   /// Writes what the rules changed. Errors: internal (a constraint: the last line), or those of the

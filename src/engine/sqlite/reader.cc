@@ -95,6 +95,19 @@ std::string AuditListSql(const AuditFilter& filter, bool has_cursor) {
                      where);
 }
 
+/// Whether a place in the wait queue of a lock is gone, or the first and the lock can be had:
+/// leases and waiters that are over do not count. ?1 name, ?2 ticket, ?3 whether it is exclusive,
+/// ?4 limit, ?5 now, ?6 session of this process.
+constexpr std::string_view kIsTurn = R"sql(
+SELECT NOT EXISTS (SELECT 1 FROM lock_waiters WHERE name = ?1 AND ticket = ?2) OR (
+  NOT EXISTS (
+    SELECT 1 FROM lock_waiters w WHERE w.name = ?1 AND w.ticket < ?2 AND w.deadline > ?5 AND
+      (w.session = ?6 OR (SELECT expires_at FROM lock_sessions WHERE id = w.session) > ?5)) AND
+  NOT EXISTS (
+    SELECT 1 FROM lock_holders WHERE name = ?1 AND due_at > ?5 AND (?3 OR mode = 'exclusive')) AND
+  (?4 = 0 OR (SELECT count(*) FROM lock_holders WHERE name = ?1 AND due_at > ?5) < ?4))
+)sql";
+
 /// An interrupted scan is the context's doing.
 std::unexpected<Error> Explain(const Context& context, Error error) {
   if (error.code == ErrorCode::kCancelled) {
@@ -184,6 +197,12 @@ Result<std::unique_ptr<Readers::Reader>> Readers::OpenReader() const {
        "SELECT scheduled, pending, processing, completed, failed, cancelled, queues FROM totals"},
       {reader->oldest_pending, "SELECT min(run_at) FROM jobs WHERE ready_in = ? AND priority = ?"},
       {reader->data_version, "PRAGMA data_version"},
+      {reader->is_ready,
+       "SELECT EXISTS (SELECT 1 FROM queues WHERE name = ? AND pending > 0 AND paused = 0 AND "
+       "(max_running IS NULL OR processing < max_running))"},
+      {reader->is_any_ready,
+       "SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_ready WHERE ready_in IS NOT NULL)"},
+      {reader->is_turn, std::string(kIsTurn)},
   };
   for (auto& [statement, sql] : statements) {
     HF_RETURN_IF_ERROR(statement.Prepare(connection, sql));
@@ -480,6 +499,40 @@ Result<AuditPage> Readers::ListAudit(const Context& context, const AuditFilter& 
     page.items.push_back(std::move(entry));
   }
   return page;
+}
+
+Result<std::vector<std::string>> Readers::FindReady(const Context& context,
+                                                    const std::vector<std::string>& queues) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  std::vector<std::string> ready;
+  for (const std::string& queue : queues) {
+    Statement& look = queue.empty() ? reader->is_any_ready : reader->is_ready.Bind(queue);
+    Result<bool> found = look.Step();
+    if (!found) return Explain(context, std::move(found).error());
+    if (look.Bool(0)) ready.push_back(queue);
+    look.Reset();
+  }
+  return ready;
+}
+
+Result<std::vector<bool>> Readers::FindTurns(const Context& context,
+                                             const std::vector<LockPlace>& places,
+                                             std::int64_t session, Time now) {
+  HF_ASSIGN_OR_RETURN(Lease reader, Take(context));
+  std::vector<bool> turns;
+  for (const LockPlace& place : places) {
+    Statement& look = reader->is_turn.Bind(place.name)
+                          .Bind(place.ticket)
+                          .Bind(std::int64_t{place.mode == LockMode::kExclusive})
+                          .Bind(place.limit)
+                          .Bind(now)
+                          .Bind(session);
+    Result<bool> found = look.Step();
+    if (!found) return Explain(context, std::move(found).error());
+    turns.push_back(look.Bool(0));
+    look.Reset();
+  }
+  return turns;
 }
 
 Result<std::int64_t> Readers::DataVersion(const Context& context) {

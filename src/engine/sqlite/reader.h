@@ -35,13 +35,18 @@ class Readers {
   Result<LockPage> ListLocks(const Context& context, const LockFilter& filter, std::int64_t session,
                              Time now);
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter);
+  Result<std::vector<std::string>> FindReady(const Context& context,
+                                             const std::vector<std::string>& queues);
+  Result<std::vector<bool>> FindTurns(const Context& context, const std::vector<LockPlace>& places,
+                                      std::int64_t session, Time now);
   /// Changes whenever another connection, of any process, commits.
   Result<std::int64_t> DataVersion(const Context& context);
 
  private:
   struct Reader {
     std::unique_ptr<Connection> connection;
-    Statement get_job, get_record, list_queues, get_queue, get_totals, oldest_pending, data_version;
+    Statement get_job, get_record, list_queues, get_queue, get_totals, oldest_pending, data_version,
+        is_ready, is_any_ready, is_turn;
   };
   static Result<void> AddOldest(Reader& reader, Queue& queue);
   class Lease;

@@ -6,6 +6,7 @@
 
 #include "base/answer.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "engine/sqlite/named_files.h"
@@ -15,6 +16,9 @@
 
 namespace holdfast::engine {
 namespace {
+
+// While another process holds the file for longer than this, there is news without a closer look.
+constexpr auto kNewsMost = std::chrono::milliseconds(50);
 
 class SqliteEngine final : public Engine {
  public:
@@ -96,11 +100,27 @@ class SqliteEngine final : public Engine {
   void Listen(ChangeListener* listener) override { writer_.Listen(listener); }
 
   bool ChangedElsewhere() override {
-    // A connection that is used for nothing else: the number is relative to the connection. Commits
-    // of this process count as well, which costs a needless look and loses nothing.
+    // The number is relative to the connection: this one is used for nothing else and counts the
+    // commits of this process as well; that of the writer counts only those of others, as of its
+    // latest transaction. So an empty one is made, which writes nothing.
     Result<std::int64_t> version = watcher_.DataVersion(Context());
     if (!version) return true;
-    return last_data_version_.exchange(*version) != *version;
+    if (last_data_version_.exchange(*version) == *version) return false;
+    if (HF_MUTANT(own_commits_are_news)) return true;
+    Context context;
+    context.deadline = std::chrono::steady_clock::now() + kNewsMost;
+    if (!CommitAndWait(context, Batch())) return true;
+    const std::int64_t of_others = writer_.data_version();
+    return last_of_others_.exchange(of_others) != of_others;
+  }
+
+  Result<std::vector<std::string>> FindReady(const Context& context,
+                                             const std::vector<std::string>& queues) override {
+    return readers_.FindReady(context, queues);
+  }
+  Result<std::vector<bool>> FindTurns(const Context& context,
+                                      const std::vector<LockPlace>& places) override {
+    return readers_.FindTurns(context, places, writer_.session(), writer_.Now());
   }
 
   Result<Time> Now() override { return writer_.Now(); }
@@ -112,7 +132,8 @@ class SqliteEngine final : public Engine {
   Writer writer_;  // the last to close the file: it knows whether its log may go
   Readers readers_;
   Readers watcher_;
-  std::atomic<std::int64_t> last_data_version_ = 0;
+  std::atomic<std::int64_t> last_data_version_ = 0;  // of the watcher
+  std::atomic<std::int64_t> last_of_others_ = 0;     // of the writer
 };
 
 struct Opened {

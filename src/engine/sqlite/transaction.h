@@ -40,6 +40,8 @@ class Transaction {
   Result<MaintainResult> Maintain(const MaintainRequest& request, const rules::Origin& origin);
 
   std::int64_t session() const { return session_; }
+  /// As of Begin. Changes when, and only when, another process has committed.
+  std::int64_t data_version() const { return locks_.data_version(); }
 
   /// What became claimable or comes due in this transaction.
   const Change& change() const { return change_; }

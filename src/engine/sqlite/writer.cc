@@ -150,6 +150,7 @@ Result<void> Writer::RunTransaction(Group& group) {
   HF_RETURN_IF_ERROR(Begin(group));
   now_ = clock_.Now();
   Result<void> result = transaction_.Begin();
+  data_version_ = transaction_.data_version();
   for (Work& work : group) {
     if (!result) break;
     RefuseIfOver(work);

@@ -49,6 +49,8 @@ class Writer {
   SteadyTime Steady() const { return clock_.Steady(); }
   /// By which other processes know the waiters of this one. Constant after Start.
   std::int64_t session() const { return transaction_.session(); }
+  /// As of the latest group. Changes when, and only when, another process has committed.
+  std::int64_t data_version() const { return data_version_.load(); }
   /// Nothing, or the error that ended writing.
   Result<void> CheckHealth() const;
 
@@ -81,6 +83,7 @@ class Writer {
   std::size_t last_callers_ = 0;  // in the group before
   Duration last_took_{};          // from its BEGIN until it was durable
   bool is_driven_now_ = false;    // a completion of the group at hand has submitted more
+  std::atomic<std::int64_t> data_version_ = 0;
   std::thread thread_;
 
   mutable base::Mutex mutex_{base::LockRank::kEngine};
