@@ -95,7 +95,7 @@ Result<void> JobTable::Prepare(Connection& connection) {
                                          "pending + ?, processing = processing + "
                                          "?, completed = completed + ?, failed = failed + ?, "
                                          "cancelled = cancelled + ?, queues = queues "
-                                         "+ ?"));
+                                         "+ ? WHERE id = 1"));
   for (auto& [statement, sql] : statements) {
     HF_RETURN_IF_ERROR(statement.Prepare(connection, sql));
   }
