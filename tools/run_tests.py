@@ -40,6 +40,8 @@ JOBS = os.cpu_count() or 2
 # What each build runs, the slow first: program -> arguments.
 RELEASE_SUITES = {"crash": [], "e2e": [], "postgres": [], "history": [], "contention": [],
                   "conformance": [], "sim": [], "disk": [], "unit": []}
+# What is measured has the machine to itself: one process, after all others.
+MEASURED_SUITES = {"adversity": []}
 # Under the sanitizers one engine behind HTTP stands for all: what lies between is the same.
 ONE_REMOTE = ["--gtest_filter=-*/http_over_memory"]
 # The simulation repeats millions of steps that the other suites have as well.
@@ -152,10 +154,9 @@ def in_turns(parts):
     return [part for pair in pairs for part in pair if part is not None]
 
 
-def run_suites(preset, suites, options):
+def run_suites(preset, suites, options, shards=JOBS * 2):
     """Runs test programs, each in several processes, so that no core is idle while one of them
     waits or is the last."""
-    shards = JOBS * 2
     parts = in_turns([(suite, arguments, shard) for suite, arguments in suites.items()
                       for shard in range(shards)])
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
@@ -188,9 +189,10 @@ def models():
 
 def release():
     build("release")
-    passed, failed = run_suites("release", RELEASE_SUITES, {})
-    rest_passed, rest_failed = ctest("release", "-L", "install")
-    return passed + rest_passed, failed + rest_failed
+    counts = [run_suites("release", RELEASE_SUITES, {}),
+              run_suites("release", MEASURED_SUITES, {}, shards=1),
+              ctest("release", "-L", "install")]
+    return tuple(sum(column) for column in zip(*counts))
 
 
 def asan():
