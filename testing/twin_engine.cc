@@ -135,6 +135,7 @@ Result<std::vector<Job>> Twin::Claim(const Context& context, const ClaimRequest&
 
 void Twin::Mirror(const Context& context, const std::vector<Batch>& batches,
                   const std::vector<Result<Receipt>>& answers) {
+  if (is_probing_) return;
   for (std::size_t i = 0; i < batches.size(); ++i) {
     const Result<Receipt>& answer = answers[i];
     operations_ += batches[i].operations.size();
@@ -147,7 +148,8 @@ void Twin::Mirror(const Context& context, const std::vector<Batch>& batches,
         if (answer) NoteTokens(*answer, batches[i]);
         break;
       case Fate::kUnknown:
-        Postpone([this, context, batch = batches[i]] { (void)Commit(context, batch); });
+        Postpone([this, context, batch = batches[i]] { (void)Commit(context, batch); },
+                 batches[i].idempotency_key);
         [[fallthrough]];
       case Fate::kNotDone:
         Trace(answer.error().message);
@@ -194,9 +196,28 @@ void Twin::Mirror(const Context& context, const engine::MaintainRequest& request
   }
 }
 
-void Twin::Postpone(std::function<void()> work) {
+void Twin::Postpone(std::function<void()> work, std::string idempotency_key) {
   ++unknown_count_;
-  unknown_.push_back({Must(engine_->Now()), std::move(work)});
+  unknown_.push_back({Must(engine_->Now()), std::move(work), std::move(idempotency_key)});
+}
+
+/// An idle edit leaves nothing else. A batch that changes nothing, because its guard fails, is
+/// refused for its key where the key is known.
+bool Twin::HasLeftKey(engine::Engine& subject) {
+  auto knows = [](engine::Engine& engine, const std::string& key) {
+    Result<Receipt> probed =
+        engine.CommitAndWait({}, {.guards = {VersionGuard{{"nothing", "nothing"}, 1}},
+                                  .operations = {EnqueueJob{{.kind = "nothing"}}},
+                                  .idempotency_key = key});
+    return !probed && probed.error().code == ErrorCode::kIdempotencyMismatch;
+  };
+  is_probing_ = true;
+  const bool has_left_key = std::ranges::any_of(unknown_, [&](const Unknown& one) {
+    const std::string& key = one.idempotency_key;
+    return !key.empty() && knows(subject, key) && !knows(*engine_, key);
+  });
+  is_probing_ = false;
+  return has_left_key;
 }
 
 /// Tokens rise from grant to grant, whatever came between (LOCK-3, JOB-4).
@@ -227,7 +248,7 @@ void Twin::SetTo(Time time) {
 void Twin::Reconcile(engine::Engine& subject) {
   SetTo(Must(subject.Now()));
   const std::string actual = TextOfAll(subject, Waiters::kHidden, compared_);
-  if (TextOfAll(*engine_, Waiters::kHidden, compared_) != actual) {
+  if (TextOfAll(*engine_, Waiters::kHidden, compared_) != actual || HasLeftKey(subject)) {
     for (const Unknown& one : unknown_) {
       SetTo(one.at);
       one.work();

@@ -50,6 +50,7 @@ class Twin {
   struct Unknown {
     Time at;
     std::function<void()> work;
+    std::string idempotency_key;  // of a batch
   };
   template <typename T>
   static Fate FateOf(const Result<T>& answer);
@@ -71,7 +72,9 @@ class Twin {
   void NoteTokens(const Receipt& receipt, const Batch& batch);
   void NoteToken(Token token);
   void SetTo(Time time);
-  void Postpone(std::function<void()> work);
+  void Postpone(std::function<void()> work, std::string idempotency_key = {});
+  /// Whether the group that is unknown has left the key of one of its batches in the subject.
+  bool HasLeftKey(engine::Engine& subject);
   void RemoveWaiters();
 
   FakeClock clock_;
@@ -86,6 +89,7 @@ class Twin {
   std::uint64_t operations_ = 0;
   std::uint64_t unknown_count_ = 0;
   std::string violation_;
+  bool is_probing_ = false;  // what the subject is asked now is not mirrored
 };
 
 /// The subject, with every call that writes told to the twin once it is answered. Without threads.

@@ -389,8 +389,8 @@ TEST_P(HostileCluster, KeepsItsPromises) {
 
 INSTANTIATE_TEST_SUITE_P(Defaults, HostileCluster,
                          ::testing::Values("read committed", "repeatable read", "serializable"),
-                         [](const ::testing::TestParamInfo<const char*>& info) {
-                           std::string name = info.param;
+                         [](const ::testing::TestParamInfo<const char*>& defaults) {
+                           std::string name = defaults.param;
                            std::ranges::replace(name, ' ', '_');
                            return name;
                          });

@@ -137,8 +137,8 @@ TEST_P(Defaults, OfADatabaseDoNotReachStatements) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Isolation, Defaults, ::testing::Values("repeatable read", "serializable"),
-                         [](const auto& info) {
-                           return info.index == 0 ? "Repeatable" : "Serial";
+                         [](const auto& defaults) {
+                           return defaults.index == 0 ? "Repeatable" : "Serial";
                          });
 
 TEST(Encoding, OfADatabaseMustHoldEveryText) {

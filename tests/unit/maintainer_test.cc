@@ -75,7 +75,11 @@ TEST(Maintainer, JOB_6_NoticesThatItStoodStill) {
   testing::FakeClock clock;
   testing::RecordingLog log;
   Store store(*engine::OpenMemory({.clock = &clock}), {.clock = &clock, .log = &log});
-  const JobId id = store.Enqueue({}, {.kind = "k"})->id;
+  // A first round has been when it has promoted the job.
+  const JobId id = store.Enqueue({}, {.kind = "k", .delay = std::chrono::milliseconds(1)})->id;
+  clock.Advance(std::chrono::milliseconds(10));
+  ASSERT_TRUE(
+      testing::WaitUntilTrue([&] { return (*store.GetJob({}, id))->state == JobState::kPending; }));
   // A lease that ends soon makes the rounds frequent.
   ASSERT_EQ(store.Claim({}, {.worker = "w", .lease = std::chrono::milliseconds(100)})->size(), 1U);
   for (int stall = 1; stall <= 3; ++stall) {

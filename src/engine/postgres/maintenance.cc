@@ -76,10 +76,10 @@ bool Transaction::GiveUpStep() {
 
 /// Settles all the items in one transaction. If that fails, each by itself, so that one that is
 /// held, or fails, does not keep the others. The first error of one that is not held is the answer.
-template <typename Item, typename Settle>
-Result<void> Transaction::SettleAll(std::vector<Item> items, Settle settle) {
+template <typename Item, typename Attempt>
+Result<void> Transaction::SettleAll(std::vector<Item> items, Attempt attempt) {
   if (items.empty()) return {};
-  Result<void> done = settle(items);
+  Result<void> done = attempt(items);
   if (done) {
     KeepChange();
     return done;
@@ -89,7 +89,7 @@ Result<void> Transaction::SettleAll(std::vector<Item> items, Settle settle) {
   if (items.size() == 1) return {};
   Result<void> outcome;
   for (Item& item : items) {
-    done = settle({std::move(item)});
+    done = attempt({std::move(item)});
     if (done) {
       KeepChange();
     } else if (GiveUpStep() && outcome) {
@@ -176,13 +176,14 @@ Result<void> Transaction::Lapse(const std::vector<RecordKey>& records,
   HF_RETURN_IF_ERROR(load());
   const rules::Origin origin{.now = now_, .actor = {}, .correlation_id = {}};
   std::int64_t lapsed = 0;
-  HF_RETURN_IF_ERROR(Run([&]() -> Result<bool> {
+  Result<void> done = Run([&]() -> Result<bool> {
     HF_RETURN_IF_ERROR(load());
     if (Lacks()) return false;
     lapsed = rules::LapseDue(rows_, origin);
     TakeOver(std::chrono::steady_clock::now());
     return true;
-  }));
+  });
+  if (!done) return done;
   report.lapsed += lapsed;
   return {};
 }
@@ -209,7 +210,7 @@ Result<void> Transaction::Settle(const std::vector<std::string>& names, Maintain
   const rules::Origin origin{.now = now_, .actor = {}, .correlation_id = {}};
   for (const std::string& name : names) locks_.Want(name);
   std::int64_t unlocked = 0;
-  HF_RETURN_IF_ERROR(Run([&]() -> Result<bool> {
+  Result<void> done = Run([&]() -> Result<bool> {
     BeginBatch();
     HF_RETURN_IF_ERROR(rules::LoadLocks(names, locks_, rows_));
     if (Lacks()) return false;
@@ -217,7 +218,8 @@ Result<void> Transaction::Settle(const std::vector<std::string>& names, Maintain
     unlocked = static_cast<std::int64_t>(rows_.locks().notes.expired.size());
     TakeOver(std::chrono::steady_clock::now());
     return true;
-  }));
+  });
+  if (!done) return done;
   report.unlocked += unlocked;
   return {};
 }

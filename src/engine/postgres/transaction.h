@@ -124,8 +124,8 @@ class Transaction {
 
   void KeepChange();
   bool GiveUpStep();
-  template <typename Item, typename Settle>
-  Result<void> SettleAll(std::vector<Item> items, Settle settle);
+  template <typename Item, typename Attempt>
+  Result<void> SettleAll(std::vector<Item> items, Attempt attempt);
   Result<void> HandleDue(const MaintainRequest& request, MaintainResult& result);
   Result<void> LapseDue(int limit, MaintainResult& result);
   Result<void> Lapse(const std::vector<RecordKey>& records,
