@@ -220,10 +220,11 @@ class Neighbours : public StoreSuite {
 };
 
 TEST_P(Neighbours, OfABadCallAreAnsweredInTime) {
+  // Milliseconds. Fifty are promised; a run beside other programs on two cores adds to that.
 #if defined(NDEBUG)
-  constexpr double kMost = 50;  // milliseconds
+  const double kMost = Rounds(150, 50);
 #else
-  constexpr double kMost = 1'000;  // nothing is optimised: what is checked are the answers
+  const double kMost = 1'000;  // nothing is optimised: what is checked are the answers
 #endif
   constexpr int kAttempts = 3;  // the machine may have been busy with something else
   for (const BadCall& bad : BadCalls()) {

@@ -34,7 +34,7 @@ const Sql kSetEnvironment(
     "set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), "
     "set_config('enable_mergejoin', 'off', true), "
     "set_config('plan_cache_mode', 'force_generic_plan', true)");
-const Sql kEnd(
+const Sql kEndStatement(
     "END");  // not COMMIT: what is looked for there is the end of a transaction that writes
 constexpr std::string_view kLockTimeout = "20s";
 
@@ -316,7 +316,7 @@ void Connection::Send(const std::string& name, const std::string& text,
 
 Result<std::vector<Answer>> Connection::Run() {
   if (!std::exchange(is_implicit_, false)) return RunQueued();
-  QueueStatement(kEnd, {});
+  QueueStatement(kEndStatement, {});
   Result<std::vector<Answer>> answers = RunQueued();
   if (!answers) {
     RollBack();
