@@ -30,7 +30,7 @@ inline constexpr std::size_t kRecordKeyBytes = 2000;
 inline constexpr std::size_t kUniqueRuleBytes = 512;
 inline constexpr std::size_t kPatchOperations = 1000;
 // What one batch may take, see rules/effort.h.
-inline constexpr std::size_t kEffortSteps = 1'200'000;
+inline constexpr std::size_t kEffortSteps = 2'000'000;
 inline constexpr std::size_t kEffortBytes = 8 * 1024 * 1024;
 inline constexpr int kActionChildren = 10'000;
 inline constexpr std::size_t kViolationsListed = 100;

@@ -35,7 +35,7 @@ class Quiescence : public ::testing::TestWithParam<Variant> {
       usage.cpu += static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
     }
     if (has_server()) {
-      const auto row = PrivatePostgres::Shared().Execute(
+      const auto row = server_->Execute(
           "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint, "
           "pg_snapshot_xmax(pg_current_snapshot())")[0];
       usage.bytes = std::stoll(row[0]);
@@ -91,7 +91,7 @@ class Quiescence : public ::testing::TestWithParam<Variant> {
   }
   /// Behind those that live: nothing but maintenance removes them.
   void LeaveTheDead(Store& store) {
-    HelperProcess dead("lock_wait", {place_->url(), "one", "dead", std::to_string(kDead)});
+    HelperProcess dead("lock_wait", {url(), "one", "dead", std::to_string(kDead)});
     ASSERT_TRUE(WaitUntilTrue(
         [&] { return Must(store.GetLock({}, "one")).waiters.size() == kMany / 2 + kDead; }));
     dead.Signal(SIGKILL);
@@ -100,11 +100,17 @@ class Quiescence : public ::testing::TestWithParam<Variant> {
         WaitUntilTrue([&] { return Must(store.GetLock({}, "one")).waiters.size() == kMany / 2; }));
   }
 
+  const std::string& url() const { return server_ ? server_url_ : place_->url(); }
+
   const std::unique_ptr<StorePlace> place_ = GetParam().make_place();
+  // Of its own: what other tests do on the shared one would count.
+  const std::unique_ptr<PrivatePostgres> server_ =
+      has_server() ? std::make_unique<PrivatePostgres>() : nullptr;
+  const std::string server_url_ = server_ ? server_->Url("quiet") : std::string();
 };
 
 TEST_P(Quiescence, AStoreInWhichEverythingWaitsDoesNearlyNothing) {
-  auto store = Must(OpenStore(place_->url()));
+  auto store = Must(OpenStore(url()));
   AddJobs(*store);
   ParkClaims(*store);
   QueueForLocks(*store);

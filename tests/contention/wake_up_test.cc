@@ -160,6 +160,7 @@ TEST_F(WakeUps, JOB_3_AJobWakesTheFirstWhoTakesItsKind) {
   Push("a");
   ExpectOneJob(of_a);
   EXPECT_EQ(looks, 3);
+  store_->StopWaiting();  // the answers are locals
 }
 
 TEST_F(WakeUps, JOB_3_AQueueThatIsResumedWakesThoseOfAnyKind) {
@@ -171,6 +172,7 @@ TEST_F(WakeUps, JOB_3_AQueueThatIsResumedWakesThoseOfAnyKind) {
   Must(store_->Set({}, {.name = "default", .paused = false}));
   EXPECT_FALSE(of_a.has_value());
   ExpectOneJob(of_b);
+  store_->StopWaiting();  // of_a is a local
 }
 
 TEST_F(WakeUps, JOB_3_StoppingDuringALookEndsTheWait) {
