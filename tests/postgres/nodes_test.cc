@@ -191,8 +191,9 @@ TEST_F(Nodes, JOB_3_AClaimNeverWaitsForARowThatSomebodyHolds) {
   OtherSession holder(schema_.server(), "holdfast", "holder");
   holder.Run("BEGIN");
   holder.Run(fmt::format("SELECT FROM {}.jobs WHERE id = {} FOR UPDATE", schema_.name(), held.id));
-  auto claim = std::async(std::launch::async,
-                          [&] { return Must(store->Claim({}, {.worker = "w", .max = 2})); });
+  auto claim = std::async(std::launch::async, [&] {
+    return Must(store->Claim({}, {.worker = "w", .queues = {"default"}, .max = 2}));
+  });
   auto is_claimed = [&] { return claim.wait_for(seconds(0)) == std::future_status::ready; };
   ASSERT_TRUE(WaitUntilTrue([&] { return is_claimed() || CountBlockedBy(holder) > 0; }));
   EXPECT_TRUE(is_claimed()) << "the claim waits";
