@@ -105,7 +105,7 @@ struct Lock {
 /// Which locks to list, in the order of their names: those that are held or waited for.
 struct LockFilter {
   std::string prefix{};  ///< of the name; empty: any
-  std::string owner{};   ///< who holds it or waits for it; empty: anybody
+  std::string owner{};   ///< of a holder or a waiter; empty: every owner
   int limit = 100;       ///< 1-1,000
   std::string cursor{};  ///< the next_cursor of the page before; empty: from the beginning
 };

@@ -228,8 +228,9 @@ class Store {
   /// Reads: a consistent snapshot that no crash can take back, never behind a writer.
   Result<std::optional<Job>> GetJob(const Context& context, JobId id);
   Result<JobPage> ListJobs(const Context& context, const JobFilter& filter);
-  /// A page of the queues, by name.
+  /// A page of the queues, by name. Errors: invalid_argument (the limit, the cursor).
   Result<QueuePage> ListQueues(const Context& context, const QueueFilter& filter = {});
+  /// With its exact counts. Nothing: there is no such queue. Errors: invalid_argument (the name).
   Result<std::optional<Queue>> GetQueue(const Context& context, std::string_view name);
   Result<AuditPage> ListAudit(const Context& context, const AuditFilter& filter);
   Result<StoreStats> GetStats(const Context& context);

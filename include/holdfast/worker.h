@@ -89,7 +89,7 @@ struct WorkerStats {
 
 /// The pool. All leases of a pool are renewed in one commit. A handler whose job is cancelled,
 /// whose lease is lost, or who is out of time, sees its stop token fire; a job whose lease was lost
-/// is not reported, because it belongs to somebody else. A job that was completed under the
+/// is not reported, because another worker may have it. A job that was completed under the
 /// attempt's token before the handler returned, by whatever batch, counts as completed.
 ///
 /// While handlers take less than 20 ms on average, a pool claims ahead: what they will begin within

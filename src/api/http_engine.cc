@@ -351,7 +351,6 @@ Result<QueuePage> HttpEngine::ListQueues(const Context& context, const QueueFilt
 }
 
 Result<std::optional<Queue>> HttpEngine::GetQueue(const Context& context, std::string_view name) {
-  if (name.empty()) return std::nullopt;  // no such path
   return Find(context, "/v1/queues/" + PercentEncode(name), wire::DecodeQueue);
 }
 

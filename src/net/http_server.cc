@@ -16,7 +16,9 @@ namespace {
 
 // With no file descriptor free, accepting fails at once and would fail again at once.
 constexpr Duration kAcceptPause = std::chrono::milliseconds(50);
-constexpr int kAcceptsInARow = 64;
+// Few, so that connections which are refused or take the place of an idle one are dealt with before
+// more are accepted.
+constexpr int kAcceptsInARow = 8;
 constexpr Duration kLogInterval = std::chrono::seconds(10);
 constexpr Duration kLongestGrace = std::chrono::hours(24);
 

@@ -23,8 +23,8 @@ constexpr std::size_t kMaxUnparsed = 16 * 1024;
 // renew.
 constexpr std::size_t kSmallBody = 16 * 1024;
 constexpr Duration kLingerTime = std::chrono::seconds(1);
-// An answer has `write_timeout` for each piece of that size: who reads a byte now and then is cut
-// off.
+// An answer has `write_timeout` for each piece of that size: a client that reads a byte now and
+// then is cut off.
 constexpr std::size_t kWriteProgress = 64 * 1024;
 
 /// An answer on its way to its session. If it never gets there, what it grants is taken back.
@@ -39,6 +39,7 @@ class Delivery {
   ~Delivery() {
     if (response_ && response_->on_undelivered) response_->on_undelivered();
   }
+  bool is_gone() const { return session_.expired(); }
   void operator()() {
     if (auto alive = session_.lock()) alive->Answer(std::exchange(response_, std::nullopt));
   }
@@ -69,7 +70,10 @@ class Ticket {
   // from a callback of `gone`, must not find the session half-way through a change.
   void Post(std::optional<HttpResponse> response) {
     std::shared_ptr<Loop> loop = std::exchange(loop_, nullptr);
-    asio::post(loop->io, Delivery(std::move(session_), std::move(response)));
+    Delivery delivery(std::move(session_), std::move(response));
+    // A loop that has ended runs nothing any more: what the answer grants is taken back here.
+    if (delivery.is_gone()) return;
+    asio::post(loop->io, std::move(delivery));
   }
 
   std::shared_ptr<Loop> loop_;

@@ -441,7 +441,7 @@ class Rewriter {
     return {};
   }
 
-  /// These patterns valijson compiles and searches itself, backtracking: only harmless ones.
+  /// MembersConstraint (schema.cc) checks the members that match: valijson would backtrack.
   Result<void> ReadNamePatterns(Keyword& keyword) {
     if (!keyword.value.is_object()) return Refuse(keyword.pointer, "must be an object");
     MemberPatterns& members = keyword.part.members.emplace();

@@ -106,7 +106,8 @@ void ClaimWaiters::OnReady(const std::string& queue, const std::string& kind, st
 }
 
 /// The first that take jobs of this kind, one for each job. While the kind is not known, a waiter
-/// for certain kinds may find nothing: it is woken, too, but takes no place of another.
+/// for certain kinds may find nothing: it is woken, too, but takes no place of another. Of each
+/// list of kinds no more are woken than there are jobs.
 std::vector<ClaimWaiters::Ticket> ClaimWaiters::ChooseParked(std::string_view queue,
                                                              std::string_view kind,
                                                              std::int64_t count) const {
@@ -120,6 +121,8 @@ std::vector<ClaimWaiters::Ticket> ClaimWaiters::ChooseParked(std::string_view qu
   auto next_here = here.begin();
   auto next_anywhere = anywhere.begin();
   std::vector<Ticket> chosen;
+  const std::int64_t jobs = count;
+  std::map<std::vector<std::string>, std::int64_t> chosen_of;  // by list of kinds
   while (count > 0 && (next_here != here.end() || next_anywhere != anywhere.end())) {
     const bool is_here =
         next_anywhere == anywhere.end() || (next_here != here.end() && *next_here < *next_anywhere);
@@ -127,7 +130,7 @@ std::vector<ClaimWaiters::Ticket> ClaimWaiters::ChooseParked(std::string_view qu
     const std::vector<std::string>& kinds = waiters_.at(ticket)->request.kinds;
     if (kinds.empty() || std::ranges::find(kinds, kind) != kinds.end()) {
       --count;
-    } else if (!kind.empty()) {
+    } else if (!kind.empty() || chosen_of[kinds]++ >= jobs) {
       continue;
     }
     chosen.push_back(ticket);
@@ -138,6 +141,7 @@ std::vector<ClaimWaiters::Ticket> ClaimWaiters::ChooseParked(std::string_view qu
 bool ClaimWaiters::Look(bool is_news) {
   if (size_.load() == 0) return false;
   std::vector<std::string> queues;
+  bool has_more = false;
   {
     MutexLock lock(mutex_);
     if (is_news) {
@@ -146,13 +150,14 @@ bool ClaimWaiters::Look(bool is_news) {
       is_looking_ = true;
     }
     queues = NextQueues();
+    has_more = is_looking_;
   }
-  if (queues.empty()) return false;  // whatever is parked from now on looks first
+  // What is parked from now on looks first. A look that begins anew has its queues next time.
+  if (queues.empty()) return has_more;
   Result<std::vector<std::string>> ready = engine_.FindReady(Context(), queues);
   if (ready && !HF_MUTANT(news_wakes_all_queues)) queues = *std::move(ready);
   for (const std::string& queue : queues) WakeFirst(queue, nullptr);
-  MutexLock lock(mutex_);
-  return is_looking_;
+  return has_more;
 }
 
 /// In the order of their names, from where the last look ended.

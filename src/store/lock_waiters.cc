@@ -23,6 +23,7 @@ constexpr auto kKeepAlive = rules::kSessionLife / 3;
 // How long after its deadline a wait without a known end may still be granted: clocks drift, and
 // commits take time.
 constexpr auto kAbandonedFor = std::chrono::minutes(1);
+constexpr auto kPruneInterval = std::chrono::seconds(1);
 
 /// A commit of one operation, and its outcome.
 void CommitLockOperation(engine::Engine& engine, const Context& context, Operation operation,
@@ -223,46 +224,44 @@ void LockWaiters::Wake(std::int64_t id) {
 bool LockWaiters::LookAgain() {
   if (size_.load() == 0) return false;
   bool is_any_trying = false;
-  std::vector<WaiterPtr> first;
+  std::vector<Parked> first;
   {
     MutexLock lock(mutex_);
-    std::vector<WaiterPtr> parked;
+    std::vector<Parked> parked;
     for (const auto& [id, waiter] : waiters_) {
-      if (waiter->state == State::kParked) parked.push_back(waiter);
+      if (waiter->state == State::kParked) parked.push_back({waiter, waiter->ticket});
       is_any_trying |= waiter->state == State::kTrying;
     }
-    std::ranges::sort(parked, {}, [](const WaiterPtr& waiter) { return waiter->ticket; });
+    std::ranges::sort(parked, {}, &Parked::ticket);
     // The first in a wait queue looks for all behind: the rules grant to each as it is its turn.
     std::set<std::string_view> queues;
-    for (WaiterPtr& waiter : parked) {
-      const AcquireLock& request = waiter->request;
-      if (!request.names.empty() || queues.insert(request.name).second) first.push_back(waiter);
+    for (const Parked& one : parked) {
+      const AcquireLock& request = one.waiter->request;
+      if (!request.names.empty() || queues.insert(request.name).second) first.push_back(one);
     }
   }
   constexpr std::size_t kWaitersPerRead = 200;
   for (std::size_t at = 0; at < first.size(); at += kWaitersPerRead) {
-    const auto begin = first.begin() + static_cast<std::ptrdiff_t>(at);
-    const auto count = std::min(kWaitersPerRead, first.size() - at);
-    const std::vector<WaiterPtr> some(begin, begin + static_cast<std::ptrdiff_t>(count));
-    for (std::int64_t id : FindTurns(some)) Wake(id);
+    const std::size_t count = std::min(kWaitersPerRead, first.size() - at);
+    for (std::int64_t id : FindTurns(std::span(first).subspan(at, count))) Wake(id);
   }
   return is_any_trying;
 }
 
 /// Parked ones whose turn it may be. A look is a commit, which locks rows: it is made only if a
 /// read says that it may find something.
-std::vector<std::int64_t> LockWaiters::FindTurns(const std::vector<WaiterPtr>& waiters) {
+std::vector<std::int64_t> LockWaiters::FindTurns(std::span<const Parked> waiters) {
   std::vector<engine::LockPlace> places;
-  for (const WaiterPtr& waiter : waiters) {
-    for (const std::string& name : rules::NamesOf(waiter->request)) {
-      places.push_back(
-          {waiter->ticket, name, waiter->request.mode, waiter->request.limit.value_or(0)});
+  for (const Parked& one : waiters) {
+    const AcquireLock& request = one.waiter->request;
+    for (const std::string& name : rules::NamesOf(request)) {
+      places.push_back({one.ticket, name, request.mode, request.limit.value_or(0)});
     }
   }
   const Result<std::vector<bool>> turns = engine_.FindTurns(Context(), places);
   std::vector<std::int64_t> ids;
   auto next = turns ? turns->begin() : std::vector<bool>::const_iterator();
-  for (const WaiterPtr& waiter : waiters) {
+  for (const auto& [waiter, ticket] : waiters) {
     const auto count = static_cast<std::ptrdiff_t>(rules::NamesOf(waiter->request).size());
     bool is_turn = true;
     if (turns && !HF_MUTANT(every_first_looks)) {
@@ -366,9 +365,13 @@ void LockWaiters::Close() {
 }
 
 void LockWaiters::Abandon(const WaiterPtr& waiter) {
-  std::erase_if(abandoned_, [now = clock_.Steady()](const auto& entry) {
-    return entry.second->deadline + kAbandonedFor <= now;
-  });
+  const SteadyTime now = clock_.Steady();
+  if (now >= prune_abandoned_at_) {  // not for each, when a failing store abandons thousands
+    prune_abandoned_at_ = now + kPruneInterval;
+    std::erase_if(abandoned_, [now](const auto& entry) {
+      return entry.second->deadline + kAbandonedFor <= now;
+    });
+  }
   abandoned_.emplace(waiter->id, waiter);
 }
 

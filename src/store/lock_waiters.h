@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -81,7 +82,12 @@ class LockWaiters {
   void OnTried(const WaiterPtr& waiter, Result<LockOutcome> result);
   void OnGranted(const rules::LockGranted& granted);
   void Wake(std::int64_t id);
-  std::vector<std::int64_t> FindTurns(const std::vector<WaiterPtr>& waiters);
+  /// A parked waiter, with its ticket as it was under the mutex.
+  struct Parked {
+    WaiterPtr waiter;
+    std::int64_t ticket = 0;
+  };
+  std::vector<std::int64_t> FindTurns(std::span<const Parked> waiters);
   void End(std::int64_t id, Error why);
   void Leave(const WaiterPtr& waiter);
   void OnLeft(const WaiterPtr& waiter, Result<LockOutcome> result);
@@ -111,6 +117,7 @@ class LockWaiters {
   std::set<std::pair<SteadyTime, std::int64_t>> deadlines_ HF_GUARDED_BY(mutex_);
   // Their callers got an error, but they may still be queued. Until their deadline is long over.
   std::map<std::int64_t, WaiterPtr> abandoned_ HF_GUARDED_BY(mutex_);
+  SteadyTime prune_abandoned_at_ HF_GUARDED_BY(mutex_){};
 };
 
 }  // namespace holdfast::store

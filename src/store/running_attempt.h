@@ -47,7 +47,7 @@ class RunningAttempt final : public Attempt, public KeptLease {
   void OnShutDown() override { End(StopReason::kShutdown); }
 
   bool IsLost() const { return reason_.load() == StopReason::kLeaseLost; }
-  /// Somebody reported it under its token, in a batch that this object has not seen.
+  /// It was reported under its token in a batch that this object has not seen.
   bool IsOver() const { return is_over_.load(); }
   /// What Commit has reported of it, and the state of the job since.
   struct Reported {
@@ -59,7 +59,7 @@ class RunningAttempt final : public Attempt, public KeptLease {
  private:
   std::unexpected<Error> Fenced() const;
   /// Fires the stop token. The first reason stays, except that a lost lease outranks them all: from
-  /// then on the job belongs to somebody else, whatever the handler was asked to do before.
+  /// then on another worker may have the job, whatever the handler was asked to do before.
   /// Runs the handler's stop callbacks, so never under a mutex.
   void End(StopReason reason) {
     StopReason none = StopReason::kNone;

@@ -412,7 +412,7 @@ Result<QueuePage> Store::ListQueues(const Context& context, const QueueFilter& f
 Result<std::optional<Queue>> Store::GetQueue(const Context& context, std::string_view name) {
   HF_RETURN_IF_ERROR(context.Check());
   HF_RETURN_IF_ERROR(rules::CheckName("queue", name));
-  return impl_->engine().GetQueue(context, name);
+  return impl_->Noted(impl_->engine().GetQueue(context, name));
 }
 
 Result<AuditPage> Store::ListAudit(const Context& context, const AuditFilter& filter) {
@@ -423,7 +423,7 @@ Result<AuditPage> Store::ListAudit(const Context& context, const AuditFilter& fi
 
 Result<StoreStats> Store::GetStats(const Context& context) {
   HF_RETURN_IF_ERROR(context.Check());
-  HF_ASSIGN_OR_RETURN(QueueTotals totals, impl_->engine().GetTotals(context));
+  HF_ASSIGN_OR_RETURN(QueueTotals totals, impl_->Noted(impl_->engine().GetTotals(context)));
   HF_ASSIGN_OR_RETURN(Time now, impl_->engine().Now());
   StoreStats stats;
   stats.engine = impl_->engine().traits().name;

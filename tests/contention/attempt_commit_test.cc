@@ -40,7 +40,7 @@ TEST_P(AttemptCommits, CountAsWhatTheyReport) {
   const Job job = Run(
       [&](Attempt& attempt) -> Outcome {
         Must(attempt.Commit({}, {.operations = {EnqueueJob{{.kind = "next"}}, Done(attempt)}}));
-        return Completed{"8"};  // which nobody asks for any more
+        return Completed{"8"};  // the job is finished already
       },
       stats);
   EXPECT_EQ(job.state, JobState::kCompleted);

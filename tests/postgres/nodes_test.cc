@@ -251,6 +251,56 @@ TEST_F(Nodes, LOCK_8_TheLockOfARecordWaitsForAChangeThatIsUnderWay) {
   EXPECT_EQ(acquire.get().size(), 1U);
 }
 
+// Claims of one group must not take from each other what each alone would have got.
+class ClaimGroups : public Nodes {
+ protected:
+  /// What these claims get from one transaction: they come while the lane of claims waits for the
+  /// row of a limited queue, which an outsider holds.
+  std::vector<std::vector<Job>> ClaimTogether(Store& store, std::vector<ClaimRequest> requests) {
+    Must(store.Set({}, {.name = "held", .max_running = 1}));
+    Must(store.Enqueue({}, {.kind = "held", .queue = "held", .priority = 9}));
+    OtherSession holder(schema_.server(), "holdfast", "holder");
+    holder.Run("BEGIN");
+    holder.Run(fmt::format("SELECT FROM {}.queues WHERE name = 'held' FOR UPDATE", schema_.name()));
+    auto claim = [&store](const ClaimRequest& request) {
+      auto answer = std::make_shared<std::promise<std::vector<Job>>>();
+      store.ClaimAsync({}, request, [answer](auto jobs) { answer->set_value(Must(jobs)); });
+      return answer->get_future();
+    };
+    auto first = claim({.worker = "w", .queues = {"held"}});
+    EXPECT_TRUE(WaitUntilTrue([&] { return CountBlockedBy(holder) == 1; }));
+    std::vector<std::future<std::vector<Job>>> answers;
+    for (const ClaimRequest& request : requests) answers.push_back(claim(request));
+    holder.Run("ROLLBACK");
+    first.get();
+    std::vector<std::vector<Job>> jobs;
+    for (auto& answer : answers) jobs.push_back(answer.get());
+    return jobs;
+  }
+};
+
+TEST_F(ClaimGroups, JOB_3_AClaimOfANamedQueueGetsItsJobBesideOneOfAnyQueue) {
+  auto store = Open("&lanes=1");
+  for (int i = 0; i < 30; ++i) {
+    Must(store->Enqueue({}, {.kind = "k", .queue = fmt::format("q{}", i), .priority = 0}));
+  }
+  Must(store->Enqueue({}, {.kind = "k", .queue = "named"}));
+  const auto jobs =
+      ClaimTogether(*store, {{.worker = "any"}, {.worker = "named", .queues = {"named"}}});
+  EXPECT_EQ(jobs[0].size(), 1U);
+  EXPECT_EQ(jobs[1].size(), 1U);
+}
+
+TEST_F(ClaimGroups, JOB_3_AClaimOfAKindGetsJobsBesideOneOfEveryKind) {
+  auto store = Open("&lanes=1");
+  for (int i = 0; i < 10; ++i) Must(store->Enqueue({}, {.kind = "k", .queue = "q"}));
+  const auto jobs =
+      ClaimTogether(*store, {{.worker = "a", .queues = {"q"}, .max = 5},
+                             {.worker = "b", .queues = {"q"}, .kinds = {"k"}, .max = 5}});
+  EXPECT_EQ(jobs[0].size(), 5U);
+  EXPECT_EQ(jobs[1].size(), 5U);
+}
+
 TEST_F(Nodes, JOB_11_ALimitHoldsAcrossNodes) {
   auto one = Open();
   auto two = Open();

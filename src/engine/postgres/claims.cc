@@ -41,6 +41,14 @@ struct Transaction::Asked {
       for (const std::string& queue : one.request->queues) of_queue[queue] += one.request->max;
       any |= one.request->queues.empty();
     }
+    if (HasKinds()) LoadMost();
+  }
+
+  /// What one claim takes of a queue may be what another one, with other kinds, was to get.
+  void LoadMost() {
+    for (auto& [queue, count] : of_queue) count = most;
+    for (auto& [place, count] : of_kind_in) count = most;
+    for (auto& [kind, count] : of_kind) count = most;
   }
 
   void AddKinds(const ClaimRequest& request) {
@@ -109,7 +117,7 @@ struct Transaction::Asked {
   std::map<std::string, std::int64_t> of_queue;
   std::map<std::pair<std::string, std::string>, std::int64_t> of_kind_in;  // by queue and kind
   std::map<std::string, std::int64_t> of_kind;                             // in every queue
-  bool any = false;  // somebody takes jobs of whatever queue
+  bool any = false;  // a claim takes jobs of every queue
   std::int64_t most = 0;
 };
 
@@ -123,21 +131,20 @@ Result<void> Transaction::Claim(std::span<ClaimOne> requests, bool skips_held_qu
   return result;
 }
 
-/// Locks what may be claimed: of every queue as many as all who ask for it want together. Each
-/// round trip that locks ends with a stamp: tokens are drawn after the last lock, so that they rise
-/// in the order of the grants.
+/// Locks what may be claimed: of every queue as many as all claims that ask for it want together.
+/// Each round trip that locks ends with a stamp: tokens are drawn after the last lock, so that they
+/// rise in the order of the grants.
 Result<void> Transaction::LoadForClaim(std::span<ClaimOne> requests, bool skips_held_queues) {
   const Asked asked(requests);
   const SteadyTime began = std::chrono::steady_clock::now();
   std::vector<LowWatermarks::View> views;
   if (asked.any) views = node_.low_watermarks.LookAtAll(began);
-  std::set<std::string> names;  // if any queue will do: those that have marks
+  std::set<std::string> names;  // if any queue will do: those that have marks or are named
   for (const LowWatermarks::View& view : views) names.insert(view.queue);
   for (const auto& [queue, count] : asked.of_queue) {
-    if (asked.any) continue;
-    views.push_back(node_.low_watermarks.Look(queue, began));
-    names.insert(queue);
+    if (names.insert(queue).second) views.push_back(node_.low_watermarks.Look(queue, began));
   }
+  std::ranges::sort(views, {}, &LowWatermarks::View::queue);
   for (const auto& [place, count] : asked.of_kind_in) names.insert(place.first);
   connection_->QueueBegin(lock_timeout);
   connection_->Queue(asked.any ? claim_any_ : claim_jobs_, asked.ToParameters(views));

@@ -17,7 +17,7 @@ namespace {
 
 // Every transaction states its own environment. A session of a pooler in transaction mode has what
 // its server connection happens to have, and a database or a user may have other defaults.
-// In small letters, so that what looks for COMMIT, as tests do, finds only that.
+// In small letters: gates in tests look for COMMIT.
 const Sql kBegin("begin isolation level read committed");
 // How long a server may take to run one statement, to let go of a row that another transaction
 // holds, and to hear of us within a transaction. Each is far above what anything here needs; each
@@ -34,8 +34,8 @@ const Sql kSetEnvironment(
     "set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), "
     "set_config('enable_mergejoin', 'off', true), "
     "set_config('plan_cache_mode', 'force_generic_plan', true)");
-const Sql kEndStatement(
-    "END");  // not COMMIT: what is looked for there is the end of a transaction that writes
+// COMMIT ends only what a caller has begun: gates in tests tell the two apart.
+const Sql kEndStatement("END");
 constexpr std::string_view kLockTimeout = "20s";
 
 std::string_view StateOf(const PGresult* result) {
@@ -249,7 +249,8 @@ void Connection::Queue(const Sql& sql, const Parameters& parameters) {
 
 void Connection::QueueStatement(const Sql& sql, const Parameters& parameters) {
   if (!prepares_) return Send("", sql.text(), parameters);
-  // COMMIT is called COMMIT there: whoever looks at what is sent, as tests do, still finds it.
+  // The name of a short statement is its text, so that a gate in a test finds COMMIT in what is
+  // sent.
   constexpr std::size_t kShort = 16;
   const std::string name =
       sql.text().size() <= kShort ? sql.text() : fmt::format("{}", fmt::ptr(&sql));

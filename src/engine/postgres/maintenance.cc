@@ -2,7 +2,7 @@
 // at once. A step passes over rows that another transaction holds: the next round finds them again.
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <utility>
 
 #include "base/mutant.h"
 #include "base/result.h"
@@ -25,8 +25,7 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
                                              const Context& context) {
   HF_RETURN_IF_ERROR(context.Check());
   if (!HF_MUTANT(maintenance_waits_for_rows)) lock_timeout = kPassOver;
-  maintained_ = {};
-  has_settled_locks_ = false;
+  if (maintained_.IsEmpty()) has_settled_locks_ = false;
   running_from_ = node_.running_mark.Look(std::chrono::steady_clock::now());
   MaintainResult result;
   std::optional<Error> error;
@@ -51,7 +50,8 @@ Result<MaintainResult> Transaction::Maintain(const MaintainRequest& request,
   if (is_connected && !error) {
     if (Result<void> done = RecordRefusals(request); !done) error = std::move(done).error();
   }
-  change_ = std::exchange(maintained_, {});
+  // A round whose connection was lost is done again, and tells what both have done.
+  if (!connection_->IsLost()) change_ = std::exchange(maintained_, {});
   if (error) return std::unexpected(*std::move(error));
   // What was due and still is was passed over.
   if (result.next_due && *result.next_due <= looked) *result.next_due = looked + kComeAgain;

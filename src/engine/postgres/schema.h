@@ -24,7 +24,7 @@ Result<std::optional<std::int64_t>> FindSchemaVersion(Connection& connection,
 
 /// Something that the migrations make.
 struct SchemaObject {
-  std::string kind;  // "table", "index", "sequence", "function"
+  std::string kind;  // "table", "index", "sequence", "type"; "function": enqueue alone
   std::string name;
   std::string statement;  // that makes it, on one line; of a function nothing
 };

@@ -44,7 +44,7 @@ struct ClaimOne {
 /// jobs, queues, and each of these by its key. What a batch names is locked in one round trip; the
 /// rules then say whether they have seen all they need. If they have not (an action reached
 /// children, a lock was found in the way), the transaction lets go of everything and begins anew
-/// with the longer list: so nobody ever waits while it holds what comes later in the order.
+/// with the longer list: so no transaction waits for a row while it holds a later one.
 class Transaction {
  public:
   Transaction(Connection*& connection, Node& node, std::int64_t slot);

@@ -164,7 +164,7 @@ Result<void> Transaction::NoteClock() {
   const Duration ahead = clock_->Ahead();
   if (std::chrono::abs(ahead - *noted_ahead_) < std::chrono::minutes(1)) return {};
   HF_RETURN_IF_ERROR(insert_meta_.Bind(kClockAhead).Bind(ahead.count()).Run());
-  noted_ahead_ = ahead;
+  noted_ahead_.reset();  // read again: this transaction may be rolled back
   return {};
 }
 

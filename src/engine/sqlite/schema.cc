@@ -336,6 +336,8 @@ UPDATE jobs SET lease_expires_at = lease_expires_at - {0}, due_at = due_at - {0}
 UPDATE jobs SET created_at = created_at - {0}, run_at = run_at - {0}, due_at = due_at - {0},
   started_at = started_at - {0}, finished_at = finished_at - {0},
   lease_expires_at = lease_expires_at - {0} WHERE created_at >= {1};
+UPDATE queues SET (head_priority, head_run_at, head_id) = (SELECT priority, run_at, id FROM jobs
+  WHERE ready_in = queues.name ORDER BY priority, run_at, id LIMIT 1) WHERE head_id IS NOT NULL;
 UPDATE idempotency SET expires_at = expires_at - {0} WHERE expires_at >= {1};
 UPDATE records SET created_at = created_at - {0} WHERE created_at >= {1};
 UPDATE records SET updated_at = updated_at - {0}, expires_at = expires_at - {0}
